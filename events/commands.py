@@ -1,0 +1,121 @@
+"""What may be asked of the ledger, and the envelope it travels in on `ledger.commands`.
+
+Commands carry personal data in clear and live for days; whoever may produce them moves money.
+"""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from events.facts import Cause, Locale, Reference
+from events.ids import CustomerId, Tenant
+from events.money import Amount, Currency
+from events.personal import Email, IdempotencyKey, Metadata, Name, Phone, Reason
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+\Z")]
+CustomerIdText = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
+Timestamp = Annotated[
+    str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", description="RFC 3339, UTC, microseconds")
+]
+ReplyTo = Annotated[
+    str, Meta(pattern=r"^\d{1,4}/[0-9a-f]{16,64}\Z", description="partition of ledger.replies / correlation")
+]
+
+
+class Origin(StrEnum):
+    """Who may have made an idempotency key: keys of different origins never collide."""
+
+    API = "api"
+    INTAKE = "intake"
+    PORTAL = "portal"
+    SYSTEM = "system"
+
+
+class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all commands' data: the named business fields, over which the request hash is made."""
+
+    TYPE: ClassVar[str]
+
+
+class RegisterCustomer(Ask, frozen=True):
+    """A customer and, at once, an empty wallet in each open currency."""
+
+    TYPE = "customer.register.v1"
+
+    name: Name
+    email: Email
+    phone_number: Phone | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    preferred_locale: Locale | UnsetType = UNSET
+
+
+class ChangeProfile(Ask, frozen=True):
+    """Absent = unchanged; null clears where the type allows it."""
+
+    TYPE = "customer.change_profile.v1"
+
+    name: Name | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    phone_number: Phone | None | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    preferred_locale: Locale | None | UnsetType = UNSET
+
+
+class MoveMoney(Ask, frozen=True):
+    """What credit and debit have in common."""
+
+    currency: Currency
+    amount: Amount
+    cause: Cause = Cause.ADJUSTMENT
+    reason: Reason | UnsetType = UNSET
+    reference: Reference | UnsetType = UNSET
+
+
+class CreditWallet(MoveMoney, frozen=True):
+    """Put money into a wallet."""
+
+    TYPE = "wallet.credit.v1"
+
+
+class DebitWallet(MoveMoney, frozen=True):
+    """Take money out of a wallet; refused where it would go below zero."""
+
+    TYPE = "wallet.debit.v1"
+
+
+CustomerAsk = RegisterCustomer | ChangeProfile | CreditWallet | DebitWallet
+
+ASKS: dict[str, type[CustomerAsk]] = {
+    ask.TYPE: ask for ask in (RegisterCustomer, ChangeProfile, CreditWallet, DebitWallet)
+}
+
+
+class Command(Struct, frozen=True, kw_only=True):
+    """CloudEvents 1.0 envelope of a command; unknown attributes are ignored."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: Identifier
+    source: Annotated[str, Meta(min_length=1, max_length=128)]
+    type: Annotated[str, Meta(min_length=1, max_length=64)]
+    subject: CustomerIdText
+    businessid: Identifier
+    mode: Literal["live", "test"]
+    origin: Origin
+    actor: Identifier
+    correlationid: Identifier
+    idempotencykey: IdempotencyKey | UnsetType = UNSET
+    attempt: Annotated[int, Meta(ge=0, le=100)] = 0
+    deadline: Timestamp | UnsetType = UNSET
+    effectivetime: Timestamp | UnsetType = UNSET
+    replyto: ReplyTo | UnsetType = UNSET
+    data: Raw
+
+    @property
+    def tenant(self) -> Tenant:
+        """Whose command this is, as the producer says: topic ACLs make that true."""
+        return Tenant(self.businessid, self.mode)
+
+    @property
+    def customer_id(self) -> CustomerId:
+        return CustomerId(self.subject)

@@ -1,0 +1,150 @@
+"""What happened. Stored for ever: fields are only added, with defaults; a new meaning is a new TYPE."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from events.money import Amount, Balance, Currency
+from events.personal import Personal
+
+Reference = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+\Z")]
+Locale = Annotated[str, Meta(min_length=2, max_length=16, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*\Z")]
+EntryId = Annotated[str, Meta(pattern=r"^wle_[0-9A-Za-z]{21}\Z")]
+
+
+class Cause(StrEnum):
+    """Why money moved: finer than the public API's `event_type`, which is derived from it."""
+
+    TOP_UP = "top_up"
+    PROMOTION = "promotion"
+    PURCHASE = "purchase"
+    INVOICE_PAYMENT = "invoice_payment"
+    PAYMENT_REVERSAL = "payment_reversal"
+    REFUND = "refund"
+    REFUND_REVERSAL = "refund_reversal"
+    DISPUTE = "dispute"
+    DISPUTE_REVERSAL = "dispute_reversal"
+    ADJUSTMENT = "adjustment"
+
+
+COUNTER_ACCOUNTS = {
+    Cause.TOP_UP: "gateway:upstream",
+    Cause.PROMOTION: "promotions",
+    Cause.PURCHASE: "merchant:sales",
+    Cause.INVOICE_PAYMENT: "merchant:sales",
+    Cause.PAYMENT_REVERSAL: "merchant:sales",
+    Cause.REFUND: "merchant:refunds",
+    Cause.REFUND_REVERSAL: "merchant:refunds",
+    Cause.DISPUTE: "gateway:disputes",
+    Cause.DISPUTE_REVERSAL: "gateway:disputes",
+    Cause.ADJUSTMENT: "merchant:adjustments",
+}
+"""The other side of each entry: double entry as a pure function of the cause."""
+
+
+class Refusal(StrEnum):
+    """The closed list of business refusals; each is a fact with a receipt."""
+
+    NOT_FOUND = "NOT_FOUND"
+    CUSTOMER_EXISTS = "CUSTOMER_EXISTS"
+    UNSUPPORTED_CURRENCY = "UNSUPPORTED_CURRENCY"
+    INSUFFICIENT_WALLET_FUNDS = "INSUFFICIENT_WALLET_FUNDS"
+    BALANCE_LIMIT_EXCEEDED = "BALANCE_LIMIT_EXCEEDED"
+
+
+class Fact(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all facts. `personal` lives in memory only; what is stored is `sealed`."""
+
+    TYPE: ClassVar[str]
+    CATEGORY: ClassVar[str] = "customer"
+
+    personal: Personal | UnsetType = UNSET
+    sealed: str | UnsetType = UNSET
+
+
+class CustomerRegistered(Fact, frozen=True):
+    """Sealed: name, email, phone_number, metadata."""
+
+    TYPE = "customer.registered.v1"
+
+    preferred_locale: Locale | UnsetType = UNSET
+
+
+class CustomerProfileChanged(Fact, frozen=True):
+    """Sealed: what changed of name, email, phone_number, metadata. `preferred_locale` null clears it."""
+
+    TYPE = "customer.profile_changed.v1"
+
+    preferred_locale: Locale | None | UnsetType = UNSET
+
+
+class CustomerCommandRefused(Fact, frozen=True):
+    """Any refusal but that of a debit: auditors ask who tried what."""
+
+    TYPE = "customer.command_refused.v1"
+
+    command: str
+    refusal: Refusal
+    currency: Currency | UnsetType = UNSET
+    amount: Amount | UnsetType = UNSET
+
+
+class Movement(Fact, frozen=True):
+    """What both sides of a money movement say. Sealed: reason."""
+
+    entry_id: EntryId
+    currency: Currency
+    amount: Amount
+    balance_before: Balance
+    balance_after: Balance
+    cause: Cause
+    counter_account: str
+    reference: Reference | UnsetType = UNSET
+
+
+class WalletCredited(Movement, frozen=True):
+    """The wallet received `amount` from the counter account."""
+
+    TYPE = "wallet.credited.v1"
+
+
+class WalletDebited(Movement, frozen=True):
+    """The wallet gave `amount` to the counter account."""
+
+    TYPE = "wallet.debited.v1"
+
+
+class WalletDebitRefused(Fact, frozen=True):
+    """A fact, not an exception: whoever asked is on the other side of a queue."""
+
+    TYPE = "wallet.debit_refused.v1"
+
+    refusal: Refusal
+    currency: Currency
+    amount: Amount
+    balance: Balance
+    cause: Cause
+    reference: Reference | UnsetType = UNSET
+
+
+CustomerFact = (
+    CustomerRegistered
+    | CustomerProfileChanged
+    | CustomerCommandRefused
+    | WalletCredited
+    | WalletDebited
+    | WalletDebitRefused
+)
+
+FACTS: dict[str, type[CustomerFact]] = {
+    fact.TYPE: fact
+    for fact in (
+        CustomerRegistered,
+        CustomerProfileChanged,
+        CustomerCommandRefused,
+        WalletCredited,
+        WalletDebited,
+        WalletDebitRefused,
+    )
+}

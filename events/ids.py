@@ -1,0 +1,73 @@
+"""Names of things. No identifier derives from a clock, a random source or a Kafka offset."""
+
+import hashlib
+from typing import NewType
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import msgspec
+
+CustomerId = NewType("CustomerId", str)
+Shard = NewType("Shard", int)
+
+_NAMESPACE = uuid5(NAMESPACE_URL, "urn:wallet-ledger:stream")
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_TAIL_LENGTH = 21
+
+
+class Tenant(msgspec.Struct, frozen=True):
+    """A business in one mode: test and live data never meet."""
+
+    business_id: str
+    mode: str
+
+    def __str__(self) -> str:
+        return f"{self.business_id}/{self.mode}"
+
+
+def stream_name(category: str, identifier: str) -> str:
+    """`customer-cus_…`: what an auditor reads."""
+    return f"{category}-{identifier}"
+
+
+def stream_id(tenant: Tenant, name: str) -> UUID:
+    """Where a stream is stored: no tenant can name another's (RFC 9562, version 5)."""
+    return uuid5(_NAMESPACE, f"{tenant}/{name}")
+
+
+def customer_id_from_key(tenant: Tenant, key: str) -> CustomerId:
+    """A repeated `POST /customers` with the same key meets the same customer, and there its receipt."""
+    return CustomerId(derived("cus_", f"{tenant}|{key}"))
+
+
+def entry_id(receipt_identity: bytes) -> str:
+    """One entry per receipt, so its name follows from the receipt's key."""
+    return derived("wle_", receipt_identity.hex())
+
+
+def derived(prefix: str, material: str) -> str:
+    """`prefix` and 21 characters of [0-9A-Za-z] (125 bits of SHA-256)."""
+    number = int.from_bytes(hashlib.sha256(f"{prefix}|{material}".encode()).digest())
+    tail = []
+    for _ in range(_TAIL_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        tail.append(_ALPHABET[digit])
+    return prefix + "".join(tail)
+
+
+def position(shard: int, sequence: int) -> str:
+    """`<shard>:<sequence>`, the `Ledger-Position` of answers."""
+    return f"{shard}:{sequence}"
+
+
+def parse_position(text: str) -> tuple[int, int]:
+    """Inverse of `position`.
+
+    Raises:
+        ValueError: it is not two plain numbers.
+    """
+    shard, colon, sequence = text.partition(":")
+    if not colon or not (shard.isascii() and shard.isdigit() and sequence.isascii() and sequence.isdigit()):
+        raise ValueError("a position is <shard>:<sequence>")
+    if len(shard) > 4 or len(sequence) > 19:
+        raise ValueError("a position has at most 4 and 19 digits")
+    return int(shard), int(sequence)

@@ -1,0 +1,30 @@
+"""What identifies a person. It leaves a process only sealed (facts) or for days (commands), never in a log."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+NO_NUL = r"^[^\x00]*$"
+
+Name = Annotated[str, Meta(max_length=512, pattern=NO_NUL)]
+Email = Annotated[str, Meta(max_length=512, pattern=NO_NUL)]
+Phone = Annotated[str, Meta(max_length=64, pattern=NO_NUL)]
+Reason = Annotated[str, Meta(max_length=1024, pattern=NO_NUL)]
+IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=255, pattern=NO_NUL)]
+MetadataKey = Annotated[str, Meta(max_length=40, pattern=r"^[A-Za-z0-9_-]+\Z")]
+MetadataText = Annotated[str, Meta(max_length=500, pattern=NO_NUL)]
+MetadataInt = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
+Metadata = Annotated[
+    dict[MetadataKey, MetadataText | MetadataInt | float | bool], Meta(max_length=50)
+]
+
+
+class Personal(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Absent fields say nothing; null clears."""
+
+    name: Name | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    phone_number: Phone | None | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    reason: Reason | UnsetType = UNSET
+    idempotency_key: IdempotencyKey | UnsetType = UNSET

@@ -1,0 +1,35 @@
+"""What became of a command, on `ledger.replies`. No personal data; kept for minutes."""
+
+from enum import StrEnum
+
+from msgspec import UNSET, Struct, UnsetType
+
+
+class Outcome(StrEnum):
+    """APPLIED and REFUSED are facts with a receipt; the others left nothing behind."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+    KEY_REUSED = "key_reused"
+    LATE = "late"
+    UNAVAILABLE = "unavailable"
+    MALFORMED = "malformed"
+    FAILED = "failed"
+
+
+class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`correlation` is the asker's; `position` is where the outcome stands, `code` why it was refused."""
+
+    correlation: str
+    outcome: Outcome
+    code: str = ""
+    message: str = ""
+    position: str = ""
+    replayed: bool = False
+    time: str = ""
+    registered: str = ""
+    entry_id: str = ""
+    currency: str = ""
+    amount: int | UnsetType = UNSET
+    balance_before: int | UnsetType = UNSET
+    balance_after: int | UnsetType = UNSET

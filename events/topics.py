@@ -1,0 +1,33 @@
+"""Every topic, once: its name, key, retention and who may write it."""
+
+from typing import NamedTuple
+
+_DAY_MS = 24 * 60 * 60 * 1000
+
+
+class Topic(NamedTuple):
+    """`retention_ms` -1: for ever. `sharded`: one partition per shard, key = customer id."""
+
+    name: str
+    sharded: bool
+    retention_ms: int
+    written_by: str
+    read_by: str
+
+
+COMMANDS = Topic("ledger.commands", True, 7 * _DAY_MS, "api, intake, producers named in the ACL", "ledger")
+EVENTS = Topic("ledger.events", True, -1, "ledger (relay)", "projections, auditors, dashboards")
+REPLIES = Topic("ledger.replies", False, 10 * 60 * 1000, "ledger", "the api process that asked")
+DEAD_LETTERS = Topic("ledger.dead-letters", False, 30 * _DAY_MS, "ledger, intake", "operators")
+
+TOPICS = (COMMANDS, EVENTS, REPLIES, DEAD_LETTERS)
+
+REPLIES_PARTITIONS = 8
+DEAD_LETTERS_PARTITIONS = 1
+
+
+def partitions(topic: Topic, shards: int) -> int:
+    """How many partitions a topic has for ever."""
+    if topic.sharded:
+        return shards
+    return REPLIES_PARTITIONS if topic is REPLIES else DEAD_LETTERS_PARTITIONS

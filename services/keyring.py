@@ -1,0 +1,99 @@
+"""Data keys of customers: unwrapped in memory, wrapped in a database of their own."""
+
+import base64
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+import psycopg
+
+from events.sealing import KEY_BYTES, new_key, unwrap_key, wrap_key
+
+CACHED_MAX = 100_000
+
+
+class Erased(Exception):
+    """The customer's key was destroyed; nothing may make a second one."""
+
+
+def parse_kek(text: str) -> bytes:
+    """The key-encryption key from its base64 form.
+
+    Raises:
+        ValueError: not 32 bytes of base64.
+    """
+    key = base64.b64decode(text, validate=True)
+    if len(key) != KEY_BYTES:
+        raise ValueError("the key-encryption key is 32 bytes in base64")
+    return key
+
+
+class KeyRing:
+    """One connection, one thread at a time. Owners are stream ids."""
+
+    def __init__(self, dsn: str, kek: bytes) -> None:
+        self._dsn = dsn
+        self._kek = kek
+        self._connection: psycopg.Connection | None = None
+        self._cached: OrderedDict[UUID, bytes] = OrderedDict()
+
+    def get(self, owners: Iterable[UUID]) -> dict[UUID, bytes]:
+        """Keys of those owners that have one (one statement at most); erased and unknown ones are absent."""
+        wanted = set(owners)
+        found = {owner: key for owner in wanted if (key := self._recall(owner)) is not None}
+        missing = [owner for owner in wanted if owner not in found]
+        if missing:
+            rows = self._run(
+                "SELECT owner, wrapped FROM data_keys WHERE owner = ANY(%s) AND wrapped IS NOT NULL", [missing]
+            )
+            for owner, wrapped in rows:
+                found[owner] = self._remember(owner, wrapped)
+        return found
+
+    def get_or_create(self, owners: Iterable[UUID]) -> dict[UUID, bytes]:
+        """A key for each owner, written before it is used.
+
+        Raises:
+            Erased: an owner's key was destroyed.
+        """
+        wanted = set(owners)
+        found = self.get(wanted)
+        missing = sorted(wanted - found.keys())
+        if missing:
+            wrapped = [wrap_key(self._kek, new_key(), str(owner)) for owner in missing]
+            self._run(
+                "INSERT INTO data_keys (owner, wrapped) SELECT * FROM unnest(%s::uuid[], %s::bytea[]) "
+                "ON CONFLICT (owner) DO NOTHING RETURNING owner, wrapped",
+                [missing, wrapped],
+            )
+            found |= self.get(missing)  # what lies there counts: another writer may have been first
+            if lost := wanted - found.keys():
+                raise Erased(f"{len(lost)} customers of this batch were erased")
+        return found
+
+    def forget(self) -> None:
+        """Drop the cache and the connection; the next call reads afresh."""
+        self._cached.clear()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _recall(self, owner: UUID) -> bytes | None:
+        key = self._cached.get(owner)
+        if key is not None:
+            self._cached.move_to_end(owner)
+        return key
+
+    def _remember(self, owner: UUID, wrapped: bytes) -> bytes:
+        key = unwrap_key(self._kek, wrapped, str(owner))
+        self._cached[owner] = key
+        if len(self._cached) > CACHED_MAX:
+            self._cached.popitem(last=False)
+        return key
+
+    def _run(self, statement: str, parameters: Sequence[object]) -> list[tuple[UUID, bytes]]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._dsn, autocommit=True, connect_timeout=5, options="-c statement_timeout=5s"
+            )
+        return self._connection.execute(statement, parameters).fetchall()

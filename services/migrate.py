@@ -1,0 +1,80 @@
+"""Bring the three databases to the schema this version needs. Safe to run again, and by two at once."""
+
+from pathlib import Path
+from uuid import uuid4
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
+
+from events.codec import genesis
+from services.settings import Settings
+
+DATABASES = ("store", "views", "keys")
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x77616C6C6574  # "wallet"
+
+
+class WrongShards(Exception):
+    """The number of shards is in sequences, chains and identifiers: it cannot change."""
+
+
+def sqlalchemy_url(dsn: str) -> str:
+    """A libpq URL as SQLAlchemy wants it, with psycopg 3 named."""
+    return make_url(dsn).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Run all outstanding migrations; returns one line per database.
+
+    Raises:
+        WrongShards: the store was made with another number of shards.
+    """
+    dsns = {
+        "store": settings.store_dsn.get_secret_value(),
+        "views": settings.views_dsn.get_secret_value(),
+        "keys": settings.keys_dsn.get_secret_value(),
+    }
+    return [_migrate_one(name, dsns[name], settings.shards) for name in DATABASES]
+
+
+def _migrate_one(name: str, dsn: str, shards: int) -> str:
+    engine = create_engine(sqlalchemy_url(dsn), poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        connection.commit()
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        config.set_main_option("path_separator", "newline")
+        config.set_main_option("version_locations", str(_MIGRATIONS / name).replace("%", "%%"))
+        config.set_main_option("version_table", "schema_version")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        if name == "store":
+            _make_shards(connection, shards)
+        if name == "views":
+            _make_checkpoints(connection, shards)
+        connection.commit()
+    return f"{name}: up to date"
+
+
+def _make_shards(connection: Connection, shards: int) -> None:
+    found = connection.execute(text("SELECT shards FROM ledger")).scalar()
+    if found is None:
+        ledger_id = uuid4()
+        connection.execute(
+            text("INSERT INTO ledger (ledger_id, shards) VALUES (:ledger_id, :shards)"),
+            {"ledger_id": ledger_id, "shards": shards},
+        )
+        rows = [{"shard": shard, "head": genesis(str(ledger_id), shard)} for shard in range(shards)]
+        connection.execute(text("INSERT INTO shards (shard, head) VALUES (:shard, :head)"), rows)
+    elif found != shards:
+        raise WrongShards(f"this ledger has {found} shards for ever; the configuration says {shards}")
+
+
+def _make_checkpoints(connection: Connection, shards: int) -> None:
+    connection.execute(
+        text("INSERT INTO checkpoints (shard) SELECT generate_series(0, :last) ON CONFLICT DO NOTHING"),
+        {"last": shards - 1},
+    )

@@ -1,0 +1,85 @@
+"""The read models, as SQLAlchemy Core tables: what queries are written against. Migrations make them."""
+
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, LargeBinary, MetaData, Numeric, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("shard", Integer, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("event_time", DateTime(timezone=True)),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+projectors = Table(
+    "projectors",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("seen", DateTime(timezone=True), nullable=False),
+)
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("business_id", Text, primary_key=True),
+    Column("mode", Text, primary_key=True),
+    Column("customer_id", Text, primary_key=True),
+    Column("shard", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("phone_number", Text),
+    Column("metadata", JSONB, nullable=False),
+    Column("preferred_locale", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+wallets = Table(
+    "wallets",
+    metadata,
+    Column("business_id", Text, primary_key=True),
+    Column("mode", Text, primary_key=True),
+    Column("customer_id", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("balance_minor", BigInteger, nullable=False),
+    Column("shard", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("shard", Integer, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("business_id", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("entry_id", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("is_credit", Boolean, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("balance_before_minor", BigInteger, nullable=False),
+    Column("balance_after_minor", BigInteger, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("counter_account", Text, nullable=False),
+    Column("reference", Text),
+    Column("reason", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("shard", Integer, primary_key=True),
+    Column("business_id", Text, primary_key=True),
+    Column("mode", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("balance_minor", Numeric(38, 0), nullable=False),
+)

@@ -1,0 +1,66 @@
+"""Everything that may be configured, read once from `WALLET_LEDGER_*` variables by the composition roots."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One object for all processes, so that they cannot disagree; each reads what concerns it."""
+
+    model_config = SettingsConfigDict(env_prefix="WALLET_LEDGER_", extra="ignore")
+
+    data_dir: Path = Field(Path(".data"), description="where `up` keeps servers, secrets and ready.json")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = Field(True, description="JSON lines; false prints for people")
+
+    # Kafka
+    kafka_bootstrap: str = Field("", description="host:port,…; empty: `up` runs its own")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: SecretStr = SecretStr("")
+    kafka_ssl_cafile: str = ""
+    kafka_replication_factor: int = Field(0, ge=0, description="0: 3, or 1 where the cluster has one broker")
+    kafka_port: int = Field(0, ge=0, le=65535, description="of the broker that `up` runs; 0: any free one")
+
+    # PostgreSQL: three databases, because their backups live by different rules
+    store_dsn: SecretStr = Field(SecretStr(""), description="events, receipts, shards (ledger only)")
+    views_dsn: SecretStr = Field(SecretStr(""), description="read models and API keys")
+    keys_dsn: SecretStr = Field(SecretStr(""), description="wrapped data keys of customers; own backup")
+    postgres_port: int = Field(0, ge=0, le=65535, description="of the server that `up` runs; 0: any free one")
+
+    # Secrets
+    key_encryption_key: SecretStr = Field(SecretStr(""), description="32 bytes, base64: wraps data keys")
+    request_hash_secret: SecretStr = Field(SecretStr(""), description="HMAC secret of request hashes")
+
+    # The language: fixed for the life of a ledger
+    shards: int = Field(32, ge=1, le=1024, description="partitions of all topics keyed by customer")
+    currencies: tuple[str, ...] = Field(("USD", "INR"), description="open for wallets; JSON list")
+    usd_rates: dict[str, str] = Field(
+        {"USD": "1", "INR": "0.0112"}, description="for total_balance_usd only; JSON object"
+    )
+
+    # API
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(8080, ge=1, le=65535)
+    http_processes: int = Field(1, ge=1, le=64)
+    command_deadline_seconds: float = Field(5.0, gt=0, le=60, description="after it a command is void")
+    commands_in_flight_max: int = Field(4096, ge=1)
+    body_bytes_max: int = Field(64 * 1024, ge=1024)
+    read_wait_seconds: float = Field(0.5, ge=0, le=10, description="how long a write waits for its read models")
+
+    # Ledger
+    acknowledge: Literal["store", "store+topic"] = "store"
+    instance: str = Field("", description="name of this process, stable over restarts; empty: host and role")
+    ledger_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 1")
+    projections_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 2")
+
+    @field_validator("currencies")
+    @classmethod
+    def _currencies_are_codes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or any(len(code) != 3 or not code.isupper() for code in value):
+            raise ValueError("currencies are ISO 4217 codes, e.g. [\"USD\", \"INR\"]")
+        return value
