@@ -1,0 +1,200 @@
+"""Processes that are ours: they die with us, log to a file, and are stopped by their number only."""
+
+import contextlib
+import ctypes
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+PR_SET_PDEATHSIG = 1
+PORTS = range(
+    20_000, 32_000
+)  # below what systems hand out to clients, so that a server can have its port again
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class StandaloneError(Exception):
+    """What a person must be told, in one line."""
+
+
+def die_with_parent(death_signal: int = signal.SIGKILL) -> None:
+    """Ask the kernel to signal this process when the thread that started it ends (Linux only)."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+
+
+def spawn(
+    argv: Sequence[str | Path],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    uid: int | None = None,
+    death_signal: int = signal.SIGKILL,
+) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own (a terminal's Ctrl-C is for us alone), as `uid` if given."""
+    parent = os.getpid()
+
+    def before_exec() -> None:  # after setuid, which would clear the request
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        die_with_parent(death_signal)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - argv is built by this package
+            [os.fspath(word) for word in argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(env) if env is not None else None,
+            cwd=cwd,
+            start_new_session=True,
+            preexec_fn=before_exec,
+            user=uid,
+            group=uid,
+            extra_groups=[] if uid is not None else None,
+        )
+
+
+def run(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], uid: int | None = None) -> None:
+    """Run a program to its end; its error output becomes the message when it fails."""
+    done = subprocess.run(  # noqa: S603 - argv is built by this package
+        [os.fspath(word) for word in argv],
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        user=uid,
+        group=uid,
+        extra_groups=[] if uid is not None else None,
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip() or done.stdout.strip()
+        raise StandaloneError(f"{Path(argv[0]).name} failed in {cwd}: {said}")
+
+
+def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen there now (a socket in TIME_WAIT does not count)."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """Any port of the loopback interface where a server can listen."""
+    for port in random.sample(PORTS, 200):
+        if port_is_free(port):
+            return port
+    raise StandaloneError(f"no free port between {PORTS.start} and {PORTS.stop}")
+
+
+def accepts(port: int) -> bool:
+    """Whether something on loopback takes connections on this port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def last_lines(log: Path, count: int = 15) -> str:
+    """The end of a log, for a person who must find out why a child died."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 16_384))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-count:])
+    except FileNotFoundError:
+        return ""
+
+
+class Server:
+    """A child that is one server: start, wait, stop; and for tests kill, freeze, thaw."""
+
+    name = "server"
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, folder: Path, port: int, log: Path | None) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.log = log or folder / f"{self.name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the running child."""
+        return self._running().pid
+
+    def returncode(self) -> int | None:
+        """None while the child runs."""
+        return self._running().poll()
+
+    def stop(self, timeout: float = 30) -> None:
+        """Ask the server to finish in order; kill it if it takes too long. Harmless when it does not run."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(self.stop_signal)
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """kill -9, and wait until every process of the server is gone."""
+        family = self._family()
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._running().wait()
+        psutil.wait_procs(family, timeout=10)
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        psutil.Process(self.pid).suspend()  # first, so that it starts no further process
+        for process in self._family()[1:]:
+            process.suspend()
+
+    def thaw(self) -> None:
+        """SIGCONT, for what `freeze` stopped."""
+        for process in self._family():
+            process.resume()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise StandaloneError(f"{self.name} has not been started")
+        return self._process
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            parent = psutil.Process(self._running().pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def _await(self, ready: Callable[[], bool], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not ready():
+            if self.returncode() is not None:
+                raise StandaloneError(
+                    f"{self.name} ended with code {self.returncode()}; {self.log} ends with:\n"
+                    f"{last_lines(self.log)}"
+                )
+            if time.monotonic() > deadline:
+                raise StandaloneError(f"{self.name} is not ready after {timeout:g} s; see {self.log}")
+            time.sleep(0.02)

@@ -1,0 +1,41 @@
+"""Fixtures for every tier; only tests that ask for a server start one."""
+
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Servers, fresh_database, running
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """One real Kafka and one real PostgreSQL for the run; without them tests fail, they are never skipped."""
+    with tempfile.TemporaryDirectory(prefix="wallet-ledger-") as name:
+        folder = Path(name)
+        folder.chmod(
+            0o711
+        )  # as root the database runs as another user; pytest's own folders are closed to it
+        with running(folder) as pair:
+            yield pair
+
+
+@pytest.fixture(scope="session")
+def kafka(servers: Servers) -> str:
+    """Bootstrap servers, host:port. Tests keep apart by topics of their own."""
+    return servers.kafka
+
+
+@pytest.fixture(scope="session")
+def postgres(servers: Servers) -> str:
+    """URL of the server for a superuser. Tests keep apart by databases of their own."""
+    return servers.postgres
+
+
+@pytest.fixture
+def database(postgres: str) -> Callable[[str], str]:
+    """Make an empty database for this test: `database("views")` answers its DSN."""
+    mark = secrets.token_hex(4)
+    return lambda name: fresh_database(postgres, f"{name}_{mark}")
