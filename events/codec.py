@@ -23,6 +23,7 @@ _replies = msgspec.json.Decoder(Reply)
 _facts = {name: msgspec.json.Decoder(fact) for name, fact in FACTS.items()}
 _asks = {name: msgspec.json.Decoder(ask) for name, ask in ASKS.items()}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Malformed(ValueError):
@@ -31,7 +32,10 @@ class Malformed(ValueError):
 
 def timestamp(micros: int) -> str:
     """Microseconds since 1970 as RFC 3339 in UTC, always with six decimals."""
-    return (_EPOCH + timedelta(microseconds=micros)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = _EPOCH + timedelta(microseconds=micros)
+    return (
+        moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    )  # strftime drops zeros of a year
 
 
 def micros(text: str) -> int:
@@ -75,7 +79,7 @@ def decode_envelope(value: bytes) -> Envelope:
     """Raises Malformed."""
     try:
         return _envelopes.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise Malformed(f"not an event: {error}") from error
 
 
@@ -89,7 +93,7 @@ def decode_fact(envelope: Envelope) -> CustomerFact:
         return msgspec.convert(data, FACTS[newest])
     except KeyError as error:
         raise Malformed(f"unknown type of event: {envelope.type[:64]}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise Malformed(f"not a {envelope.type[:64]}: {error}") from error
 
 
@@ -111,7 +115,7 @@ def decode_command(value: bytes) -> tuple[Command, CustomerAsk]:
         if decoder is None:
             raise Malformed("unknown type of command")
         return command, decoder.decode(command.data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise Malformed(f"not a command: {error}") from error
 
 
@@ -128,5 +132,5 @@ def decode_reply(value: bytes) -> Reply:
     """Raises Malformed."""
     try:
         return _replies.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise Malformed(f"not a reply: {error}") from error

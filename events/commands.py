@@ -16,10 +16,15 @@ from events.personal import Email, IdempotencyKey, Metadata, Name, Phone, Reason
 Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+\Z")]
 CustomerIdText = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Timestamp = Annotated[
-    str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", description="RFC 3339, UTC, microseconds")
+    str,
+    Meta(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z\Z",
+        description="RFC 3339, UTC, microseconds",
+    ),
 ]
 ReplyTo = Annotated[
-    str, Meta(pattern=r"^\d{1,4}/[0-9a-f]{16,64}\Z", description="partition of ledger.replies / correlation")
+    str,
+    Meta(pattern=r"^[0-9]{1,4}/[0-9a-f]{16,64}\Z", description="partition of ledger.replies / correlation"),
 ]
 
 
@@ -57,9 +62,9 @@ class ChangeProfile(Ask, frozen=True):
 
     name: Name | UnsetType = UNSET
     email: Email | UnsetType = UNSET
-    phone_number: Phone | None | UnsetType = UNSET
+    phone_number: Phone | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
-    preferred_locale: Locale | None | UnsetType = UNSET
+    preferred_locale: Locale | UnsetType | None = UNSET
 
 
 class MoveMoney(Ask, frozen=True):

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from events.commands import CustomerIdText, Identifier, Origin, Timestamp
 from events.ids import CustomerId, Tenant
 
-Hex256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Hex256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Envelope(Struct, frozen=True, kw_only=True):
@@ -15,13 +15,13 @@ class Envelope(Struct, frozen=True, kw_only=True):
 
     specversion: Literal["1.0"] = "1.0"
     id: Annotated[str, Meta(description="the position, unique within the ledger")]
-    source: Annotated[str, Meta(pattern=r"^/shards/\d+$")]
+    source: Annotated[str, Meta(pattern=r"^/shards/[0-9]{1,4}\Z")]
     type: str
     datacontenttype: Literal["application/json"] = "application/json"
     subject: CustomerIdText
     time: Annotated[Timestamp, Meta(description="recorded; never goes back within a shard")]
     effectivetime: Annotated[Timestamp, Meta(description="the caller's; default: time")]
-    sequence: Annotated[str, Meta(pattern=r"^\d{20}$", description="place in the shard, gapless")]
+    sequence: Annotated[str, Meta(pattern=r"^[0-9]{20}\Z", description="place in the shard, gapless")]
     previoushash: Annotated[Hex256, Meta(description="SHA-256 of the previous event's bytes in this shard")]
     stream: Annotated[str, Meta(description="category-id of the aggregate")]
     streamversion: Annotated[int, Meta(ge=1, description="place in the stream, gapless")]
@@ -32,10 +32,14 @@ class Envelope(Struct, frozen=True, kw_only=True):
     causationid: Identifier
     correlationid: Identifier
     keyhash: Annotated[Hex256, Meta(description="SHA-256 of the idempotency key")]
-    requesthash: Annotated[str, Meta(pattern=r"^\d+:[0-9a-f]{64}$", description="version:HMAC of the request")]
+    requesthash: Annotated[
+        str, Meta(pattern=r"^[0-9]+:[0-9a-f]{64}\Z", description="version:HMAC of the request")
+    ]
     commandid: Identifier
     commandposition: Annotated[int, Meta(ge=0, description="offset of the command in its partition")]
-    attempt: Annotated[int, Meta(ge=0, description="of a keyless command: the caller's retry count")] | UnsetType = UNSET
+    attempt: (
+        Annotated[int, Meta(ge=0, description="of a keyless command: the caller's retry count")] | UnsetType
+    ) = UNSET
     data: Raw
 
     @property

@@ -76,7 +76,7 @@ class CustomerProfileChanged(Fact, frozen=True):
 
     TYPE = "customer.profile_changed.v1"
 
-    preferred_locale: Locale | None | UnsetType = UNSET
+    preferred_locale: Locale | UnsetType | None = UNSET
 
 
 class CustomerCommandRefused(Fact, frozen=True):

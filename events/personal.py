@@ -1,4 +1,4 @@
-"""What identifies a person. It leaves a process only sealed (facts) or for days (commands), never in a log."""
+"""What identifies a person: leaves a process only sealed (facts) or for days (commands), never in a log."""
 
 from typing import Annotated
 
@@ -14,9 +14,7 @@ IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=255, pattern=NO_NU
 MetadataKey = Annotated[str, Meta(max_length=40, pattern=r"^[A-Za-z0-9_-]+\Z")]
 MetadataText = Annotated[str, Meta(max_length=500, pattern=NO_NUL)]
 MetadataInt = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
-Metadata = Annotated[
-    dict[MetadataKey, MetadataText | MetadataInt | float | bool], Meta(max_length=50)
-]
+Metadata = Annotated[dict[MetadataKey, MetadataText | MetadataInt | float | bool], Meta(max_length=50)]
 
 
 class Personal(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,7 +22,7 @@ class Personal(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: Name | UnsetType = UNSET
     email: Email | UnsetType = UNSET
-    phone_number: Phone | None | UnsetType = UNSET
+    phone_number: Phone | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
     reason: Reason | UnsetType = UNSET
     idempotency_key: IdempotencyKey | UnsetType = UNSET

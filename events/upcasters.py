@@ -1,6 +1,6 @@
 """Old stored forms made new, on reading only: stored bytes never change.
 
-An upcaster is a pure `dict -> dict` named `<type>_v1_to_v2`, with a golden file of the old form kept for good.
+An upcaster is a pure `dict -> dict` named `<type>_v1_to_v2`; a golden file of the old form is kept for good.
 None is needed yet: every type is at its first version.
 """
 
