@@ -9,7 +9,7 @@ _MASK = 0xFFFFFFFF
 
 
 def murmur2(data: bytes) -> int:
-    """Unsigned 32-bit murmur2 as Kafka's own partitioner computes it (org.apache.kafka.common.utils.Utils)."""
+    """Unsigned 32-bit murmur2 as in Kafka itself (org.apache.kafka.common.utils.Utils)."""
     length = len(data)
     h = (_SEED ^ length) & _MASK
     whole = length & ~3
@@ -30,5 +30,5 @@ def murmur2(data: bytes) -> int:
 
 @lru_cache(maxsize=65_536)
 def shard_of(customer_id: str, shards: int) -> int:
-    """The partition of a customer in all topics keyed by customer; passed explicitly, never left to a client."""
+    """The partition of a customer in every keyed topic; passed explicitly, never left to a client."""
     return (murmur2(customer_id.encode()) & 0x7FFFFFFF) % shards

@@ -1,0 +1,124 @@
+"""The topics as an AsyncAPI 3 document: who sends what, under which promises."""
+
+from datetime import timedelta
+from typing import Any
+
+from events.commands import ASKS
+from events.facts import FACTS
+from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, TOPICS, Topic
+
+Json = dict[str, Any]
+
+SHARDS_DEFAULT = 32
+_CLOUD_EVENT = "application/cloudevents+json"
+_CUSTOMER_KEY = {"type": "string", "description": "the customer id (`subject`)"}
+
+PROMISES = {
+    COMMANDS: "What is asked of the ledger. The partition is murmur2(customer id) modulo the number of shards, "
+    "passed explicitly; a command in another partition is answered with an error and dead-lettered. "
+    "Whoever may produce here moves money.",
+    EVENTS: "What happened, for ever and never compacted: a record's value is the stored bytes of one event. "
+    "Records may repeat; de-duplicate by (source, sequence). `sequence` is gapless within `source` and "
+    "`previoushash` is the SHA-256 of the bytes before, so that gaps and changes show. "
+    "Personal data is in `data.sealed`, under a key of its customer.",
+    REPLIES: "What became of a command, for the process that asked: partition and correlation are its "
+    "`replyto`. No personal data.",
+    DEAD_LETTERS: "Records that could not be decided, with where they were found and why; the record itself "
+    "is sealed.",
+}
+
+
+def asyncapi(schemas: Json) -> Json:
+    """The document, given the schemas of all structs by class name."""
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Wallet ledger",
+            "version": "1.0.0",
+            "description": "Customer wallets as facts: CloudEvents 1.0, structured mode, one per Kafka record.",
+        },
+        "defaultContentType": "application/json",
+        "channels": {_camel(topic): _channel(topic) for topic in TOPICS},
+        "operations": _operations(),
+        "components": {"messages": _messages(), "schemas": schemas},
+    }
+
+
+def _channel(topic: Topic) -> Json:
+    retention = "for ever" if topic.retention_ms < 0 else f"{timedelta(milliseconds=topic.retention_ms)}"
+    kafka: Json = {
+        "topic": topic.name,
+        "topicConfiguration": {"cleanup.policy": ["delete"], "retention.ms": topic.retention_ms},
+        "bindingVersion": "0.5.0",
+    }
+    if topic.sharded:
+        kafka["partitions"] = SHARDS_DEFAULT
+    return {
+        "address": topic.name,
+        "description": f"{PROMISES[topic]} Written by: {topic.written_by}. Read by: {topic.read_by}. "
+        f"Kept: {retention}.",
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _names(topic)},
+        "bindings": {"kafka": kafka},
+    }
+
+
+def _names(topic: Topic) -> list[str]:
+    """The messages of a topic."""
+    names = {COMMANDS: list(ASKS), EVENTS: list(FACTS), REPLIES: ["reply"], DEAD_LETTERS: ["dead-letter"]}
+    return names[topic]
+
+
+def _operations() -> Json:
+    actions = {COMMANDS: "receive", EVENTS: "send", REPLIES: "send", DEAD_LETTERS: "send"}
+    return {
+        f"{action}{_camel(topic)[0].upper()}{_camel(topic)[1:]}": {
+            "action": action,
+            "channel": {"$ref": f"#/channels/{_camel(topic)}"},
+            "summary": f"The ledger {action}s these.",
+        }
+        for topic, action in actions.items()
+    }
+
+
+def _messages() -> Json:
+    made = {name: _cloud_event(name, "Envelope", fact.__name__, fact.__doc__) for name, fact in FACTS.items()}
+    made |= {name: _cloud_event(name, "Command", ask.__name__, ask.__doc__) for name, ask in ASKS.items()}
+    made["reply"] = {
+        "name": "reply",
+        "summary": "What became of one command.",
+        "payload": {"$ref": "#/components/schemas/Reply"},
+    }
+    made["dead-letter"] = {
+        "name": "dead-letter",
+        "summary": "A record that could not be a command.",
+        "payload": {"type": "object"},
+    }
+    return made
+
+
+def _cloud_event(name: str, envelope: str, data: str, summary: str | None) -> Json:
+    return {
+        "name": name,
+        "title": data,
+        "summary": summary or "",
+        "contentType": _CLOUD_EVENT,
+        "payload": {
+            "allOf": [
+                {"$ref": f"#/components/schemas/{envelope}"},
+                {
+                    "type": "object",
+                    "properties": {
+                        "type": {"const": name},
+                        "data": {"$ref": f"#/components/schemas/{data}"},
+                    },
+                },
+            ]
+        },
+        "bindings": {"kafka": {"key": _CUSTOMER_KEY, "bindingVersion": "0.5.0"}},
+    }
+
+
+def _camel(topic: Topic) -> str:
+    """`ledger.dead-letters` as an identifier: `ledgerDeadLetters`."""
+    first, *rest = topic.name.replace("-", ".").split(".")
+    return first + "".join(word.capitalize() for word in rest)
