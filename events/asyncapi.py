@@ -1,6 +1,5 @@
 """The topics as an AsyncAPI 3 document: who sends what, under which promises."""
 
-from datetime import timedelta
 from typing import Any
 
 from events.commands import ASKS
@@ -14,7 +13,7 @@ _CLOUD_EVENT = "application/cloudevents+json"
 _CUSTOMER_KEY = {"type": "string", "description": "the customer id (`subject`)"}
 
 PROMISES = {
-    COMMANDS: "What is asked of the ledger. The partition is murmur2(customer id) modulo the number of shards, "
+    COMMANDS: "What is asked of the ledger. Partition: murmur2(customer id) modulo the number of shards, "
     "passed explicitly; a command in another partition is answered with an error and dead-lettered. "
     "Whoever may produce here moves money.",
     EVENTS: "What happened, for ever and never compacted: a record's value is the stored bytes of one event. "
@@ -35,7 +34,7 @@ def asyncapi(schemas: Json) -> Json:
         "info": {
             "title": "Wallet ledger",
             "version": "1.0.0",
-            "description": "Customer wallets as facts: CloudEvents 1.0, structured mode, one per Kafka record.",
+            "description": "Customer wallets as facts: CloudEvents 1.0, structured mode, one a record.",
         },
         "defaultContentType": "application/json",
         "channels": {_camel(topic): _channel(topic) for topic in TOPICS},
@@ -45,7 +44,7 @@ def asyncapi(schemas: Json) -> Json:
 
 
 def _channel(topic: Topic) -> Json:
-    retention = "for ever" if topic.retention_ms < 0 else f"{timedelta(milliseconds=topic.retention_ms)}"
+    retention = "for ever" if topic.retention_ms < 0 else _duration(topic.retention_ms)
     kafka: Json = {
         "topic": topic.name,
         "topicConfiguration": {"cleanup.policy": ["delete"], "retention.ms": topic.retention_ms},
@@ -122,3 +121,9 @@ def _camel(topic: Topic) -> str:
     """`ledger.dead-letters` as an identifier: `ledgerDeadLetters`."""
     first, *rest = topic.name.replace("-", ".").split(".")
     return first + "".join(word.capitalize() for word in rest)
+
+
+def _duration(milliseconds: int) -> str:
+    minutes = milliseconds // 60_000
+    days, rest = divmod(minutes, 24 * 60)
+    return f"{minutes} minutes" if rest or not days else f"{days} days"
