@@ -1,4 +1,4 @@
-"""Where the database's files go. PostgreSQL refuses to run as root: root lends them to a user without a name."""
+"""Where the database's files go. PostgreSQL refuses to run as root, who lends them to a nameless user."""
 
 import hashlib
 import os

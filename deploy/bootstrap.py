@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""One command for a fresh machine: `python3 deploy/bootstrap.py run`, or `make run`. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+CACHE = Path(os.environ.get("WALLET_LEDGER_CACHE_DIR") or ROOT / ".cache")
+REQUIREMENTS = ROOT / "deploy" / "requirements.txt"
+JARS = ROOT / "deploy" / "kafka.sha256"
+CODE = ["events", "services", "deploy", "tests", "benchmarks"]
+CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+HELP = """\
+make run     start everything on this machine: Kafka, PostgreSQL, ledger, projections, api
+make test    run the tests (ARGS="tests/unit -k wallet" for some of them)
+make check   format, lint, types, layers, generated schemas
+make bench   measure, with a baseline in the same run
+make lock    resolve the dependencies again and write their hashes
+make clean   remove .venv and caches; data folders stay"""
+
+
+class Failed(Exception):
+    """What a person must be told, in one line."""
+
+
+def main(arguments: list[str]) -> int:
+    """Do what a target says; the exit code."""
+    target, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
+    targets = {"run": run, "test": test, "check": check, "bench": bench, "lock": lock, "clean": clean}
+    if target not in targets:
+        print(HELP)
+        return 0 if target == "help" else 2
+    try:
+        _refuse_what_cannot_work()
+        return targets[target](rest)
+    except Failed as failure:
+        print(f"make {target}: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(arguments: list[str]) -> int:
+    """Replace this process by the supervisor, so that signals and the exit code are its own."""
+    install()
+    sys.stdout.flush()
+    os.chdir(ROOT)
+    os.execve(PYTHON, [str(PYTHON), "-m", "services.cli", "up", *arguments], _environment())  # noqa: S606
+
+
+def test(arguments: list[str]) -> int:
+    """All tests, against a real Kafka and PostgreSQL."""
+    install()
+    return _call("-m", "pytest", *arguments)
+
+
+def check(_: list[str]) -> int:
+    """Everything that needs no server; runs all of it, and fails if one did."""
+    install()
+    code = [folder for folder in CODE if (ROOT / folder).is_dir()]
+    steps = (
+        ("format", ["-m", "ruff", "format", "--check", *code]),
+        ("lint", ["-m", "ruff", "check", *code]),
+        ("types", ["-m", "mypy"]),
+        ("layers", ["-c", "from importlinter.cli import lint_imports_command as check; check()"]),
+        ("generated schemas", ["-m", "events.generate", "--check"]),
+    )
+    failed = []
+    for name, argv in steps:
+        print(f"-- {name}", flush=True)
+        if _call(*argv) != 0:
+            failed.append(name)
+    if failed:
+        raise Failed(f"failed: {', '.join(failed)}")
+    return 0
+
+
+def bench(arguments: list[str]) -> int:
+    """The benchmark, and its baseline in the same run."""
+    install()
+    return _call("-m", "benchmarks", *arguments)
+
+
+def lock(_: list[str]) -> int:
+    """Write requirements.txt and kafka.sha256 anew: versions and hashes, never where files came from."""
+    uv = shutil.which("uv") or _own_uv()
+    options = ("--generate-hashes", "--universal", "--extra", "dev", "--no-header", "--no-annotate")
+    command = [uv, "pip", "compile", "-q", *options, "--no-emit-index-url", "--upgrade", "pyproject.toml"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        raise Failed("uv could not resolve pyproject.toml")
+    REQUIREMENTS.write_text(done.stdout)
+    install()
+    return _call("-m", "services.standalone.jars", str(CACHE), "lock")
+
+
+def clean(_: list[str]) -> int:
+    """What can be made again."""
+    for folder in (
+        VENV,
+        CACHE,
+        *(ROOT / f".{tool}_cache" for tool in ("mypy", "ruff", "pytest", "import_linter")),
+    ):
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def install() -> None:
+    """Bring .venv and the broker's jars up to date; quick when nothing changed."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time():
+        wanted = _fingerprint()
+        stamp = VENV / "installed"
+        if not stamp.exists() or stamp.read_text() != wanted:
+            stamp.unlink(missing_ok=True)
+            with _step("python environment in .venv"):
+                _make_venv()
+            with _step("packages, each checked against its hash"):
+                hashed = ("--require-hashes", "--no-deps", "-r", str(REQUIREMENTS))
+                _logged(PYTHON, "-m", "pip", "install", "--quiet", "--no-input", *hashed)
+                _install_project()
+            with _step("Kafka, each jar checked against its hash"):
+                _logged(PYTHON, "-m", "services.standalone.jars", CACHE)
+            stamp.write_text(wanted)
+
+
+def _refuse_what_cannot_work() -> None:
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before there is an environment
+        raise Failed(f"needs Python 3.11 or later; {sys.executable} is {platform.python_version()}")
+    if sys.platform not in ("linux", "darwin"):
+        raise Failed(f"runs on Linux and macOS, not on {sys.platform}")
+    arm_linux = sys.platform == "linux" and platform.machine() in ("aarch64", "arm64")
+    if arm_linux and not (shutil.which("cc") or shutil.which("gcc")):
+        raise Failed(
+            "on Linux arm64 faust-streaming has no wheel: install a C compiler and Python's headers first"
+        )
+
+
+def _make_venv() -> None:
+    shutil.rmtree(VENV, ignore_errors=True)
+    try:
+        import ensurepip  # noqa: F401 - Debian packs it apart
+        import venv
+    except ImportError:
+        raise Failed(
+            f"{sys.executable} cannot make environments: on Debian, apt install python3-venv"
+        ) from None
+    venv.create(VENV, with_pip=True, symlinks=True)
+
+
+def _install_project() -> None:
+    """What an editable install would write, without a build backend: path, command, name and version."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (packages,) = (VENV / "lib").glob("python3.*/site-packages")
+    (packages / "wallet_ledger.pth").write_text(f"{ROOT}\n")
+    metadata = packages / f"wallet_ledger-{project['version']}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    command = VENV / "bin" / "wallet-ledger"  # not a #! with Python's path, which may have spaces
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(str(PYTHON))} -m services.cli "$@"\n')
+    command.chmod(0o755)
+
+
+def _fingerprint() -> str:
+    """Changes when what is installed would."""
+    digest = hashlib.sha256(f"{sys.version} {sys.executable} {ROOT}".encode())
+    for file in (REQUIREMENTS, JARS, Path(__file__), ROOT / "pyproject.toml"):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the system's certificates for requests, which knows only its own and none of a company."""
+    environment = dict(os.environ)
+    bundle = next((bundle for bundle in CA_BUNDLES if os.path.exists(bundle)), None)
+    if bundle and "REQUESTS_CA_BUNDLE" not in environment:
+        environment["REQUESTS_CA_BUNDLE"] = bundle
+    return environment
+
+
+def _call(*argv: str) -> int:
+    return subprocess.run([str(PYTHON), *argv], cwd=ROOT, env=_environment(), check=False).returncode  # noqa: S603
+
+
+def _logged(*argv: str | Path) -> None:
+    """Output goes to a file; a person sees the end of it when it fails."""
+    log = CACHE / "install.log"
+    with log.open("wb") as output:
+        done = subprocess.run(  # noqa: S603
+            [str(word) for word in argv],
+            cwd=ROOT,
+            env=_environment(),
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    if done.returncode != 0:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise Failed(f"installation failed; the end of {log}:\n{end}")
+
+
+def _own_uv() -> str:
+    tools = CACHE / "uv"
+    if not (tools / "bin" / "uv").exists():
+        import venv
+
+        with _step("uv, which resolves"):
+            venv.create(tools, with_pip=True, clear=True)
+            _logged(tools / "bin" / "python", "-m", "pip", "install", "--quiet", "uv")
+    return str(tools / "bin" / "uv")
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    print(f"-- {what} ...", end=" ", flush=True)
+    start = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print("failed", flush=True)
+        raise
+    print(f"{time.monotonic() - start:.1f} s", flush=True)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    import fcntl
+
+    with (CACHE / "install.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
