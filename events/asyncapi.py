@@ -34,6 +34,7 @@ def asyncapi(schemas: Json) -> Json:
         "info": {
             "title": "Wallet ledger",
             "version": "1.0.0",
+            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
             "description": "Customer wallets as facts: CloudEvents 1.0, structured mode, one a record.",
         },
         "defaultContentType": "application/json",
@@ -54,8 +55,7 @@ def _channel(topic: Topic) -> Json:
         kafka["partitions"] = SHARDS_DEFAULT
     return {
         "address": topic.name,
-        "description": f"{PROMISES[topic]} Written by: {topic.written_by}. Read by: {topic.read_by}. "
-        f"Kept: {retention}.",
+        "description": f"{PROMISES[topic]} Kept: {retention}.",
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _names(topic)},
         "bindings": {"kafka": kafka},
     }
@@ -74,6 +74,7 @@ def _operations() -> Json:
             "action": action,
             "channel": {"$ref": f"#/channels/{_camel(topic)}"},
             "summary": f"The ledger {action}s these.",
+            "description": f"Written by: {topic.written_by}. Read by: {topic.read_by}.",
         }
         for topic, action in actions.items()
     }

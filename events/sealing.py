@@ -40,7 +40,11 @@ def additional_data(stream: str, position: str) -> bytes:
 
 def seal_bytes(key: bytes, plain: bytes, aad: bytes) -> str:
     nonce = os.urandom(_NONCE_BYTES)
-    return _FORM + base64.urlsafe_b64encode(nonce + AESGCM(key).encrypt(nonce, plain, aad)).decode()
+    return _text(nonce + AESGCM(key).encrypt(nonce, plain, aad))
+
+
+def _text(raw: bytes) -> str:
+    return _FORM + base64.urlsafe_b64encode(raw).decode()
 
 
 def open_bytes(key: bytes, sealed: str, aad: bytes) -> bytes:
@@ -49,6 +53,8 @@ def open_bytes(key: bytes, sealed: str, aad: bytes) -> bytes:
         raise Unsealable("unknown form of seal")
     try:
         raw = base64.urlsafe_b64decode(sealed[len(_FORM) :])
+        if _text(raw) != sealed:  # the decoder skips foreign letters and spare bits
+            raise Unsealable("changed bytes")
         return AESGCM(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], aad)
     except (InvalidTag, ValueError) as error:
         raise Unsealable("wrong key, wrong event, or changed bytes") from error
@@ -81,5 +87,5 @@ def unwrap_key(kek: bytes, wrapped: bytes, owner: str) -> bytes:
     """Raises Unsealable."""
     try:
         return AESGCM(kek).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], owner.encode())
-    except InvalidTag as error:
+    except (InvalidTag, ValueError) as error:
         raise Unsealable("the key-encryption key does not fit this data key") from error
