@@ -37,14 +37,19 @@ class KeyRing:
         self._connection: psycopg.Connection | None = None
         self._cached: OrderedDict[UUID, bytes] = OrderedDict()
 
+    def cached(self, owners: Iterable[UUID]) -> dict[UUID, bytes]:
+        """Those that need no statement."""
+        return {owner: key for owner in owners if (key := self._recall(owner)) is not None}
+
     def get(self, owners: Iterable[UUID]) -> dict[UUID, bytes]:
         """Keys of those owners that have one (one statement at most); erased and unknown ones are absent."""
         wanted = set(owners)
-        found = {owner: key for owner in wanted if (key := self._recall(owner)) is not None}
+        found = self.cached(wanted)
         missing = [owner for owner in wanted if owner not in found]
         if missing:
             rows = self._run(
-                "SELECT owner, wrapped FROM data_keys WHERE owner = ANY(%s) AND wrapped IS NOT NULL", [missing]
+                "SELECT owner, wrapped FROM data_keys WHERE owner = ANY(%s) AND wrapped IS NOT NULL",
+                [missing],
             )
             for owner, wrapped in rows:
                 found[owner] = self._remember(owner, wrapped)

@@ -50,7 +50,9 @@ class Settings(BaseSettings):
     command_deadline_seconds: float = Field(5.0, gt=0, le=60, description="after it a command is void")
     commands_in_flight_max: int = Field(4096, ge=1)
     body_bytes_max: int = Field(64 * 1024, ge=1024)
-    read_wait_seconds: float = Field(0.5, ge=0, le=10, description="how long a write waits for its read models")
+    read_wait_seconds: float = Field(
+        0.5, ge=0, le=10, description="how long a write waits for its read models"
+    )
 
     # Ledger
     acknowledge: Literal["store", "store+topic"] = "store"
@@ -62,5 +64,5 @@ class Settings(BaseSettings):
     @classmethod
     def _currencies_are_codes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or any(len(code) != 3 or not code.isupper() for code in value):
-            raise ValueError("currencies are ISO 4217 codes, e.g. [\"USD\", \"INR\"]")
+            raise ValueError('currencies are ISO 4217 codes, e.g. ["USD", "INR"]')
         return value

@@ -1,0 +1,108 @@
+"""Composition root of the ledger worker: reads settings, wires the ports, starts again like a stranger."""
+
+import asyncio
+import contextlib
+import signal
+import time
+
+import psycopg
+import structlog
+import uvloop
+from aiokafka.errors import KafkaError
+
+from services import health, logs
+from services.keyring import KeyRing, parse_kek
+from services.ledger import metrics
+from services.ledger.batch import Rules
+from services.ledger.broker import KafkaBroker
+from services.ledger.keys import DataKeys, MonthlyCoffin
+from services.ledger.ports import OwnershipLost, TopicDiverged, WrongStore
+from services.ledger.store import PostgresStore
+from services.ledger.worker import Worker
+from services.settings import Settings
+from services.topics import check_topics
+
+log = structlog.get_logger()
+
+BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0)
+SKEW_SECONDS_MAX = 1.0
+
+
+class SystemClock:
+    """Implements `ports.Clock`."""
+
+    def micros(self) -> int:
+        return time.time_ns() // 1_000
+
+
+def build(settings: Settings) -> Worker:
+    """A worker on real servers."""
+    clock = SystemClock()
+    keys = DataKeys(
+        KeyRing(
+            settings.keys_dsn.get_secret_value(), parse_kek(settings.key_encryption_key.get_secret_value())
+        )
+    )
+    return Worker(
+        store=PostgresStore(settings.store_dsn.get_secret_value()),
+        broker=KafkaBroker(settings),
+        clock=clock,
+        keys=keys,
+        coffin=MonthlyCoffin(keys, clock),
+        rules=Rules(frozenset(settings.currencies), settings.request_hash_secret.get_secret_value().encode()),
+        shards=settings.shards,
+        acknowledge_topic=settings.acknowledge == "store+topic",
+    )
+
+
+def main(settings: Settings) -> int:
+    """Blocks until SIGTERM or SIGINT; the exit code."""
+    logs.configure(settings, "ledger")
+    return uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    await check_topics(settings)
+    worker = build(settings)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _stop, worker, stopping)
+    port = settings.ledger_metrics_port or settings.http_port + 1
+    runner = await health.serve(settings.http_host, port, lambda: _problems(worker))
+    try:
+        await _run_again_and_again(worker, stopping)
+    finally:
+        await runner.cleanup()
+    return 0
+
+
+async def _run_again_and_again(worker: Worker, stopping: asyncio.Event) -> None:
+    tries = 0
+    while not stopping.is_set():
+        started = time.monotonic()
+        try:
+            await worker.run()
+        except WrongStore:
+            raise
+        except (psycopg.Error, KafkaError, OwnershipLost, TopicDiverged, OSError, TimeoutError) as error:
+            metrics.COMMITS_FAILED.labels(type(error).__name__).inc()
+            log.warning("worker_starts_anew", error=type(error).__name__, message=str(error).splitlines()[:1])
+        tries = 0 if time.monotonic() - started > 10 else tries + 1
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), BACKOFF_SECONDS[min(tries, len(BACKOFF_SECONDS) - 1)])
+
+
+def _stop(worker: Worker, stopping: asyncio.Event) -> None:
+    stopping.set()
+    worker.stop()
+
+
+def _problems(worker: Worker) -> dict[str, str]:
+    found = {}
+    if worker.refused:
+        found["topic"] = f"shards {sorted(worker.refused)} are not owned: topic and store differ; run recover"
+    if not worker.connected:
+        found["store"] = "not connected to PostgreSQL and Kafka"
+    if abs(worker.skew_seconds) > SKEW_SECONDS_MAX:
+        found["clock"] = f"differs from the database's by {worker.skew_seconds:.1f} s"
+    return found

@@ -1,0 +1,274 @@
+"""One batch of commands, decided one after the other on an overlay over committed state. No I/O.
+
+Nothing here is true until the store has committed it: the worker merges the overlay afterwards, or drops it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from events.codec import EVENT_BYTES_MAX, Malformed, digest, encode_envelope, encode_fact, timestamp
+from events.envelope import Envelope
+from events.facts import CustomerFact
+from events.ids import position, stream_id, stream_name
+from events.personal import Personal
+from events.replies import Outcome, Reply
+from events.sealing import seal
+from services.ledger import receipts, replies
+from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve
+from services.ledger.intake import Asked, Rejected
+from services.ledger.ports import Attempt, AttemptRow, Commit, Loaded, ShardRow, StoredRow
+from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
+
+log = structlog.get_logger()
+
+
+class Rules(NamedTuple):
+    """What is configured: open currencies, and the secret of request hashes."""
+
+    currencies: frozenset[str]
+    request_secret: bytes
+
+
+class Answer(NamedTuple):
+    """A reply and where it goes; `to` is "" for commands that want none."""
+
+    to: str
+    reply: Reply
+
+
+class DeadLetter(NamedTuple):
+    """What could not be taken, and why: for operators."""
+
+    shard: int
+    offset: int
+    value: bytes
+    code: str
+    message: str
+
+
+class NoDataKey(Exception):
+    """A registered customer without a data key: the key table is behind the store."""
+
+
+class Batch:
+    """`shards` are the committed rows of the shards this worker owns; `customers` committed state."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        shards: Mapping[int, ShardRow],
+        customers: Mapping[UUID, Customer],
+        loaded: Loaded,
+        data_keys: Mapping[UUID, bytes],
+        now: int,
+    ) -> None:
+        self._rules = rules
+        self._committed_shards = shards
+        self._committed_customers = customers
+        self._loaded = loaded
+        self._data_keys = data_keys
+        self._now = now
+        self.shards: dict[int, ShardRow] = {}
+        self.customers: dict[UUID, Customer] = {}
+        self.events: list[StoredRow] = []
+        self.answers: list[Answer] = []
+        self.dead_letters: list[DeadLetter] = []
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self._receipts: dict[ReceiptKey, Receipt] = {}
+        self._receipt_rows: list[ReceiptRow] = []
+        self._attempts: dict[Attempt, list[Receipt]] = {}
+        self._attempt_rows: dict[tuple[int, int], AttemptRow] = {}
+
+    def take(self, asked: Asked) -> None:
+        """Decide one command. Whatever goes wrong with it concerns it alone."""
+        try:
+            reply = self._outcome(asked)
+        except Exception as error:
+            log.error(
+                "command_failed", command_id=asked.command.id, error=type(error).__name__, exc_info=True
+            )
+            reply = Reply(correlation="", outcome=Outcome.FAILED, code="INTERNAL_SERVER_ERROR")
+            self._bury(asked, "FAILED", type(error).__name__)
+        self._move(asked.record.shard, asked.record.offset, asked.command.id)
+        self._answer(asked.command.replyto, asked.command.type, reply)
+
+    def reject(self, rejected: Rejected) -> None:
+        """Pass over a record that is no command of this shard."""
+        record = rejected.record
+        if rejected.outcome is Outcome.MALFORMED:
+            self.dead_letters.append(
+                DeadLetter(record.shard, record.offset, record.value, rejected.code, rejected.message)
+            )
+        self._move(record.shard, record.offset, rejected.identity)
+        reply = Reply(correlation="", outcome=rejected.outcome, code=rejected.code, message=rejected.message)
+        self._answer(rejected.replyto, "unknown", reply)
+
+    @property
+    def taken(self) -> int:
+        """How many records this batch disposes of."""
+        return self.outcomes.total()
+
+    def commit(self) -> Commit:
+        """The transaction that makes this batch true."""
+        shards = sorted(self.shards)
+        return Commit(
+            before=[self._committed_shards[shard] for shard in shards],
+            after=[self.shards[shard] for shard in shards],
+            events=self.events,
+            receipts=self._receipt_rows,
+            attempts=list(self._attempt_rows.values()),
+        )
+
+    def _outcome(self, asked: Asked) -> Reply:
+        command, key = asked.command, asked.key
+        hashed = receipts.request_hash(self._rules.request_secret, command, asked.ask)
+        prior = self._receipts.get(key) or self._loaded.receipts.get(key)
+        if prior is not None and prior.request_hash != hashed:
+            return Reply(correlation="", outcome=Outcome.KEY_REUSED, code="IDEMPOTENCY_KEY_REUSED")
+        if prior is None and command.idempotencykey is UNSET:
+            prior = self._match_attempt(asked, hashed)
+        if prior is not None:
+            return replies.from_stored("", prior.event, self._customer(key.stream).registered)
+        return self._decide(asked, hashed)
+
+    def _decide(self, asked: Asked, hashed: str) -> Reply:
+        """New: decide, record, and only then let the overlay know."""
+        stream = asked.key.stream
+        customer = self._customer(stream)
+        given = Given(receipts.entry_of(asked.key), self._rules.currencies)
+        facts = decide(asked.ask, customer, given)
+        row = self._shard(asked.record.shard)
+        recorded: list[tuple[Envelope, CustomerFact, bytes]] = []
+        for fact in facts:
+            envelope, value, row = self._record(asked, hashed, fact, customer, row)
+            customer = evolve(customer, fact, envelope.time)
+            recorded.append((envelope, fact, value))
+        self._merge(asked, hashed, customer, row, recorded)
+        envelope, fact, _ = recorded[0]
+        return replies.from_event("", envelope, fact, customer.registered, replayed=False)
+
+    def _record(
+        self, asked: Asked, hashed: str, fact: CustomerFact, customer: Customer, row: ShardRow
+    ) -> tuple[Envelope, bytes, ShardRow]:
+        """Seal, wrap and chain one fact; the shard row as it stands after it."""
+        command, record = asked.command, asked.record
+        sequence = row.sequence + 1
+        event_id = position(row.shard, sequence)
+        moment = max(self._now, row.last_time)
+        time = timestamp(moment)
+        name = stream_name(fact.CATEGORY, command.subject)
+        envelope = Envelope(
+            id=event_id,
+            source=f"/shards/{row.shard}",
+            type=fact.TYPE,
+            subject=command.subject,
+            time=time,
+            effectivetime=time if command.effectivetime is UNSET else command.effectivetime,
+            sequence=f"{sequence:020}",
+            previoushash=row.head.hex(),
+            stream=name,
+            streamversion=customer.version + 1,
+            businessid=command.businessid,
+            mode=command.mode,
+            origin=command.origin,
+            actor=command.actor,
+            causationid=command.id,
+            correlationid=command.correlationid,
+            keyhash=asked.key.key_hash.hex(),
+            requesthash=hashed,
+            commandid=command.id,
+            commandposition=record.offset,
+            attempt=command.attempt if command.idempotencykey is UNSET else UNSET,
+            data=encode_fact(self._sealed(asked, fact, name, event_id)),
+        )
+        value = encode_envelope(envelope)
+        if len(value) > EVENT_BYTES_MAX:
+            raise Malformed(f"an event has at most {EVENT_BYTES_MAX} bytes")
+        after = replace(row, sequence=sequence, head=digest(value), last_time=moment)
+        return envelope, value, after
+
+    def _sealed(self, asked: Asked, fact: CustomerFact, stream: str, event_id: str) -> CustomerFact:
+        """Personal data under the customer's key. An unknown customer has no key: nothing of him is kept."""
+        personal = fact.personal if isinstance(fact.personal, Personal) else Personal()
+        if asked.command.idempotencykey is not UNSET:
+            personal = replace(personal, idempotency_key=asked.command.idempotencykey)
+        key = self._data_keys.get(asked.key.stream)
+        if key is None and self._customer(asked.key.stream).registered:
+            raise NoDataKey("the key table has no key for a registered customer: is it an old backup?")
+        if key is None or personal == Personal():
+            return replace(fact, personal=UNSET)
+        return seal(replace(fact, personal=personal), key, stream, event_id)
+
+    def _merge(
+        self,
+        asked: Asked,
+        hashed: str,
+        customer: Customer,
+        row: ShardRow,
+        recorded: list[tuple[Envelope, CustomerFact, bytes]],
+    ) -> None:
+        stream, record = asked.key.stream, asked.record
+        for envelope, _, value in recorded:
+            self.events.append(
+                StoredRow(
+                    stream_id(asked.command.tenant, envelope.stream),
+                    envelope.streamversion,
+                    envelope.type,
+                    value,
+                    row.shard,
+                    int(envelope.sequence),
+                    envelope.subject.encode(),
+                )
+            )
+        first, _, value = recorded[0]
+        self.customers[stream] = customer
+        self.shards[row.shard] = row
+        sequence = int(first.sequence)
+        self._receipts[asked.key] = Receipt(hashed, row.shard, sequence, value)
+        self._receipt_rows.append(
+            ReceiptRow(*asked.key, hashed, row.shard, sequence, asked.command.id, record.offset)
+        )
+        if asked.command.idempotencykey is UNSET:
+            self._note_attempt(asked, hashed, self._receipts[asked.key], asked.command.attempt)
+
+    def _match_attempt(self, asked: Asked, hashed: str) -> Receipt | None:
+        """An automatic retry (attempt n) answers for one keyless command of the same print and n - 1, once."""
+        attempt = asked.command.attempt
+        sought = Attempt(asked.key.stream, hashed, attempt - 1)
+        for receipt in (*self._loaded.attempts.get(sought, ()), *self._attempts.get(sought, ())):
+            row = self._attempt_rows.get((receipt.shard, receipt.sequence))
+            if row is None or row.attempt == attempt - 1:
+                self._note_attempt(asked, hashed, receipt, attempt)
+                return receipt
+        return None
+
+    def _note_attempt(self, asked: Asked, hashed: str, receipt: Receipt, attempt: int) -> None:
+        self._attempts.setdefault(Attempt(asked.key.stream, hashed, attempt), []).append(receipt)
+        self._attempt_rows[(receipt.shard, receipt.sequence)] = AttemptRow(
+            receipt.shard, receipt.sequence, asked.key.stream, hashed, attempt, self._now
+        )
+
+    def _customer(self, stream: UUID) -> Customer:
+        return self.customers.get(stream) or self._committed_customers.get(stream, INITIAL)
+
+    def _shard(self, shard: int) -> ShardRow:
+        return self.shards.get(shard) or self._committed_shards[shard]
+
+    def _move(self, shard: int, offset: int, identity: str) -> None:
+        self.shards[shard] = replace(self._shard(shard), position=offset, position_command_id=identity)
+
+    def _bury(self, asked: Asked, code: str, message: str) -> None:
+        record = asked.record
+        self.dead_letters.append(DeadLetter(record.shard, record.offset, record.value, code, message))
+
+    def _answer(self, to: object, kind: str, reply: Reply) -> None:
+        self.outcomes[kind, "replayed" if reply.replayed else reply.outcome.value] += 1
+        if isinstance(to, str) and to:
+            correlation = to.partition("/")[2]
+            self.answers.append(Answer(to, replace(reply, correlation=correlation)))

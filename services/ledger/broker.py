@@ -1,0 +1,231 @@
+"""Kafka for the ledger worker: `ports.Broker` by aiokafka, without groups and without offsets of its own."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES
+from services.kafka import client_options
+from services.ledger import metrics
+from services.ledger.ports import CommandRecord, StoredRow
+from services.settings import Settings
+
+log = structlog.get_logger()
+
+PARTITION_FETCH_BYTES_MAX = 1024 * 1024
+PUBLISH_BYTES_MAX = 768 * 1024
+REPLIES_QUEUED_MAX = 100_000
+READ_SECONDS_MAX = 10.0
+
+
+class KafkaBroker:
+    """Two producers, so that replies never wait behind events; one reader of commands; short-lived scanners."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._options = client_options(settings)
+        self._commands: AIOKafkaConsumer | None = None
+        self._publisher: AIOKafkaProducer | None = None
+        self._replier: AIOKafkaProducer | None = None
+        self._replies: dict[int, list[bytes]] = defaultdict(list)
+        self._replies_queued = 0
+        self._replies_ready = asyncio.Event()
+        self._reply_pump: asyncio.Task[None] | None = None
+        self._retired: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        self._commands = self._consumer()
+        self._replier = AIOKafkaProducer(acks=1, request_timeout_ms=5_000, **self._options)
+        await self._commands.start()
+        await self._replier.start()
+        self._publisher = await self._new_publisher()
+        self._reply_pump = asyncio.create_task(self._pump_replies())
+
+    async def close(self) -> None:
+        if self._reply_pump is not None:
+            self._reply_pump.cancel()
+            await asyncio.gather(self._reply_pump, return_exceptions=True)
+        for client in (self._commands, self._replier, self._publisher):
+            if client is not None:
+                with contextlib.suppress(KafkaError, asyncio.TimeoutError):
+                    await asyncio.wait_for(client.stop(), 5)
+        self._commands = self._replier = self._publisher = self._reply_pump = None
+        self._replies.clear()
+        self._replies_queued = 0
+
+    async def commands_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
+        if not positions:
+            return {}
+        async with self._scanner(COMMANDS.name, positions) as scanner:
+            begins = await scanner.beginning_offsets(list(scanner.assignment()))
+            ends = await scanner.end_offsets(list(scanner.assignment()))
+            sought = {
+                TopicPartition(COMMANDS.name, shard): offset
+                for shard, offset in positions.items()
+                if begins[TopicPartition(COMMANDS.name, shard)]
+                <= offset
+                < ends[TopicPartition(COMMANDS.name, shard)]
+            }
+            found: dict[int, bytes] = {}
+            scanner.assign(list(sought))
+            for partition, offset in sought.items():
+                scanner.seek(partition, offset)
+            give_up = asyncio.get_running_loop().time() + READ_SECONDS_MAX
+            while len(found) < len(sought) and asyncio.get_running_loop().time() < give_up:
+                for partition, records in (await scanner.getmany(timeout_ms=200)).items():
+                    if records and records[0].offset == sought[partition]:
+                        found[partition.partition] = records[0].value or b""
+                        scanner.pause(partition)
+            return found
+
+    async def commands_begin(self, shards: Sequence[int]) -> dict[int, int]:
+        assert self._commands is not None
+        partitions = [TopicPartition(COMMANDS.name, shard) for shard in shards]
+        begins = await self._commands.beginning_offsets(partitions)
+        return {partition.partition: offset for partition, offset in begins.items()}
+
+    def assign(self, next_offsets: Mapping[int, int]) -> None:
+        assert self._commands is not None
+        partitions = {TopicPartition(COMMANDS.name, shard): offset for shard, offset in next_offsets.items()}
+        self._commands.assign(list(partitions))
+        for partition, offset in partitions.items():
+            self._commands.seek(partition, offset)
+
+    async def fetch(self, timeout_seconds: float, records_max: int) -> list[CommandRecord]:
+        assert self._commands is not None
+        if not self._commands.assignment():
+            await asyncio.sleep(timeout_seconds)
+            return []
+        found = await self._commands.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=records_max)
+        return [
+            CommandRecord(partition.partition, record.offset, record.value or b"")
+            for partition, records in found.items()
+            for record in records
+        ]
+
+    def reply(self, partition: int, value: bytes) -> None:
+        if self._replies_queued >= REPLIES_QUEUED_MAX:
+            metrics.REPLIES_DROPPED.inc()  # the asker will be told that the outcome is unknown
+            return
+        self._replies[partition].append(value)
+        self._replies_queued += 1
+        self._replies_ready.set()
+
+    async def dead_letter(self, key: bytes, value: bytes) -> None:
+        assert self._publisher is not None
+        await self._publisher.send_and_wait(DEAD_LETTERS.name, value, key=key, partition=0)
+
+    async def publish(self, shard: int, events: Sequence[StoredRow]) -> int:
+        assert self._publisher is not None
+        batch = self._publisher.create_batch()
+        for event in events:
+            if batch.append(key=event.key, value=event.value, timestamp=None) is None:
+                raise ValueError("the events do not fit into one batch")
+        future = await self._publisher.send_batch(batch, EVENTS.name, partition=shard)
+        return int((await future).offset)
+
+    async def renew_publisher(self) -> None:
+        if self._publisher is not None:
+            retired = asyncio.create_task(_discard(self._publisher))
+            self._retired.add(retired)
+            retired.add_done_callback(self._retired.discard)
+        self._publisher = None
+        self._publisher = await self._new_publisher()
+
+    async def events_from(self, offsets: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
+        async with self._scanner(EVENTS.name, offsets) as scanner:
+            partitions = list(scanner.assignment())
+            begins = await scanner.beginning_offsets(partitions)
+            ends = await scanner.end_offsets(partitions)
+            left = set()
+            for partition in partitions:
+                start = offsets[partition.partition]
+                if not begins[partition] <= start <= ends[partition]:
+                    start = begins[partition]
+                scanner.seek(partition, start)
+                if start < ends[partition]:
+                    left.add(partition)
+            while left:
+                for partition, records in (await scanner.getmany(timeout_ms=500)).items():
+                    for record in records:
+                        yield partition.partition, record.offset, record.value or b""
+                left = {p for p in left if await scanner.position(p) < ends[p]}
+
+    async def _new_publisher(self) -> AIOKafkaProducer:
+        publisher = AIOKafkaProducer(
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=1024 * 1024,
+            max_request_size=4 * 1024 * 1024,
+            request_timeout_ms=10_000,
+            **self._options,
+        )
+        await publisher.start()
+        return publisher
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
+            fetch_max_wait_ms=500,
+            **self._options,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _scanner(self, topic: str, shards: Mapping[int, int]) -> AsyncIterator[AIOKafkaConsumer]:
+        scanner = self._consumer()
+        await scanner.start()
+        try:
+            scanner.assign([TopicPartition(topic, shard) for shard in shards])
+            await asyncio.sleep(0)  # aiokafka's own tasks must have begun, or stop() raises CancelledError
+            yield scanner
+        finally:
+            await scanner.stop()
+
+    async def _pump_replies(self) -> None:
+        """Send what has gathered, one Kafka batch per partition, while the worker decides the next commands."""
+        while True:
+            await self._replies_ready.wait()
+            self._replies_ready.clear()
+            waiting, self._replies = self._replies, defaultdict(list)
+            self._replies_queued = 0
+            for partition, values in waiting.items():
+                try:
+                    await self._send_replies(partition, values)
+                except (TimeoutError, KafkaError) as error:
+                    metrics.REPLIES_DROPPED.inc(len(values))
+                    log.warning("replies_lost", count=len(values), error=type(error).__name__)
+
+    async def _send_replies(self, partition: int, values: list[bytes]) -> None:
+        assert self._replier is not None
+        batch = self._replier.create_batch()
+        for value in values:
+            if batch.append(key=None, value=value, timestamp=None) is None:
+                await self._hand_over(batch, partition)
+                batch = self._replier.create_batch()
+                batch.append(key=None, value=value, timestamp=None)
+        await self._hand_over(batch, partition)
+
+    async def _hand_over(self, batch: BatchBuilder, partition: int) -> None:
+        assert self._replier is not None
+        future = await self._replier.send_batch(batch, REPLIES.name, partition=partition)
+        future.add_done_callback(_note_lost_reply)
+
+
+def _note_lost_reply(future: "asyncio.Future[object]") -> None:
+    if not future.cancelled() and future.exception() is not None:
+        metrics.REPLIES_DROPPED.inc()
+        log.warning("replies_lost", error=type(future.exception()).__name__)
+
+
+async def _discard(producer: AIOKafkaProducer) -> None:
+    """Stop a producer without waiting for what it still holds."""
+    with contextlib.suppress(KafkaError, asyncio.TimeoutError, asyncio.CancelledError):
+        await asyncio.wait_for(producer.stop(), 1)

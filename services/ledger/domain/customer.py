@@ -1,0 +1,170 @@
+"""One customer's aggregate: who he is to us, and what each of his wallets holds."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeVar, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from events.commands import ChangeProfile, CreditWallet, CustomerAsk, DebitWallet, MoveMoney, RegisterCustomer
+from events.facts import (
+    COUNTER_ACCOUNTS,
+    CustomerCommandRefused,
+    CustomerFact,
+    CustomerProfileChanged,
+    CustomerRegistered,
+    Movement,
+    Refusal,
+    WalletCredited,
+    WalletDebited,
+    WalletDebitRefused,
+)
+from events.money import AMOUNT_MAX
+from events.personal import Personal
+
+M = TypeVar("M", bound=Movement)
+
+
+class Customer(Struct, frozen=True):
+    """Decision state: no personal data. `registered` is "" until there is such a customer."""
+
+    registered: str = ""
+    balances: Mapping[str, int] = {}
+    version: int = 0
+
+    def balance(self, currency: str) -> int:
+        """Minor units; a wallet exists from the start, at zero."""
+        return self.balances.get(currency, 0)
+
+
+class Given(NamedTuple):
+    """What a decision may depend on besides state and command."""
+
+    entry_id: str
+    currencies: frozenset[str]
+
+
+INITIAL = Customer()
+
+
+def decide(ask: CustomerAsk, customer: Customer, given: Given) -> list[CustomerFact]:
+    """What follows from a command. Business refusals are facts too."""
+    match ask:
+        case RegisterCustomer():
+            return [_register(ask, customer)]
+        case ChangeProfile():
+            return [_change_profile(ask, customer)]
+        case CreditWallet():
+            return [_credit(ask, customer, given)]
+        case DebitWallet():
+            return [_debit(ask, customer, given)]
+        case _:
+            assert_never(ask)
+
+
+def evolve(customer: Customer, fact: CustomerFact, recorded: str) -> Customer:
+    """Total: history is folded, never judged. `recorded` is the event's time."""
+    seen = replace(customer, version=customer.version + 1)
+    match fact:
+        case CustomerRegistered():
+            return replace(seen, registered=recorded)
+        case WalletCredited() | WalletDebited():
+            return replace(seen, balances={**seen.balances, fact.currency: fact.balance_after})
+        case CustomerProfileChanged() | CustomerCommandRefused() | WalletDebitRefused():
+            return seen
+        case _:
+            assert_never(fact)
+
+
+def fold(history: Iterable[tuple[CustomerFact, str]], customer: Customer = INITIAL) -> Customer:
+    """State after a history of facts and the times they were recorded at."""
+    for fact, recorded in history:
+        customer = evolve(customer, fact, recorded)
+    return customer
+
+
+def _register(ask: RegisterCustomer, customer: Customer) -> CustomerFact:
+    if customer.registered:
+        return _refused(ask, Refusal.CUSTOMER_EXISTS)
+    personal = Personal(name=ask.name, email=ask.email, phone_number=ask.phone_number, metadata=ask.metadata)
+    return CustomerRegistered(personal=personal, preferred_locale=ask.preferred_locale)
+
+
+def _change_profile(ask: ChangeProfile, customer: Customer) -> CustomerFact:
+    if not customer.registered:
+        return _refused(ask, Refusal.NOT_FOUND)
+    personal = Personal(name=ask.name, email=ask.email, phone_number=ask.phone_number, metadata=ask.metadata)
+    return CustomerProfileChanged(personal=personal, preferred_locale=ask.preferred_locale)
+
+
+def _credit(ask: CreditWallet, customer: Customer, given: Given) -> CustomerFact:
+    refusal = _not_movable(ask, customer, given)
+    if refusal is None and customer.balance(ask.currency) > AMOUNT_MAX - ask.amount:
+        refusal = Refusal.BALANCE_LIMIT_EXCEEDED
+    if refusal is not None:
+        return _refused(ask, refusal)
+    return _moved(WalletCredited, ask, customer, given, +ask.amount)
+
+
+def _debit(ask: DebitWallet, customer: Customer, given: Given) -> CustomerFact:
+    refusal = _not_movable(ask, customer, given)
+    if refusal is None and customer.balance(ask.currency) < ask.amount:
+        refusal = Refusal.INSUFFICIENT_WALLET_FUNDS
+    if refusal is not None:
+        return WalletDebitRefused(
+            refusal=refusal,
+            currency=ask.currency,
+            amount=ask.amount,
+            balance=customer.balance(ask.currency),
+            cause=ask.cause,
+            reference=ask.reference,
+            personal=_reason(ask),
+        )
+    return _moved(WalletDebited, ask, customer, given, -ask.amount)
+
+
+def _not_movable(ask: MoveMoney, customer: Customer, given: Given) -> Refusal | None:
+    """What forbids any movement, cheapest first."""
+    if not customer.registered:
+        return Refusal.NOT_FOUND
+    if ask.currency not in given.currencies:
+        return Refusal.UNSUPPORTED_CURRENCY
+    return None
+
+
+def _moved(fact: type[M], ask: MoveMoney, customer: Customer, given: Given, signed_amount: int) -> M:
+    before = customer.balance(ask.currency)
+    return fact(
+        entry_id=given.entry_id,
+        currency=ask.currency,
+        amount=ask.amount,
+        balance_before=before,
+        balance_after=before + signed_amount,
+        cause=ask.cause,
+        counter_account=COUNTER_ACCOUNTS[ask.cause],
+        reference=ask.reference,
+        personal=_reason(ask),
+    )
+
+
+def _refused(ask: CustomerAsk, refusal: Refusal) -> CustomerCommandRefused:
+    if isinstance(ask, MoveMoney):
+        return CustomerCommandRefused(
+            command=ask.TYPE, refusal=refusal, currency=ask.currency, amount=ask.amount, personal=_reason(ask)
+        )
+    return CustomerCommandRefused(command=ask.TYPE, refusal=refusal, personal=Personal())
+
+
+def _reason(ask: MoveMoney) -> Personal:
+    return Personal(reason=ask.reason)
+
+
+def signed(fact: CustomerFact) -> int:
+    """What a fact does to its wallet, in minor units: + credit, - debit, 0 for what moves nothing."""
+    match fact:
+        case WalletCredited(amount=amount):
+            return amount
+        case WalletDebited(amount=amount):
+            return -amount
+        case _:
+            return 0

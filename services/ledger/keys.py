@@ -1,0 +1,71 @@
+"""The ledger's use of the key table: a data key before the first event that needs it, dead letters under a monthly key."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import msgspec
+
+from events.sealing import seal_bytes
+from events.topics import COMMANDS
+from services.keyring import KeyRing
+from services.ledger.batch import DeadLetter
+from services.ledger.ports import Clock
+
+
+class DataKeys:
+    """Implements `worker.Keys`: cached keys cost no thread switch."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keys")
+
+    async def of(self, existing: set[UUID], registering: set[UUID]) -> dict[UUID, bytes]:
+        cached = self._ring.cached(existing | registering)
+        if len(cached) == len(existing | registering):
+            return cached
+        run = asyncio.get_running_loop().run_in_executor
+        found = await run(self._thread, self._ring.get, existing)
+        return found | await run(self._thread, self._ring.get_or_create, registering)
+
+    async def named(self, owner: UUID) -> bytes:
+        """The key of something that is no customer."""
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._ring.get_or_create, {owner}
+        )
+        return found[owner]
+
+    def forget(self) -> None:
+        self._ring.forget()
+
+
+class MonthlyCoffin:
+    """Implements `worker.Coffin`: payloads sealed under a key of the month, which is destroyed with its letters."""
+
+    def __init__(self, keys: DataKeys, clock: Clock) -> None:
+        self._keys = keys
+        self._clock = clock
+
+    async def seal(self, letter: DeadLetter) -> tuple[bytes, bytes]:
+        moment = datetime.fromtimestamp(self._clock.micros() / 1e6, tz=UTC)
+        month = f"{moment:%Y-%m}"
+        place = f"{COMMANDS.name}/{letter.shard}/{letter.offset}"
+        key = await self._keys.named(month_owner(month))
+        sealed = seal_bytes(key, letter.value, f"{month}|{place}".encode())
+        body = {
+            "topic": COMMANDS.name,
+            "partition": letter.shard,
+            "offset": letter.offset,
+            "time": moment.isoformat(),
+            "code": letter.code,
+            "message": letter.message,
+            "month": month,
+            "sealed": sealed,
+        }
+        return place.encode(), msgspec.json.encode(body)
+
+
+def month_owner(month: str) -> UUID:
+    """Owner of the key under which the dead letters of a month (`2026-11`) lie."""
+    return uuid5(NAMESPACE_URL, f"urn:wallet-ledger:dead-letters:{month}")

@@ -1,0 +1,31 @@
+"""What an operator asks the ledger worker; described in docs/operations.md."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+COMMANDS = Counter("wallet_ledger_commands_total", "Commands by type and outcome", ["type", "outcome"])
+DEAD_LETTERS = Counter("wallet_ledger_dead_letters_total", "Records put aside, by reason", ["code"])
+BATCH_COMMANDS = Histogram(
+    "wallet_ledger_batch_commands", "Commands per batch", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+)
+LOAD_SECONDS = Histogram("wallet_ledger_load_seconds", "Reading what a batch needs", buckets=_SECONDS)
+COMMIT_SECONDS = Histogram("wallet_ledger_commit_seconds", "The transaction of a batch", buckets=_SECONDS)
+COMMITS_FAILED = Counter("wallet_ledger_commits_failed_total", "Commits without a clear success", ["error"])
+SHARDS_OWNED = Gauge("wallet_ledger_shards_owned", "Shards this worker holds")
+SHARDS_REFUSED = Gauge(
+    "wallet_ledger_shards_refused",
+    "Free shards not taken: the topic is ahead of the store or differs; run recover",
+)
+TAKEOVERS = Counter("wallet_ledger_takeovers_total", "Shards taken over")
+POSITIONS_UNVERIFIED = Counter(
+    "wallet_ledger_positions_unverified_total",
+    "Take-overs whose command log did not hold the last command; re-read",
+)
+RELAY_LAG_EVENTS = Gauge("wallet_ledger_relay_lag_events", "Committed events not yet in the topic")
+RELAY_LAG_SECONDS = Gauge("wallet_ledger_relay_lag_seconds", "Age of the oldest of them")
+RELAY_FAILURES = Counter("wallet_ledger_relay_failures_total", "Failed publishes; each ends in a scan")
+EVENTS_PUBLISHED = Counter("wallet_ledger_events_published_total", "Events acknowledged by Kafka")
+REPLIES_DROPPED = Counter("wallet_ledger_replies_dropped_total", "Replies that could not be sent")
+CACHED_CUSTOMERS = Gauge("wallet_ledger_cached_customers", "Aggregates in memory")
+CLOCK_SKEW_SECONDS = Gauge("wallet_ledger_clock_skew_seconds", "This clock minus the database's")

@@ -1,0 +1,254 @@
+"""From the store to `ledger.events`: the same bytes, per shard in order, one batch outstanding.
+
+After any failure the producer is thrown away and the topic is scanned: with a fresh idempotent producer a failed
+batch followed by a queued one would leave a gap that nothing heals.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from events.codec import Malformed, decode_envelope
+from services.ledger import metrics
+from services.ledger.ports import Broker, Clock, ShardRow, Store, StoredRow, TopicDiverged
+
+log = structlog.get_logger()
+
+QUEUED_MAX = 2_000
+BATCH_EVENTS_MAX = 500
+BATCH_BYTES_MAX = 768 * 1024
+LAG_EVENTS_MAX = 10_000
+LAG_SECONDS_MAX = 30.0
+RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+@dataclass
+class _Shard:
+    """`committed` is in the store, `published` in the topic; `queue` starts at `published` + 1."""
+
+    shard: int
+    committed: int
+    published: int
+    published_offset: int
+    queue: deque[StoredRow] = field(default_factory=deque)
+    behind_since: int | None = None
+    sending: asyncio.Task[None] | None = None
+
+
+class Relay:
+    """One worker's relay for all of its shards."""
+
+    def __init__(self, broker: Broker, store: Store, clock: Clock) -> None:
+        self._broker = broker
+        self._store = store
+        self._clock = clock
+        self._shards: dict[int, _Shard] = {}
+        self._recovery: asyncio.Task[None] | None = None
+        self.diverged: TopicDiverged | None = None
+
+    async def take_over(self, rows: Iterable[ShardRow]) -> list[ShardRow]:
+        """Scan the topic for these shards and publish what is missing; those whose topic fits the store.
+
+        A shard whose topic is ahead of the store, or differs from it, is left out: it must not be owned.
+        """
+        shards = {row.shard: _state(row) for row in rows}
+        diverged = await self._scan(shards)
+        for shard in diverged:
+            log.error("topic_diverged", shard=shard, action="shard not owned; run wallet-ledger recover")
+        taken = [row for row in rows if row.shard not in diverged]
+        for row in taken:
+            self._shards[row.shard] = shards[row.shard]
+            self._wake(shards[row.shard])
+        return taken
+
+    def enqueue(self, events: Iterable[StoredRow]) -> None:
+        """Committed events, in order. What does not fit the queue is read from the store later."""
+        touched = {}
+        for event in events:
+            state = self._shards[event.shard]
+            if state.committed == (state.queue[-1].sequence if state.queue else state.published) and (
+                len(state.queue) < QUEUED_MAX
+            ):
+                state.queue.append(event)
+            state.committed = event.sequence
+            touched[event.shard] = state
+        for state in touched.values():
+            self._wake(state)
+
+    def published(self, shard: int) -> tuple[int, int]:
+        """Highest contiguous sequence in the topic, and the offset of its record."""
+        state = self._shards[shard]
+        return state.published, state.published_offset
+
+    def available(self, shard: int) -> bool:
+        """False while so much is unpublished that the shard must not grow."""
+        state = self._shards[shard]
+        return (
+            state.committed - state.published <= LAG_EVENTS_MAX
+            and self._lag_seconds(state) <= LAG_SECONDS_MAX
+        )
+
+    async def flush(self, timeout_seconds: float) -> None:
+        """Wait until all is published, or the time is over: what is left is the next owner's."""
+        sending = [state.sending for state in self._shards.values() if state.sending is not None]
+        if sending:
+            await asyncio.wait(sending, timeout=timeout_seconds)
+
+    async def wait_published(self, positions: Mapping[int, int]) -> None:
+        """Until each shard's topic holds its sequence (option `acknowledge = store+topic`)."""
+        while any(self._shards[shard].published < sequence for shard, sequence in positions.items()):
+            sending = [task for shard in positions if (task := self._shards[shard].sending) is not None]
+            if sending:
+                await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED, timeout=0.1)
+            else:
+                await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """Drop all queues; nothing is lost, the store has it."""
+        tasks = [state.sending for state in self._shards.values() if state.sending is not None]
+        if self._recovery is not None:
+            tasks.append(self._recovery)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._shards.clear()
+        self._recovery = None
+
+    def observe(self) -> None:
+        """Set the gauges."""
+        metrics.RELAY_LAG_EVENTS.set(sum(s.committed - s.published for s in self._shards.values()))
+        metrics.RELAY_LAG_SECONDS.set(max((self._lag_seconds(s) for s in self._shards.values()), default=0.0))
+
+    def _lag_seconds(self, state: _Shard) -> float:
+        return 0.0 if state.behind_since is None else (self._clock.micros() - state.behind_since) / 1e6
+
+    def _wake(self, state: _Shard) -> None:
+        if state.published == state.committed:
+            return
+        if state.behind_since is None:
+            state.behind_since = self._clock.micros()
+        if state.sending is None and self._recovery is None:
+            state.sending = asyncio.create_task(self._send(state))
+
+    async def _send(self, state: _Shard) -> None:
+        try:
+            while state.published < state.committed:
+                batch = await self._next_batch(state)
+                offset = await self._broker.publish(state.shard, batch)
+                self._advance(state, batch[-1].sequence, offset + len(batch) - 1)
+                metrics.EVENTS_PUBLISHED.inc(len(batch))
+            state.sending = None
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - any failure means: outcome unknown, scan
+            metrics.RELAY_FAILURES.inc()
+            log.warning("publish_failed", shard=state.shard, error=type(error).__name__)
+            state.sending = None
+            if self._recovery is None:
+                self._recovery = asyncio.create_task(self._recover())
+
+    async def _next_batch(self, state: _Shard) -> list[StoredRow]:
+        if not state.queue:
+            state.queue.extend(await self._store.events_after(state.shard, state.published, BATCH_EVENTS_MAX))
+        batch: list[StoredRow] = []
+        size = 0
+        for event in state.queue:
+            size += len(event.value) + len(event.key) + 64
+            if batch and (size > BATCH_BYTES_MAX or len(batch) == BATCH_EVENTS_MAX):
+                break
+            batch.append(event)
+        return batch
+
+    def _advance(self, state: _Shard, sequence: int, offset: int) -> None:
+        while state.queue and state.queue[0].sequence <= sequence:
+            state.queue.popleft()
+        state.published, state.published_offset = sequence, offset
+        state.behind_since = None if sequence == state.committed else self._clock.micros()
+
+    async def _recover(self) -> None:
+        """New producer, scan of all shards, go on: until it works."""
+        tries = 0
+        while True:
+            others = [state.sending for state in self._shards.values() if state.sending is not None]
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            for state in self._shards.values():
+                state.sending = None
+            await asyncio.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
+            tries += 1
+            try:
+                await self._broker.renew_publisher()
+                diverged = await self._scan(self._shards)
+                break
+            except Exception as error:  # noqa: BLE001 - Kafka is away in one of many ways; it is tried again
+                log.warning("relay_recovery_failed", tries=tries, error=type(error).__name__)
+        if diverged:
+            self.diverged = TopicDiverged(f"shards {sorted(diverged)}: the topic does not continue the store")
+        self._recovery = None
+        for state in self._shards.values():
+            self._wake(state)
+
+    async def _scan(self, shards: Mapping[int, _Shard]) -> set[int]:
+        """Find the highest contiguous sequence in the topic; the shards whose topic does not fit the store.
+
+        Reads on from the last known record. Where that record is not there any more, reads all of the shard.
+        """
+        for state in shards.values():
+            state.queue.clear()
+        lost, diverged = await self._read(shards)
+        if lost:
+            log.error(
+                "topic_lost_events", shards=sorted(lost), action="reading the shards from their beginning"
+            )
+            for shard in lost:
+                shards[shard].published, shards[shard].published_offset = 0, -1
+            diverged |= (await self._read({shard: shards[shard] for shard in lost}))[1]
+        for state in shards.values():
+            state.queue.clear()
+        return diverged
+
+    async def _read(self, shards: Mapping[int, _Shard]) -> tuple[set[int], set[int]]:
+        """Shards whose last known record is not where it was, and shards that diverged."""
+        lost = {shard for shard, state in shards.items() if state.published}
+        diverged: set[int] = set()
+        known: dict[int, dict[int, bytes]] = {shard: {} for shard in shards}
+        starts = {shard: max(0, state.published_offset) for shard, state in shards.items()}
+        async for shard, offset, value in self._broker.events_from(starts):
+            state, sequence = shards[shard], _sequence(value)
+            if shard in diverged:
+                continue
+            if shard in lost:
+                if offset == state.published_offset and sequence == state.published:
+                    lost.discard(shard)
+                continue  # nothing is judged before the known record was found again
+            fits = sequence is not None and sequence <= state.published + 1
+            if sequence is None or not fits or not await self._same(state, known[shard], sequence, value):
+                diverged.add(shard)
+            elif sequence == state.published + 1:
+                self._advance(state, sequence, offset)
+        return lost, diverged
+
+    async def _same(self, state: _Shard, known: dict[int, bytes], sequence: int, value: bytes) -> bool:
+        """Whether the store holds these bytes at this sequence; reads the store in runs."""
+        if sequence > state.committed:
+            return False
+        if sequence not in known:
+            known.clear()
+            rows = await self._store.events_after(state.shard, sequence - 1, BATCH_EVENTS_MAX)
+            known.update({row.sequence: row.value for row in rows})
+        return known.get(sequence) == value
+
+
+def _state(row: ShardRow) -> _Shard:
+    return _Shard(row.shard, row.sequence, row.published_sequence, row.published_offset)
+
+
+def _sequence(value: bytes) -> int | None:
+    with contextlib.suppress(Malformed):
+        return int(decode_envelope(value).sequence)
+    return None

@@ -1,0 +1,73 @@
+"""Answers, built from the stored event: the first answer and a replay a year later say the same."""
+
+from events.codec import decode_envelope, decode_fact
+from events.envelope import Envelope
+from events.facts import (
+    CustomerCommandRefused,
+    CustomerFact,
+    CustomerProfileChanged,
+    CustomerRegistered,
+    WalletCredited,
+    WalletDebited,
+    WalletDebitRefused,
+)
+from events.ids import position
+from events.replies import Outcome, Reply
+
+
+def from_event(
+    correlation: str, envelope: Envelope, fact: CustomerFact, registered: str, replayed: bool
+) -> Reply:
+    """What the event means to whoever asked. `registered`: when the customer was."""
+    where = position(envelope.shard, int(envelope.sequence))
+    match fact:
+        case WalletCredited() | WalletDebited():
+            return Reply(
+                correlation=correlation,
+                outcome=Outcome.APPLIED,
+                position=where,
+                replayed=replayed,
+                time=envelope.time,
+                registered=registered,
+                entry_id=fact.entry_id,
+                currency=fact.currency,
+                amount=fact.amount,
+                balance_before=fact.balance_before,
+                balance_after=fact.balance_after,
+            )
+        case WalletDebitRefused():
+            return Reply(
+                correlation=correlation,
+                outcome=Outcome.REFUSED,
+                code=fact.refusal.value,
+                position=where,
+                replayed=replayed,
+                time=envelope.time,
+                currency=fact.currency,
+                amount=fact.amount,
+                balance_before=fact.balance,
+            )
+        case CustomerCommandRefused():
+            return Reply(
+                correlation=correlation,
+                outcome=Outcome.REFUSED,
+                code=fact.refusal.value,
+                position=where,
+                replayed=replayed,
+                time=envelope.time,
+            )
+        case CustomerRegistered() | CustomerProfileChanged():
+            return Reply(
+                correlation=correlation,
+                outcome=Outcome.APPLIED,
+                position=where,
+                replayed=replayed,
+                time=envelope.time,
+                registered=registered,
+            )
+
+
+def from_stored(correlation: str, value: bytes, registered: str) -> Reply:
+    """The answer of a receipt: the outcome of long ago, marked as replayed."""
+    envelope = decode_envelope(value)
+    return from_event(correlation, envelope, decode_fact(envelope), registered, replayed=True)

@@ -1,0 +1,87 @@
+"""The SQL of the event store. Each statement takes columns as arrays: its cost does not grow in round trips."""
+
+TRY_LOCK = "SELECT shard, pg_try_advisory_lock(%s, shard) FROM unnest(%s::int[]) AS wanted (shard)"
+
+UNLOCK = "SELECT pg_advisory_unlock(%s, shard) FROM unnest(%s::int[]) AS held (shard)"
+
+NEXT_EPOCH = """
+    UPDATE shards SET epoch = epoch + 1 WHERE shard = ANY(%s) AND state = 'active'
+    RETURNING shard, epoch, position, position_command_id, sequence, head, last_time,
+              published_sequence, published_offset
+"""
+
+FENCE = """
+    WITH wanted AS (
+        SELECT * FROM unnest(
+            %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[],
+            %s::bigint[], %s::text[], %s::bigint[], %s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[]
+        ) AS w (shard, epoch, position, sequence, head,
+                new_position, new_command_id, new_sequence, new_head, new_time, published_sequence, published_offset)
+    ), held AS (
+        SELECT shard FROM shards WHERE shard IN (SELECT shard FROM wanted) ORDER BY shard FOR UPDATE
+    )
+    UPDATE shards AS s
+    SET position = w.new_position, position_command_id = w.new_command_id, sequence = w.new_sequence,
+        head = w.new_head, last_time = w.new_time,
+        published_sequence = w.published_sequence, published_offset = w.published_offset
+    FROM wanted AS w JOIN held USING (shard)
+    WHERE s.shard = w.shard AND s.epoch = w.epoch AND s.position = w.position
+      AND s.sequence = w.sequence AND s.head = w.head AND s.state = 'active'
+    RETURNING s.shard
+"""
+"""Compare-and-set of all shards of a batch, locked in shard order; fewer rows than shards = ownership lost."""
+
+INSERT_EVENTS = """
+    INSERT INTO stored_events (originator_id, originator_version, topic, state, shard, sequence)
+    SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bytea[], %s::int[], %s::bigint[])
+"""
+
+INSERT_RECEIPTS = """
+    INSERT INTO receipts
+        (stream, origin, key_hash, request_hash, shard, sequence, command_id, command_position)
+    SELECT * FROM unnest(
+        %s::uuid[], %s::text[], %s::bytea[], %s::text[], %s::int[], %s::bigint[], %s::text[], %s::bigint[])
+"""
+
+UPSERT_ATTEMPTS = """
+    INSERT INTO keyless_attempts (shard, sequence, stream, request_hash, attempt, recorded)
+    SELECT * FROM unnest(%s::int[], %s::bigint[], %s::uuid[], %s::text[], %s::int[], %s::bigint[])
+    ON CONFLICT (shard, sequence) DO UPDATE SET attempt = excluded.attempt, recorded = excluded.recorded
+"""
+
+STREAMS = """
+    SELECT originator_id, state FROM stored_events WHERE originator_id = ANY(%s)
+    ORDER BY originator_id, originator_version
+"""
+
+RECEIPTS = """
+    SELECT r.stream, r.origin, r.key_hash, r.request_hash, r.shard, r.sequence, e.state
+    FROM unnest(%s::uuid[], %s::text[], %s::bytea[]) AS k (stream, origin, key_hash)
+    JOIN receipts AS r USING (stream, origin, key_hash)
+    JOIN stored_events AS e ON e.shard = r.shard AND e.sequence = r.sequence
+"""
+
+ATTEMPTS = """
+    SELECT a.stream, a.request_hash, a.attempt, a.shard, a.sequence, e.state
+    FROM unnest(%s::uuid[], %s::text[], %s::int[]) AS k (stream, request_hash, attempt)
+    JOIN keyless_attempts AS a USING (stream, request_hash, attempt)
+    JOIN stored_events AS e ON e.shard = a.shard AND e.sequence = a.sequence
+    WHERE a.recorded >= %s
+    ORDER BY a.sequence
+"""
+
+PRUNE_ATTEMPTS = "DELETE FROM keyless_attempts WHERE recorded < %s"
+
+NOTE_PUBLISHED = """
+    UPDATE shards AS s SET published_sequence = p.sequence, published_offset = p.published_offset
+    FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[])
+        AS p (shard, epoch, sequence, published_offset)
+    WHERE s.shard = p.shard AND s.epoch = p.epoch AND s.published_sequence < p.sequence
+"""
+
+SERVER_MICROS = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+EVENTS_AFTER = """
+    SELECT originator_id, originator_version, topic, state, shard, sequence FROM stored_events
+    WHERE shard = %s AND sequence > %s ORDER BY sequence LIMIT %s
+"""

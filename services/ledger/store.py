@@ -1,0 +1,222 @@
+"""The event store on one PostgreSQL session: election, fence, loads, and one transaction per batch."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from events.codec import decode_envelope
+from services.ledger import statements
+from services.ledger.ports import (
+    Attempt,
+    Commit,
+    Loaded,
+    OwnershipLost,
+    ShardRow,
+    StoredRow,
+    Unstorable,
+    WrongStore,
+)
+from services.ledger.receipts import Receipt, ReceiptKey
+
+T = TypeVar("T")
+
+SESSION = {
+    "idle_session_timeout": "4s",
+    "idle_in_transaction_session_timeout": "3s",
+    "statement_timeout": "5s",
+    "lock_timeout": "2s",
+    "client_connection_check_interval": "1s",
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "5000",
+    "synchronous_commit": "on",
+}
+"""The lease is the server's: a frozen, cut-off or dead worker loses its session, and with it its shards."""
+
+_CLIENT = {
+    "keepalives": 1,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5000,
+    "connect_timeout": 5,
+    "application_name": "wallet-ledger",
+}
+_CHECKED = {
+    "idle_session_timeout": "4s",
+    "idle_in_transaction_session_timeout": "3s",
+    "statement_timeout": "5s",
+    "lock_timeout": "2s",
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+}
+LOCK_CLASS = 0x57414C  # "WAL"
+
+
+class PostgresStore:
+    """Implements `ports.Store`. One connection, one thread: psycopg's calls block, the loop does not."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._connection: Connection[TupleRow] | None = None
+
+    async def open(self) -> None:
+        await self._run(self._open)
+
+    async def close(self) -> None:
+        await self._run(self._close)
+
+    async def claim(self, shards: Sequence[int]) -> list[ShardRow]:
+        return await self._run(lambda: self._claim(list(shards)))
+
+    async def release(self, rows: Sequence[ShardRow]) -> None:
+        await self._run(lambda: self._release(rows))
+
+    async def heartbeat(self, rows: Sequence[ShardRow], forget_before: int) -> int:
+        return await self._run(lambda: self._heartbeat(rows, forget_before))
+
+    async def load(
+        self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int
+    ) -> Loaded:
+        return await self._run(lambda: self._load(streams, keys, attempts, since))
+
+    async def commit(self, commit: Commit) -> None:
+        await self._run(lambda: self._commit(commit))
+
+    async def events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:
+        return await self._run(lambda: self._events_after(shard, sequence, limit))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    @property
+    def _session(self) -> Connection[TupleRow]:
+        if self._connection is None:
+            raise psycopg.OperationalError("the store's session is closed")
+        return self._connection
+
+    def _open(self) -> None:
+        self._close()
+        options = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+        connection = psycopg.connect(self._dsn, autocommit=True, options=options, **_CLIENT)  # type: ignore[arg-type]
+        connection.prepare_threshold = 2
+        self._connection = connection
+        for name, wanted in _CHECKED.items():
+            row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
+            if row is None or row[0] != wanted:
+                raise WrongStore(f"PostgreSQL has {name} = {row and row[0]}; the ledger needs {wanted}")
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _claim(self, shards: list[int]) -> list[ShardRow]:
+        session = self._session
+        locked = [
+            shard
+            for shard, free in session.execute(statements.TRY_LOCK, [LOCK_CLASS, shards]).fetchall()
+            if free
+        ]
+        if not locked:
+            return []
+        rows = [ShardRow(*row) for row in session.execute(statements.NEXT_EPOCH, [locked]).fetchall()]
+        moved = sorted(set(locked) - {row.shard for row in rows})
+        if moved:  # not active on this server: give the lock back
+            session.execute(statements.UNLOCK, [LOCK_CLASS, moved])
+        return rows
+
+    def _release(self, rows: Sequence[ShardRow]) -> None:
+        self._session.execute(statements.NOTE_PUBLISHED, _columns([_published(row) for row in rows], 4))
+        self._session.execute(statements.UNLOCK, [LOCK_CLASS, [row.shard for row in rows]])
+
+    def _heartbeat(self, rows: Sequence[ShardRow], forget_before: int) -> int:
+        session = self._session
+        with session.pipeline():
+            session.execute(statements.NOTE_PUBLISHED, _columns([_published(row) for row in rows], 4))
+            session.execute(statements.PRUNE_ATTEMPTS, [forget_before])
+            clock = session.execute(statements.SERVER_MICROS).fetchone()
+        assert clock is not None
+        return int(clock[0])
+
+    def _load(
+        self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int
+    ) -> Loaded:
+        session = self._session
+        histories: dict[UUID, list[bytes]] = defaultdict(list)
+        with session.pipeline():
+            events = session.execute(statements.STREAMS, [list(streams)]) if streams else None
+            found = session.execute(statements.RECEIPTS, _columns(keys, 3)) if keys else None
+            tried = (
+                session.execute(statements.ATTEMPTS, [*_columns(attempts, 3), since]) if attempts else None
+            )
+            for stream, state in events.fetchall() if events else []:
+                histories[stream].append(state)
+            receipts = {
+                ReceiptKey(stream, origin, key): Receipt(*rest)
+                for stream, origin, key, *rest in (found.fetchall() if found else [])
+            }
+            matched: dict[Attempt, list[Receipt]] = defaultdict(list)
+            for stream, hashed, attempt, *rest in tried.fetchall() if tried else []:
+                matched[Attempt(stream, hashed, attempt)].append(Receipt(hashed, *rest))
+        return Loaded(histories, receipts, matched)
+
+    def _commit(self, commit: Commit) -> None:
+        try:
+            with self._session.transaction():
+                self._write(commit)
+        except psycopg.DataError as error:
+            raise Unstorable(type(error).__name__) from error
+
+    def _write(self, commit: Commit) -> None:
+        session = self._session
+        with session.pipeline():
+            fenced = session.execute(statements.FENCE, _fence_parameters(commit))
+            if commit.events:
+                session.execute(statements.INSERT_EVENTS, _columns([row[:6] for row in commit.events], 6))
+                session.execute(statements.INSERT_RECEIPTS, _columns(commit.receipts, 8))
+            if commit.attempts:
+                session.execute(statements.UPSERT_ATTEMPTS, _columns(commit.attempts, 6))
+            moved = len(fenced.fetchall())
+        if moved != len(commit.after):
+            raise OwnershipLost(f"{len(commit.after) - moved} of {len(commit.after)} shards moved without us")
+
+    def _events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:
+        rows = self._session.execute(statements.EVENTS_AFTER, [shard, sequence, limit]).fetchall()
+        return [StoredRow(*row, decode_envelope(row[3]).subject.encode()) for row in rows]
+
+
+def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows as parameters of an `unnest`: one statement, however many rows."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _published(row: ShardRow) -> tuple[int, int, int, int]:
+    return (row.shard, row.epoch, row.published_sequence, row.published_offset)
+
+
+def _fence_parameters(commit: Commit) -> list[list[Any]]:
+    before = [(row.shard, row.epoch, row.position, row.sequence, row.head) for row in commit.before]
+    after = [
+        (
+            row.position,
+            row.position_command_id,
+            row.sequence,
+            row.head,
+            row.last_time,
+            row.published_sequence,
+            row.published_offset,
+        )
+        for row in commit.after
+    ]
+    return _columns([(*old, *new) for old, new in zip(before, after, strict=True)], 12)
