@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One command for a fresh machine: `python3 deploy/bootstrap.py run`, or `make run`. Standard library only."""
+"""One command for a fresh machine: `python3 deploy/bootstrap.py run`, or `make run`. Standard library."""
 
 from __future__ import annotations
 

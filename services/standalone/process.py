@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -34,13 +35,13 @@ def die_with_parent(death_signal: int = signal.SIGKILL) -> None:
 def spawn(
     argv: Sequence[str | Path],
     *,
-    log: Path,
+    log: Path | None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     uid: int | None = None,
     death_signal: int = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own (a terminal's Ctrl-C is for us alone), as `uid` if given."""
+    """Start a child in a session of its own (Ctrl-C is for us alone). Without a log it writes where we do."""
     parent = os.getpid()
 
     def before_exec() -> None:  # after setuid, which would clear the request
@@ -49,12 +50,12 @@ def spawn(
         if os.getppid() != parent:
             os._exit(1)
 
-    with log.open("ab") as output:
+    with log.open("ab") if log else contextlib.nullcontext() as output:
         return subprocess.Popen(  # noqa: S603 - argv is built by this package
             [os.fspath(word) for word in argv],
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if log else None,
             env=dict(env) if env is not None else None,
             cwd=cwd,
             start_new_session=True,
@@ -86,6 +87,8 @@ def run(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], uid: i
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a server could listen there now (a socket in TIME_WAIT does not count)."""
+    if not 0 < port < 65_536:
+        return False
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -122,7 +125,7 @@ def last_lines(log: Path, count: int = 15) -> str:
         return ""
 
 
-class Server:
+class Server(ABC):
     """A child that is one server: start, wait, stop; and for tests kill, freeze, thaw."""
 
     name = "server"
@@ -133,6 +136,10 @@ class Server:
         self.port = port or free_port()
         self.log = log or folder / f"{self.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start the process; it may take a while until it answers."""
 
     @property
     def pid(self) -> int:

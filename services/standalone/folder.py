@@ -1,0 +1,93 @@
+"""The data folder: one user at a time, secrets that only its owner reads, what scripts need to know."""
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from services.standalone.process import StandaloneError
+
+ROTATED_BYTES = 16 * 1024 * 1024
+
+
+class Folder:
+    """Paths of one data folder, made when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.logs = self.path / "logs"
+        self.ready = self.path / "ready.json"
+        self.fed = self.path / "sample-is-in.txt"
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Hold the folder for this process; a kill lets go of it too.
+
+        Raises:
+            StandaloneError: another process has it, or it cannot be made.
+        """
+        try:
+            if not self.path.exists():
+                self.path.mkdir(parents=True)
+                self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)  # root's database runs as another user
+            self.logs.mkdir(mode=0o700, exist_ok=True)
+            file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StandaloneError(f"cannot use the data folder {self.path}: {error.strerror}") from error
+        with os.fdopen(file, "r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StandaloneError(
+                    f"the data folder {self.path} is in use by process {lock.read().strip() or '?'}: "
+                    "stop that one, or set WALLET_LEDGER_DATA_DIR"
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            self.ready.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                self.ready.unlink(missing_ok=True)
+
+    def log(self, name: str) -> Path:
+        """Where a child writes; a long log of earlier runs is put aside, and the one before it dropped."""
+        log = self.logs / f"{name}.log"
+        if log.exists() and log.stat().st_size > ROTATED_BYTES:
+            log.replace(log.with_suffix(".1.log"))
+        return log
+
+    def secrets(self) -> dict[str, str]:
+        """Made at the first start: losing them makes sealed personal data unreadable."""
+        file = self.path / "secrets.json"
+        if file.exists():
+            stored: dict[str, str] = json.loads(file.read_text())
+            return stored
+        fresh = {
+            "key_encryption_key": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "request_hash_secret": secrets.token_urlsafe(32),
+        }
+        write_private(file, fresh)
+        return fresh
+
+    def remember(self, **values: str) -> None:
+        """Add to the secrets."""
+        write_private(self.path / "secrets.json", {**self.secrets(), **values})
+
+
+def write_private(file: Path, content: dict[str, Any]) -> None:
+    """All or nothing, and readable by its owner only from the first byte on."""
+    fresh = file.with_name(f"{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
+        json.dump(content, output, indent=2)
+        output.write("\n")
+        output.flush()
+        os.fsync(output.fileno())
+    fresh.replace(file)

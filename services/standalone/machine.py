@@ -1,0 +1,237 @@
+"""The steps of one start. Each leaves the settings more complete for the next; all processes get the same."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request
+
+from pydantic import SecretStr
+from rich.console import Console
+
+from services.settings import Settings
+from services.standalone.folder import Folder, write_private
+from services.standalone.kafka import Kafka
+from services.standalone.postgres import Postgres
+from services.standalone.process import StandaloneError, last_lines, port_is_free, spawn
+from services.standalone.reach import reach_database, reach_kafka
+from services.standalone.supervisor import Service, Supervisor, direct
+from services.standalone.welcome import welcome
+
+CLI = (sys.executable, "-m", "services.cli")
+DATABASES = {"store_dsn": "ledger", "views_dsn": "views", "keys_dsn": "keys"}
+PORTS = ("http_port", "ledger_metrics_port", "projections_metrics_port", "kafka_port", "postgres_port")
+SCOPES = "read,write,refund,admin"
+READY_SECONDS_MAX = 120.0
+
+
+class Machine:
+    """Kafka, PostgreSQL and the services, for as long as `run` runs."""
+
+    def __init__(self, settings: Settings, folder: Folder, console: Console) -> None:
+        self._folder = folder
+        self._console = console
+        self._began = time.monotonic()
+        self._supervisor = Supervisor(self._say)
+        self._settings = settings.model_copy(
+            update={
+                "data_dir": folder.path,
+                "ledger_metrics_port": settings.ledger_metrics_port or settings.http_port + 1,
+                "projections_metrics_port": settings.projections_metrics_port or settings.http_port + 2,
+            }
+        )
+        self._all_ours = not settings.kafka_bootstrap and not self._secret("store_dsn")
+
+    def run(self) -> None:
+        """Everything, until a signal interrupts it or a child cannot be kept alive."""
+        self._refuse_taken_ports()
+        try:
+            self._settle_secrets()
+            self._start_servers()
+            self._prepare()
+            self._start_services()
+            api_key = self._api_key()
+            self._feed(api_key)
+            self._announce(api_key)
+            self._supervisor.run_until(lambda: False)
+        finally:
+            self._folder.ready.unlink(missing_ok=True)
+            self._supervisor.stop()
+
+    @property
+    def base_url(self) -> str:
+        """As a client on this machine reaches the api."""
+        host = self._settings.http_host
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._settings.http_port}"
+
+    def _say(self, line: str) -> None:
+        self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {line}", soft_wrap=True)
+
+    def _secret(self, name: str) -> str:
+        value: SecretStr = getattr(self._settings, name)
+        return value.get_secret_value()
+
+    def _update(self, name: str, value: object) -> None:
+        self._settings = self._settings.model_copy(update={name: value})
+
+    def _refuse_taken_ports(self) -> None:
+        for name in PORTS:
+            port = getattr(self._settings, name)
+            host = self._settings.http_host if name == "http_port" else "127.0.0.1"
+            if port and not port_is_free(port, host):
+                variable = f"WALLET_LEDGER_{name.upper()}"
+                raise StandaloneError(
+                    f"port {port} is taken or cannot be used: set {variable} to another one"
+                )
+
+    def _settle_secrets(self) -> None:
+        """Those of the configuration win; the others are made once and kept in the data folder."""
+        stored = self._folder.secrets()
+        for name in ("key_encryption_key", "request_hash_secret"):
+            if not self._secret(name):
+                self._update(name, SecretStr(stored[name]))
+
+    def _start_servers(self) -> None:
+        """Ours where the configuration names none, both at the same time; the others must answer."""
+        missing = [name for name in DATABASES if not self._secret(name)]
+        for name in set(DATABASES) - set(missing):
+            reach_database(f"WALLET_LEDGER_{name.upper()}", self._secret(name))
+        if self._settings.kafka_bootstrap:
+            reach_kafka("WALLET_LEDGER_KAFKA_BOOTSTRAP", self._settings.kafka_bootstrap)
+        postgres = self._start_postgres() if missing else None
+        kafka = None if self._settings.kafka_bootstrap else self._start_kafka()
+        if postgres is not None:
+            postgres.wait_ready()
+            for name in missing:
+                self._update(name, SecretStr(postgres.create_database(DATABASES[name])))
+            self._say(f"PostgreSQL on 127.0.0.1:{postgres.port}, its files in {postgres.place}")
+        if kafka is not None:
+            kafka.wait_ready()
+            self._update("kafka_bootstrap", kafka.bootstrap)
+            self._say(f"Kafka on {kafka.bootstrap}")
+
+    def _start_postgres(self) -> Postgres:
+        folder, port = self._folder, self._settings.postgres_port
+        server = Postgres(folder.path / "postgres", port=port, log=folder.log("postgres"))
+        self._supervisor.start(server)
+        return server
+
+    def _start_kafka(self) -> Kafka:
+        folder, port = self._folder, self._settings.kafka_port
+        server = Kafka(folder.path / "kafka", port=port, log=folder.log("kafka"))
+        self._supervisor.start(server)
+        return server
+
+    def _prepare(self) -> None:
+        """Both at the same time: neither needs the other."""
+        logs = {name: self._folder.log(name) for name in ("migrate", "topics")}
+        jobs = {name: self._job(log, name) for name, log in logs.items()}
+        for name, job in jobs.items():
+            if self._finished(job) != 0:
+                raise StandaloneError(f"{name} failed: {last_lines(logs[name], 1)}")
+        self._say("databases and topics are as they must be")
+
+    def _job(self, log: Path | None, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        if log is not None:
+            log.unlink(missing_ok=True)
+        return spawn([*CLI, *arguments], log=log, env=environment(self._settings) | variables)
+
+    def _finished(self, job: subprocess.Popen[bytes]) -> int:
+        self._supervisor.run_until(lambda: job.poll() is not None)
+        return job.returncode
+
+    def _start_services(self) -> None:
+        """Started together, stopped in the reverse order: the api first, so that nobody asks who has left."""
+        env = environment(self._settings)
+        urls = {
+            "projections": f"http://127.0.0.1:{self._settings.projections_metrics_port}",
+            "ledger": f"http://127.0.0.1:{self._settings.ledger_metrics_port}",
+            "api": self.base_url,
+        }
+        services = [
+            Service(name, [*CLI, name], env=env, url=url, log=self._folder.log(name))
+            for name, url in urls.items()
+        ]
+        for service in services:
+            self._supervisor.start(service)
+        for service in services:
+            if not self._supervisor.run_until(service.is_ready, READY_SECONDS_MAX):
+                raise StandaloneError(
+                    f"{service.name} is not ready after {READY_SECONDS_MAX:g} s; {service.log} ends with:\n"
+                    f"{last_lines(service.log)}"
+                )
+        self._say("ledger, projections and api are ready")
+
+    def _api_key(self) -> str:
+        """The development key: kept, unless the database does not know it (any more)."""
+        stored = self._folder.secrets().get("api_key")
+        if stored and self._first_customer(stored) is not None:
+            return stored
+        log = self._folder.log("keys")
+        options = ("--business", "bus_dev", "--mode", "test", "--name", "development", "--scopes", SCOPES)
+        if self._finished(self._job(log, "keys", "create", *options, "--json")) != 0:
+            raise StandaloneError(f"no API key could be made: {last_lines(log, 1)}")
+        (answer,) = (line for line in log.read_text().splitlines() if '"api_key"' in line)
+        key: str = json.loads(answer)["api_key"]
+        log.unlink()
+        self._folder.remember(api_key=key)
+        return key
+
+    def _first_customer(self, api_key: str) -> str | None:
+        """An example for the reader; empty when there is none, None when the key is not accepted."""
+        url = f"{self.base_url}/customers?page_size=1"
+        request = Request(url, headers={"Authorization": f"Bearer {api_key}"})  # noqa: S310 - our own api
+        try:
+            with direct.open(request, timeout=10) as answer:
+                items = json.load(answer)["items"]
+        except HTTPError as error:
+            if error.code in (401, 403):
+                return None
+            raise StandaloneError(f"the api answers {error.code} to GET /customers") from error
+        except (OSError, HTTPException) as error:
+            raise StandaloneError(f"the api does not answer: {error}") from error
+        return items[0]["customer_id"] if items else ""
+
+    def _feed(self, api_key: str) -> None:
+        """The sample, once, and never into servers that are not ours."""
+        if self._folder.fed.exists() or not self._all_ours:
+            return
+        variables = {"WALLET_LEDGER_BASE_URL": self.base_url, "WALLET_LEDGER_API_KEY": api_key}
+        if self._finished(self._job(None, "sample", **variables)) == 0:
+            self._folder.fed.touch()
+        else:
+            self._say("[red]the sample failed[/red]: the next start tries again")
+
+    def _announce(self, api_key: str) -> None:
+        """For scripts a file, for people a panel."""
+        databases = {name.removesuffix("_dsn"): self._secret(name) for name in DATABASES}
+        kafka = self._settings.kafka_bootstrap
+        ready = {"base_url": self.base_url, "api_key": api_key, "kafka": kafka, "database": databases}
+        write_private(self._folder.ready, ready)
+        rows = {
+            "API": self.base_url,
+            "API key": api_key,
+            "Kafka": kafka,
+            "for scripts": str(self._folder.ready),
+            "logs": str(self._folder.logs),
+        }
+        welcome(self._console, rows, self.base_url, api_key, self._first_customer(api_key) or "CUSTOMER_ID")
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What a child needs so that its settings are the same as ours."""
+    found = dict(os.environ) | {"PYTHONUNBUFFERED": "1"}
+    for name, value in settings:
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+        elif isinstance(value, str | Path):
+            text = str(value)
+        else:
+            text = json.dumps(value)
+        found[f"WALLET_LEDGER_{name.upper()}"] = text
+    return found

@@ -1,0 +1,143 @@
+"""Starts children in order, starts a dead one again with back-off, stops all in the reverse order."""
+
+import contextlib
+import signal
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+from services.standalone.process import Server, StandaloneError, last_lines, spawn
+
+DEATHS_MAX = 5
+WINDOW_SECONDS = 60.0
+BACK_OFF_SECONDS = 0.5  # then twice as long with each death in the window
+POLL_SECONDS = 0.05
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback: never through a proxy
+
+Report = Callable[[str], None]
+
+
+class Interrupted(BaseException):
+    """A signal asked to stop; not an Exception, so that nothing on the way takes it for a failure."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn the first stopping signal into `Interrupted`; further ones do not disturb the stop."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for other in STOPPING:
+            signal.signal(other, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, stop) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Service(Server):
+    """One of our own processes; ready when its `/readyz` says so."""
+
+    def __init__(
+        self, name: str, argv: Sequence[str | Path], *, env: Mapping[str, str], url: str, log: Path
+    ) -> None:
+        self.name = name
+        super().__init__(log.parent, urlsplit(url).port or 80, log)
+        self._argv = argv
+        self._env = env
+        self._readiness = f"{url}/readyz"
+
+    def start(self) -> None:
+        """Readiness is asked for apart."""
+        self._process = spawn(self._argv, log=self.log, env=self._env)
+
+    def is_ready(self) -> bool:
+        """One question, no waiting."""
+        try:
+            with direct.open(self._readiness, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (OSError, HTTPException):
+            return False
+
+
+@dataclass
+class _Watched:
+    server: Server
+    deaths: deque[float] = field(default_factory=deque)
+    restart_at: float | None = None
+
+
+class Supervisor:
+    """Runs in one thread: children die with the thread that starts them."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._watched: list[_Watched] = []
+
+    def start(self, server: Server) -> None:
+        """Start it and look after it from now on."""
+        self._watched.append(_Watched(server))
+        server.start()
+
+    def run_until(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Look after the children until `done`; False if that took longer than `timeout`.
+
+        Raises:
+            StandaloneError: a child died too often.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not done():
+            now = time.monotonic()
+            if deadline is not None and now > deadline:
+                return False
+            for child in self._watched:
+                self._look_after(child, now)
+            time.sleep(POLL_SECONDS)
+        return True
+
+    def stop(self) -> None:
+        """In the reverse order of starting; what does not want to is killed."""
+        while self._watched:
+            server = self._watched.pop().server
+            self._report(f"stopping {server.name}")
+            server.stop()
+
+    def _look_after(self, child: _Watched, now: float) -> None:
+        server = child.server
+        if child.restart_at is not None:
+            if now >= child.restart_at:
+                child.restart_at = None
+                server.start()
+            return
+        code = server.returncode()
+        if code is None:
+            return
+        child.deaths.append(now)
+        while child.deaths[0] < now - WINDOW_SECONDS:
+            child.deaths.popleft()
+        if len(child.deaths) >= DEATHS_MAX:
+            raise StandaloneError(
+                f"{server.name} died {DEATHS_MAX} times in a minute; {server.log} ends with:\n"
+                f"{last_lines(server.log)}"
+            )
+        wait = BACK_OFF_SECONDS * 2 ** (len(child.deaths) - 1)
+        child.restart_at = now + wait
+        self._report(f"{server.name} died ({_cause(code)}): starting it again in {wait:g} s")
+
+
+def _cause(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name

@@ -1,0 +1,26 @@
+"""`wallet-ledger up`: Kafka, PostgreSQL, ledger, projections and api on this machine, from one command."""
+
+import signal
+import sys
+
+from rich.console import Console
+
+from services.settings import Settings
+from services.standalone.folder import Folder
+from services.standalone.machine import Machine
+from services.standalone.process import StandaloneError
+from services.standalone.supervisor import Interrupted, interruptible
+
+
+def up(settings: Settings) -> int:
+    """Start everything and stay until a signal; the exit code for the shell."""
+    folder = Folder(settings.data_dir)
+    try:
+        with interruptible(), folder.opened():
+            Machine(settings, folder, Console(highlight=False)).run()
+    except Interrupted as interrupted:
+        return 128 + signal.SIGINT if interrupted.number == signal.SIGINT else 0
+    except StandaloneError as error:
+        print(f"wallet-ledger up: {error}", file=sys.stderr)
+        return 1
+    return 0
