@@ -1,0 +1,192 @@
+"""The command line. Each command imports what it needs, so that each process starts fast."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from services.console.subcommands import Json, events, keys, quiet_clients
+
+EPILOG = (
+    "Settings are WALLET_LEDGER_* variables; a command's help names those it reads. "
+    "Exit codes: 0 done, 1 a defect, 2 wrong use, 3 a setting is missing or wrong, 4 Kafka or PostgreSQL does not "
+    "answer, 5 what is there does not fit (topics, shards, a broken chain), 6 the answer was no."
+)
+
+app = typer.Typer(
+    name="wallet-ledger",
+    help="Customer wallets as an event-sourced service on Kafka and PostgreSQL.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(keys, name="keys")
+app.add_typer(events, name="events")
+
+
+def main() -> None:
+    """Entry point: mistakes of people end in one line and an exit code, defects of ours in a traceback."""
+    from services.console.mistakes import explain
+
+    try:
+        app(prog_name="wallet-ledger")
+    except Exception as error:
+        mistake = explain(error)
+        if mistake is None:
+            raise
+        print(f"wallet-ledger: {mistake}", file=sys.stderr)
+        sys.exit(int(mistake.exit_code))
+
+
+@app.command()
+def migrate(as_json: Json = False) -> None:
+    """Bring the three databases to the schema that this version needs. Safe to run again.
+
+    Reads `WALLET_LEDGER_STORE_DSN`, `…_VIEWS_DSN`, `…_KEYS_DSN` and `…_SHARDS`.
+
+        wallet-ledger migrate
+    """
+    from services.console.mistakes import load
+    from services.migrate import migrate as run
+
+    _lines(run(load("store_dsn", "views_dsn", "keys_dsn")), as_json)
+
+
+@app.command()
+def topics(as_json: Json = False) -> None:
+    """Make the Kafka topics that are missing and check all of them. Safe to run again.
+
+    Partitions are for ever; replication is 3 with two copies in sync, or 1 where there are fewer than 3 brokers.
+
+    Reads `WALLET_LEDGER_KAFKA_*` and `…_SHARDS`.
+
+        WALLET_LEDGER_KAFKA_BOOTSTRAP=localhost:9092 wallet-ledger topics
+    """
+    from services.console.mistakes import load
+    from services.topics import ensure
+
+    quiet_clients()
+    _lines(ensure(load("kafka_bootstrap")), as_json)
+
+
+@app.command()
+def ledger() -> None:
+    """Run a ledger worker: decides commands, stores the facts, answers, publishes. Stops in order on SIGTERM.
+
+    Any number may run; each shard has one owner, and another worker takes over within seconds.
+
+    Reads `WALLET_LEDGER_KAFKA_*`, `…_STORE_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_REQUEST_HASH_SECRET`,
+    `…_SHARDS`, `…_CURRENCIES`, `…_ACKNOWLEDGE`, `…_LEDGER_METRICS_PORT`.
+
+        wallet-ledger ledger
+    """
+    required = ("kafka_bootstrap", "store_dsn", "keys_dsn", "key_encryption_key", "request_hash_secret")
+    _serve("services.ledger.__main__", *required)
+
+
+@app.command()
+def projections() -> None:
+    """Run the projections: facts become the tables that the API reads. Stops in order on SIGTERM.
+
+    Reads `WALLET_LEDGER_KAFKA_*`, `…_VIEWS_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_SHARDS`,
+    `…_PROJECTIONS_METRICS_PORT`.
+
+        wallet-ledger projections
+    """
+    _serve("services.projections.__main__", "kafka_bootstrap", "views_dsn", "keys_dsn", "key_encryption_key")
+
+
+@app.command()
+def api() -> None:
+    """Run the HTTP API. Stops in order on SIGTERM.
+
+    Reads `WALLET_LEDGER_HTTP_*`, `…_KAFKA_*`, `…_VIEWS_DSN`, `…_SHARDS`, `…_CURRENCIES`, `…_USD_RATES`,
+    `…_COMMAND_DEADLINE_SECONDS`, `…_READ_WAIT_SECONDS`.
+
+        WALLET_LEDGER_HTTP_PORT=8081 wallet-ledger api
+    """
+    _serve("services.api.__main__", "kafka_bootstrap", "views_dsn")
+
+
+@app.command()
+def up() -> None:
+    """Run everything on this machine: Kafka, PostgreSQL, ledger, projections, api, and a sample business.
+
+    Servers that the settings name are used, the others are started. Once all answers, `ready.json` in the data
+    folder holds `base_url, api_key, kafka, database`. Ctrl-C stops everything; the data stays.
+
+    Reads every `WALLET_LEDGER_*` variable, above all `…_DATA_DIR` and `…_HTTP_PORT`.
+
+        WALLET_LEDGER_HTTP_PORT=9000 wallet-ledger up
+    """
+    from services.console.mistakes import load
+    from services.standalone.up import up as run
+
+    raise typer.Exit(run(load()))
+
+
+@app.command()
+def sample(
+    base_url: Annotated[str, typer.Option(help="Address of the API; default: that of ready.json.")] = "",
+    api_key: Annotated[
+        str,
+        typer.Option(
+            envvar="WALLET_LEDGER_API_KEY", help="A key with read and write; default: ready.json's."
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Feed a sample business: 320 customers, over 5,000 entries in two currencies, over 200 refused debits.
+
+    Goes through the HTTP API and the topic `ledger.commands` only. Every request has an idempotency key that is
+    the same each time: a second run books nothing twice.
+
+    Reads `WALLET_LEDGER_DATA_DIR` (for ready.json), `…_API_KEY`, `…_KAFKA_*` and `…_SHARDS`.
+
+        wallet-ledger sample --base-url http://127.0.0.1:8080
+    """
+    from services.console.mistakes import load
+    from services.sample.run import run
+
+    quiet_clients()
+    run(load(), base_url, api_key, as_json=as_json)
+
+
+@app.command()
+def version(as_json: Json = False) -> None:
+    """Show the version: that of the installed package."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        found = installed("wallet-ledger")
+    except PackageNotFoundError:
+        found = "not installed"
+    _lines([found], as_json, key="version")
+
+
+def _serve(module: str, *required: str) -> None:
+    """Run a service until it is told to stop; its exit code is ours."""
+    from importlib import import_module
+
+    from services.console.mistakes import load
+
+    settings = load(*required)
+    serve: Callable[[Any], int] = import_module(module).main
+    raise typer.Exit(serve(settings))
+
+
+def _lines(lines: list[str], as_json: bool, key: str = "done") -> None:
+    if as_json:
+        print(json.dumps({key: lines[0] if key == "version" else lines}))
+    else:
+        print(*lines, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

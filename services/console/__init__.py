@@ -1,0 +1,1 @@
+"""What operators use: the subcommands, and how mistakes are told."""

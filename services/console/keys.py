@@ -1,0 +1,75 @@
+"""`wallet-ledger keys …`: API keys as shown to operators."""
+
+import json
+from datetime import UTC, datetime
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from services.api.keys import KeyRecord, KeyRefused, create_key, list_keys, revoke_key
+from services.console.mistakes import ExitCode, Mistake, load
+
+
+def create(
+    business: str, mode: str, name: str, scopes: list[str], expires: datetime | None, *, as_json: bool
+) -> None:
+    """Make a key and print its secret, the only time that it is seen."""
+    until = expires.replace(tzinfo=expires.tzinfo or UTC) if expires else None
+    try:
+        record, secret = create_key(_dsn(), business, mode, name, [scope.strip() for scope in scopes], until)
+    except KeyRefused as error:
+        raise Mistake(str(error), ExitCode.REFUSED) from error
+    if as_json:
+        print(json.dumps({"api_key": secret, **_fields(record)}))
+    else:
+        print(secret)
+        Console(stderr=True).print(
+            f"{record.key_id}: {record.name} of {record.business_id}, {record.mode} mode, may "
+            f"{', '.join(record.scopes)}. Shown once: keep it now.",
+            soft_wrap=True,
+        )
+
+
+def show(business: str | None, *, as_json: bool) -> None:
+    """Print all keys without their secrets."""
+    records = list_keys(_dsn(), business)
+    if as_json:
+        print(json.dumps([_fields(record) for record in records]))
+        return
+    table = Table("key", "secret", "business", "mode", "name", "may", "made", "state")
+    for record in records:
+        made = f"{record.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(
+            record.key_id, f"{record.prefix}…", record.business_id, record.mode, record.name,
+            ",".join(record.scopes), made, _state(record),
+        )  # fmt: skip
+    Console().print(table)
+
+
+def revoke(key_id: str, *, as_json: bool) -> None:
+    """End a key."""
+    try:
+        record = revoke_key(_dsn(), key_id)
+    except KeyRefused as error:
+        raise Mistake(str(error), ExitCode.REFUSED) from error
+    print(json.dumps(_fields(record)) if as_json else f"{record.key_id} is revoked")
+
+
+def _dsn() -> str:
+    return load("views_dsn").views_dsn.get_secret_value()
+
+
+def _fields(record: KeyRecord) -> dict[str, object]:
+    fields: dict[str, object] = msgspec.to_builtins(record)
+    return fields
+
+
+def _state(record: KeyRecord) -> str:
+    if record.revoked_at is not None:
+        return "revoked"
+    if record.expires_at is None:
+        return "live"
+    return (
+        "expired" if record.expires_at <= datetime.now(UTC) else f"until {record.expires_at:%Y-%m-%d %H:%M}"
+    )

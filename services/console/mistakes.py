@@ -1,0 +1,197 @@
+"""What went wrong, for whoever can put it right: one line that names the variable, and an exit code."""
+
+import errno
+import json
+import re
+from collections.abc import Iterator
+from enum import IntEnum
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import SettingsError
+
+from services.settings import Settings
+
+PREFIX = "WALLET_LEDGER_"
+DSNS = ("store_dsn", "views_dsn", "keys_dsn")
+_PROBE_SECONDS_MAX = 3
+
+
+class ExitCode(IntEnum):
+    """What scripts may rely on; 1 is a defect of ours, 2 a wrong use of the command line."""
+
+    SETTINGS = 3
+    UNREACHABLE = 4
+    MISFIT = 5
+    REFUSED = 6
+
+
+class Mistake(Exception):
+    """Something that a person must be told, in one line."""
+
+    def __init__(self, message: str, exit_code: ExitCode = ExitCode.SETTINGS) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def load(*required: str) -> Settings:
+    """The settings, with those that a command cannot do without.
+
+    Raises:
+        Mistake: names each variable that is missing or wrong, never its value.
+    """
+    try:
+        settings = Settings()
+    except (ValidationError, SettingsError) as error:
+        raise Mistake(_unusable(error)) from error
+    missing = [name for name in required if not _text(settings, name)]
+    if missing:
+        described = "; ".join(f"{variable(name)} ({_about(name)})" for name in missing)
+        raise Mistake(f"not set: {described}; `wallet-ledger up` needs none of them")
+    for name in DSNS:
+        _check_dsn(name, _text(settings, name))
+    if "key_encryption_key" in required:
+        _check_kek(settings.key_encryption_key.get_secret_value())
+    return settings
+
+
+def ready(settings: Settings) -> dict[str, str]:
+    """What `wallet-ledger up` left for scripts.
+
+    Raises:
+        Mistake: nothing runs in this data folder.
+    """
+    file = settings.data_dir / "ready.json"
+    try:
+        found: dict[str, str] = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise Mistake(
+            f"set {variable('kafka_bootstrap')} (and say where the API is), or start `wallet-ledger up`: "
+            f"there is no {file}"
+        ) from error
+    return found
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def explain(error: BaseException) -> Mistake | None:
+    """The mistake behind an exception; None where it is a defect of ours that deserves its traceback."""
+    for cause in _causes(error):
+        if isinstance(cause, Mistake):
+            return cause
+        found = _explain_servers(cause) or _explain_shape(cause)
+        if found is not None:
+            return found
+        if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
+            return Mistake(
+                f"a port is taken: {cause.strerror}; choose another by {variable('http_port')}, "
+                f"{variable('ledger_metrics_port')} or {variable('projections_metrics_port')}"
+            )
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                yield from _causes(inner)
+        error = error.__cause__ or error.__context__
+
+
+def _explain_servers(error: BaseException) -> Mistake | None:
+    from aiokafka.errors import KafkaError
+    from psycopg import OperationalError
+
+    if isinstance(error, KafkaError):
+        settings = Settings()
+        return Mistake(
+            f"Kafka at {variable('kafka_bootstrap')}={settings.kafka_bootstrap} does not answer as "
+            f"{settings.kafka_security_protocol} ({type(error).__name__}): start it, or correct the "
+            f"{variable('kafka_')}* variables",
+            ExitCode.UNREACHABLE,
+        )
+    if isinstance(error, OperationalError):
+        return Mistake(_unreachable_databases() or f"PostgreSQL: {_line(error)}", ExitCode.UNREACHABLE)
+    return None
+
+
+def _explain_shape(error: BaseException) -> Mistake | None:
+    from services.migrate import WrongShards
+    from services.standalone.process import StandaloneError
+    from services.topics import WrongTopic
+
+    if isinstance(error, WrongShards):
+        return Mistake(f"{error} ({variable('shards')})", ExitCode.MISFIT)
+    if isinstance(error, WrongTopic):
+        return Mistake(str(error), ExitCode.MISFIT)
+    if isinstance(error, StandaloneError):
+        return Mistake(str(error), ExitCode.UNREACHABLE)
+    return None
+
+
+def _unreachable_databases() -> str:
+    """Which of the databases cannot be reached, and why: the exception does not say which it was."""
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    settings = Settings()
+    lines = []
+    for name in DSNS:
+        dsn = _text(settings, name)
+        if not dsn:
+            continue
+        try:
+            psycopg.connect(dsn, connect_timeout=_PROBE_SECONDS_MAX).close()
+        except psycopg.OperationalError as error:
+            parts = conninfo_to_dict(dsn)
+            where = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+            lines.append(f"PostgreSQL of {variable(name)} ({where}) cannot be used: {_line(error)}")
+    return "; ".join(lines)
+
+
+def _unusable(error: ValidationError | SettingsError) -> str:
+    if isinstance(error, SettingsError):
+        named = re.search(r'field "(\w+)"', str(error))
+        return f'{variable(named[1]) if named else "a variable"} is not JSON; e.g. ["USD", "INR"]'
+    return "; ".join(
+        f"{variable(str(found['loc'][0]))}: {found['msg']}" for found in error.errors(include_input=False)
+    )
+
+
+def _check_dsn(name: str, dsn: str) -> None:
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        usable = not dsn or (dsn.startswith(("postgresql://", "postgres://")) and bool(conninfo_to_dict(dsn)))
+    except ProgrammingError:
+        usable = False
+    if not usable:
+        raise Mistake(f"{variable(name)} is not of the form postgresql://user:password@host:port/database")
+
+
+def _check_kek(text: str) -> None:
+    from services.keyring import parse_kek
+
+    try:
+        parse_kek(text)
+    except ValueError as error:
+        raise Mistake(
+            f"{variable('key_encryption_key')} is not 32 bytes in base64: `openssl rand -base64 32` makes one"
+        ) from error
+
+
+def _text(settings: Settings, name: str) -> str:
+    value = getattr(settings, name)
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def _about(name: str) -> str:
+    return Settings.model_fields[name].description or name
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
