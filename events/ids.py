@@ -1,6 +1,7 @@
 """Names of things. No identifier derives from a clock, a random source or a Kafka offset."""
 
 import hashlib
+from functools import lru_cache
 from typing import NewType
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -29,6 +30,7 @@ def stream_name(category: str, identifier: str) -> str:
     return f"{category}-{identifier}"
 
 
+@lru_cache(maxsize=65_536)
 def stream_id(tenant: Tenant, name: str) -> UUID:
     """Where a stream is stored: no tenant can name another's (RFC 9562, version 5)."""
     return uuid5(_NAMESPACE, f"{tenant}/{name}")

@@ -41,6 +41,15 @@ SESSION = {
 }
 """The lease is the server's: a frozen, cut-off or dead worker loses its session, and with it its shards."""
 
+_PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+"""Every statement of this session looks keys up. Left to itself the planner reads whole young tables instead."""
+
 _CLIENT = {
     "keepalives": 1,
     "keepalives_idle": 2,
@@ -107,7 +116,7 @@ class PostgresStore:
 
     def _open(self) -> None:
         self._close()
-        options = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+        options = " ".join(f"-c {name}={value}" for name, value in (SESSION | _PLANS).items())
         connection = psycopg.connect(self._dsn, autocommit=True, options=options, **_CLIENT)  # type: ignore[arg-type]
         connection.prepare_threshold = 2
         self._connection = connection
@@ -155,8 +164,8 @@ class PostgresStore:
         session = self._session
         histories: dict[UUID, list[bytes]] = defaultdict(list)
         with session.pipeline():
-            events = session.execute(statements.STREAMS, [list(streams)]) if streams else None
-            found = session.execute(statements.RECEIPTS, _columns(keys, 3)) if keys else None
+            events = session.execute(statements.STREAMS, [list(streams)], binary=True) if streams else None
+            found = session.execute(statements.RECEIPTS, _columns(keys, 3), binary=True) if keys else None
             tried = (
                 session.execute(statements.ATTEMPTS, [*_columns(attempts, 3), since]) if attempts else None
             )
