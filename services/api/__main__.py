@@ -1,0 +1,167 @@
+"""Composition root of the api: connect, serve, drain."""
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+
+import structlog
+import uvicorn
+import uvloop
+
+from services import logs
+from services.api import metrics
+from services.api.app import create_app
+from services.api.asking import Asking
+from services.api.auth import Authenticator
+from services.api.gateway import GRACE_SECONDS, KafkaGateway
+from services.api.health import Checks
+from services.api.parts import Parts
+from services.api.protocol import LimitedProtocol
+from services.api.queries import PostgresQueries
+from services.api.rates import UsdRates
+from services.api.visibility import PostgresVisibility
+from services.migrate import WrongShards
+from services.settings import Settings
+from services.topics import check_topics
+
+log = structlog.get_logger()
+
+_BACKLOG = 2048
+_KEEP_ALIVE_SECONDS = 75
+
+
+def main(settings: Settings) -> int:
+    """Blocks until SIGTERM or SIGINT; the exit code. Errors of the configuration are raised before anything serves."""
+    logs.configure(settings, "api")
+    with _bound(settings) as listener:
+        if settings.http_processes == 1:
+            return uvloop.run(_serve(settings, listener))
+        return _several(settings, listener)
+
+
+@contextlib.contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    """Taken before anything else starts: a second api on this port must not get as far as Kafka."""
+    family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.http_host, settings.http_port))
+        listener.listen(_BACKLOG)
+        yield listener
+
+
+@contextlib.asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[Parts]:
+    """All parts, running. Whatever cannot be reached or does not fit is raised."""
+    rates = UsdRates(settings)
+    await check_topics(settings)
+    dsn = settings.views_dsn.get_secret_value()
+    queries = PostgresQueries(dsn, settings.shards)
+    visibility = PostgresVisibility(dsn, settings.shards, queries.checkpoints)
+    gateway = KafkaGateway(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(queries.close)
+        await queries.open()
+        found = len(await queries.checkpoints())
+        if found != settings.shards:
+            raise WrongShards(
+                f"the read models have {found} shards; the configuration says {settings.shards}"
+            )
+        stack.push_async_callback(visibility.stop)
+        await visibility.start()
+        stack.push_async_callback(gateway.stop)
+        await gateway.start()
+        yield Parts(
+            settings=settings,
+            auth=Authenticator(queries.key),
+            asking=Asking(gateway, visibility, settings.shards, settings.read_wait_seconds),
+            queries=queries,
+            visibility=visibility,
+            rates=rates,
+            readiness=Checks(gateway.problems, queries.freshness, visibility.lag_seconds),
+        )
+
+
+class Server(uvicorn.Server):
+    """Signals only ask it to stop: the original repeats them at the end, and that kills the process before it closes."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.ask_to_stop)
+        if (parent := multiprocessing.parent_process()) is not None:
+            loop.add_reader(parent.sentinel, self.ask_to_stop)
+        yield
+
+    def ask_to_stop(self) -> None:
+        """Stop accepting, answer what is there, leave."""
+        self.should_exit = True
+        if (parent := multiprocessing.parent_process()) is not None:
+            asyncio.get_running_loop().remove_reader(parent.sentinel)
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> int:
+    async with _connected(settings) as parts:
+        config = uvicorn.Config(
+            create_app(parts),
+            http=LimitedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=int(settings.command_deadline_seconds + GRACE_SECONDS + 1),
+        )
+        log.info("serving", host=settings.http_host, port=settings.http_port)
+        await Server(config).serve(sockets=[listener])
+    log.info("stopped")
+    return 0
+
+
+def _several(settings: Settings, listener: socket.socket) -> int:
+    """One process per core behind one socket. One of them dying ends all: who watches us starts us again."""
+    multiprocessing.allow_connection_pickling()
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="wallet-ledger-metrics-") as folder:
+        metrics.several_processes(folder)
+        children: list[BaseProcess] = [
+            spawn.Process(target=_child, args=(settings, listener), name=f"api-{number}")
+            for number in range(settings.http_processes)
+        ]
+        for child in children:
+            child.start()
+        told: list[int] = []
+
+        def tell(number: int, _: object) -> None:
+            told.append(number)
+            _tell(children)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, tell)
+        wait([child.sentinel for child in children])
+        _tell(children)
+        for child in children:
+            child.join()
+        codes = [child.exitcode or 0 for child in children]
+    return 0 if told and not any(codes) else next((abs(code) for code in codes if code), 1)
+
+
+def _tell(children: list[BaseProcess]) -> None:
+    for child in children:
+        if child.pid is not None and child.is_alive():
+            os.kill(child.pid, signal.SIGTERM)
+
+
+def _child(settings: Settings, listener: socket.socket) -> None:
+    logs.configure(settings, "api")
+    raise SystemExit(uvloop.run(_serve(settings, listener)))

@@ -1,0 +1,104 @@
+"""One HTTP request, as far as handlers care: the headers they read, and the body within its limit."""
+
+import re
+import secrets
+from itertools import count
+
+from litestar.types import HTTPScope, Receive
+
+from services.api.errors import invalid_body, invalid_parameters, payload_too_large, unsupported_media_type
+
+_READ = frozenset(
+    {
+        b"authorization",
+        b"content-length",
+        b"content-type",
+        b"idempotency-key",
+        b"ledger-position",
+        b"prefer",
+        b"x-request-id",
+        b"x-stainless-retry-count",
+    }
+)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
+_PROCESS = secrets.token_hex(6)
+_numbers = count(1)
+
+API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+
+
+class Call:
+    """Made once per request by the edge, found by handlers in the scope."""
+
+    __slots__ = ("_body_bytes_max", "_receive", "headers", "policy", "query", "repeated", "request_id")
+
+    def __init__(self, scope: HTTPScope, receive: Receive, body_bytes_max: int) -> None:
+        found: dict[bytes, bytes] = {}
+        self.repeated: set[bytes] | None = None
+        for name, value in scope["headers"]:
+            if name in _READ:
+                if name in found:
+                    self.repeated = (self.repeated or set()) | {name}
+                found[name] = value
+        self.headers = found
+        self.query = scope["query_string"]
+        self.policy = API_POLICY
+        self._receive = receive
+        self._body_bytes_max = body_bytes_max
+        given = found.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            self.request_id = given
+        else:
+            self.request_id = f"req_{_PROCESS}{next(_numbers):x}".encode()
+
+    def header(self, name: bytes) -> str | None:
+        """A header that may stand there once, as text.
+
+        Raises:
+            ApiError: it stands there twice, or is not UTF-8.
+        """
+        value = self.headers.get(name)
+        if value is None:
+            return None
+        if self.repeated is not None and name in self.repeated:
+            raise invalid_parameters(f"The header {name.decode()} may be sent once")
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise invalid_parameters(f"The header {name.decode()} is not UTF-8") from error
+
+    async def json_body(self) -> bytes:
+        """The body of a request that must have one.
+
+        Raises:
+            ApiError: too large, or not announced as JSON.
+        """
+        media_type = self.headers.get(b"content-type")
+        if media_type is not None and not _is_json(media_type):
+            raise unsupported_media_type()
+        body = await self._read()
+        if not body:
+            raise invalid_body("A JSON body is required")
+        return body
+
+    async def _read(self) -> bytes:
+        announced = self.headers.get(b"content-length", b"")
+        if announced.isdigit() and (len(announced) > 12 or int(announced) > self._body_bytes_max):
+            raise payload_too_large(self._body_bytes_max)
+        body = b""
+        while True:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise invalid_body("The connection was closed before the end of the body")
+            body += message["body"]
+            if len(body) > self._body_bytes_max:
+                raise payload_too_large(self._body_bytes_max)
+            if not message.get("more_body"):
+                return body
+
+
+def _is_json(media_type: bytes) -> bool:
+    essence = media_type.partition(b";")[0].strip().lower()
+    return essence == b"application/json" or (
+        essence.startswith(b"application/") and essence.endswith(b"+json")
+    )

@@ -1,0 +1,113 @@
+"""What goes wrong, as the SDK reads it: `{"code", "message"}` and a status. No message holds a value of the request."""
+
+from collections.abc import Mapping
+
+from events.facts import Refusal
+
+SHOULD_RETRY = {"x-should-retry": "true"}
+SHOULD_NOT_RETRY = {"x-should-retry": "false"}
+
+
+class ApiError(Exception):
+    """An answer that is not a success."""
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+def unauthorized(message: str) -> ApiError:
+    return ApiError(401, "UNAUTHORIZED", message, {"www-authenticate": "Bearer"})
+
+
+def not_found(message: str = "Item not found", headers: Mapping[str, str] | None = None) -> ApiError:
+    """Also the answer for what belongs to another business: nobody learns that it exists."""
+    return ApiError(404, "NOT_FOUND", message, headers)
+
+
+def invalid_body(message: str) -> ApiError:
+    return ApiError(422, "INVALID_REQUEST_BODY", message)
+
+
+def invalid_query(message: str) -> ApiError:
+    return ApiError(422, "INVALID_QUERY_PARAMS", message)
+
+
+def invalid_parameters(message: str) -> ApiError:
+    """A header that cannot be right."""
+    return ApiError(422, "INVALID_REQUEST_PARAMETERS", message)
+
+
+def unsupported_currency() -> ApiError:
+    return ApiError(422, "UNSUPPORTED_CURRENCY", "This currency is not open for wallets")
+
+
+def too_many_metadata_keys(limit: int) -> ApiError:
+    return ApiError(422, "MAXIMUM_KEYS_REACHED", f"Metadata has at most {limit} pairs")
+
+
+def payload_too_large(limit: int) -> ApiError:
+    return ApiError(413, "PAYLOAD_TOO_LARGE", f"A request body has at most {limit} bytes")
+
+
+def unsupported_media_type() -> ApiError:
+    return ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json")
+
+
+def unavailable(message: str) -> ApiError:
+    """Certainly not applied: repeating is safe."""
+    return ApiError(503, "SERVICE_UNAVAILABLE", message, {**SHOULD_RETRY, "retry-after": "1"})
+
+
+def deadline_exceeded() -> ApiError:
+    """The worker saw the command too late and wrote nothing."""
+    return ApiError(503, "DEADLINE_EXCEEDED", "The request came too late and was not applied", SHOULD_RETRY)
+
+
+def not_yet_visible() -> ApiError:
+    return ApiError(
+        503, "NOT_YET_VISIBLE", "The read models have not reached this Ledger-Position yet", SHOULD_RETRY
+    )
+
+
+def outcome_unknown(*, keyed: bool) -> ApiError:
+    """Whether it was applied is not known; only a repetition with the same key is safe."""
+    advice = "repeat it with the same idempotency key" if keyed else "look at the ledger before repeating it"
+    headers = SHOULD_RETRY if keyed else SHOULD_NOT_RETRY
+    return ApiError(504, "OUTCOME_UNKNOWN", f"No outcome in time: {advice}", headers)
+
+
+def key_reused() -> ApiError:
+    return ApiError(
+        409, "IDEMPOTENCY_KEY_REUSED", "This idempotency key belongs to another request", SHOULD_NOT_RETRY
+    )
+
+
+def internal() -> ApiError:
+    return ApiError(
+        500,
+        "INTERNAL_SERVER_ERROR",
+        "Internal error; quote the X-Request-Id of this answer",
+        SHOULD_NOT_RETRY,
+    )
+
+
+_REFUSALS: dict[str, tuple[int, str]] = {
+    Refusal.NOT_FOUND: (404, "Item not found"),
+    Refusal.CUSTOMER_EXISTS: (409, "The customer exists"),
+    Refusal.UNSUPPORTED_CURRENCY: (422, "This currency is not open for wallets"),
+    Refusal.INSUFFICIENT_WALLET_FUNDS: (400, "Insufficient funds in wallet"),
+    Refusal.BALANCE_LIMIT_EXCEEDED: (400, "The balance would exceed the largest amount"),
+}
+
+
+def refused(code: str, position: str) -> ApiError:
+    """A business refusal, as the ledger recorded it at `position`."""
+    status, message = _REFUSALS.get(code, (400, "Refused"))
+    headers = {"ledger-position": position, **(SHOULD_NOT_RETRY if status == 409 else {})}
+    return ApiError(status, code, message, headers)

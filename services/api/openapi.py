@@ -1,0 +1,104 @@
+"""The OpenAPI 3.1 document: from the table of operations and the Structs that handlers decode and encode."""
+
+from http import HTTPStatus
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import msgspec
+
+from services.api.operations import COMMON_ERRORS, HEADERS, OPERATIONS, Operation
+from services.api.shapes import Error
+
+Json = dict[str, Any]
+_REF = "#/components/schemas/{name}"
+
+
+def document() -> Json:
+    """Plain data, ready to be encoded."""
+    types = {kind for operation in OPERATIONS for kind in (operation.body, operation.answer) if kind}
+    ordered = [Error, *sorted(types, key=lambda kind: kind.__name__)]
+    _, schemas = msgspec.json.schema_components(ordered, ref_template=_REF)
+    paths: Json = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Wallet ledger",
+            "version": _version(),
+            "description": "Wallets of customers. Works with the SDK `dodopayments` by its base URL.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "This server"}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key of one business"}
+            },
+        },
+    }
+
+
+_TAGS = {
+    "Customers": "Whose wallets they are.",
+    "Wallets": "Balances, and the entries that make them.",
+    "Operations": "For whoever runs this service.",
+}
+
+
+def _version() -> str:
+    try:
+        return version("wallet-ledger")
+    except PackageNotFoundError:
+        return "0.0.0"
+
+
+def _operation(operation: Operation) -> Json:
+    found: Json = {
+        "operationId": operation.identifier,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "security": [{"key": []}] if operation.scope else [],
+        "responses": _responses(operation),
+    }
+    if operation.description or operation.scope:
+        scope = f"Needs a key with the scope `{operation.scope}`." if operation.scope else ""
+        found["description"] = f"{operation.description} {scope}".strip()
+    if operation.parameters:
+        found["parameters"] = [
+            {
+                "name": parameter.name,
+                "in": parameter.place,
+                "required": parameter.place == "path",
+                "description": parameter.description,
+                "schema": parameter.schema,
+            }
+            for parameter in operation.parameters
+        ]
+    if operation.body is not None:
+        found["requestBody"] = {"required": True, "content": _content(operation.body)}
+    return found
+
+
+def _responses(operation: Operation) -> Json:
+    success: Json = {"description": "Success"}
+    if operation.answer is not None:
+        success["content"] = _content(operation.answer)
+        success["headers"] = {
+            name: {"description": HEADERS[name], "schema": {"type": "string"}}
+            for name in (*operation.headers, "X-Request-Id")
+        }
+    responses: Json = {"200": success}
+    errors = operation.errors + (COMMON_ERRORS if operation.scope else ())
+    for status in sorted({status for status, _ in errors}):
+        codes = ", ".join(sorted({code for found, code in errors if found == status}))
+        responses[str(status)] = {"description": f"{HTTPStatus(status).phrase}: {codes}"}
+        if operation.scope:
+            responses[str(status)]["content"] = _content(Error)
+    return responses
+
+
+def _content(kind: type[msgspec.Struct]) -> Json:
+    return {"application/json": {"schema": {"$ref": _REF.format(name=kind.__name__)}}}

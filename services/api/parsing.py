@@ -1,0 +1,173 @@
+"""What comes from outside, made into values or refused with a code. Nothing here repeats what was sent."""
+
+import re
+from datetime import UTC, datetime
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from events.ids import parse_position
+from services.api.call import Call
+from services.api.errors import ApiError, invalid_body, invalid_parameters, invalid_query, not_found
+from services.api.ports import CustomerFilter, Page
+from services.api.shapes import CreateCustomer, CreateLedgerEntry, UpdateCustomer
+
+PAGE_SIZE_DEFAULT = 10
+PAGE_SIZE_MAX = 100
+PAGE_NUMBER_MAX = 2**31 - 1
+DEPTH_MAX = 10_000
+_PARAMETERS_MAX = 50
+_TEXT_MAX = 512
+_KEY_MAX = 255
+
+_CUSTOMER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_SENT_VALUE = re.compile(r"^Invalid enum value .*? - at ", re.DOTALL)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?")
+
+Body = TypeVar("Body", CreateCustomer, UpdateCustomer, CreateLedgerEntry)
+
+
+async def body_of(call: Call, decoder: msgspec.json.Decoder[Body]) -> Body:
+    """The body of a request.
+
+    Raises:
+        ApiError: not this shape; the message names the field and what is expected there.
+    """
+    raw = await call.json_body()
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise invalid_body(_SENT_VALUE.sub("Not one of the values allowed - at ", str(error))) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid_body("The body is not JSON in UTF-8, or nested too deep") from error
+
+
+def customer_id(text: str) -> str:
+    """An id from a path: what cannot be one is not found."""
+    if not _CUSTOMER_ID.fullmatch(text):
+        raise not_found()
+    return text
+
+
+def query_of(call: Call, known: frozenset[str]) -> dict[str, str]:
+    """The known query parameters; others are ignored, empty ones and ambiguous ones are errors."""
+    if not call.query:
+        return {}
+    try:
+        pairs = parse_qsl(
+            call.query.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_PARAMETERS_MAX,
+        )
+    except ValueError as error:  # also UnicodeDecodeError
+        raise invalid_query("The query is not percent-encoded UTF-8, or has too many parameters") from error
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in known:
+            continue
+        if name in found:
+            raise invalid_query(f"{name} may be given once")
+        if not value or len(value) > _TEXT_MAX or "\x00" in value:
+            raise invalid_query(f"{name} has 1 to {_TEXT_MAX} characters, none of them NUL")
+        found[name] = value
+    return found
+
+
+def page_of(query: dict[str, str]) -> Page:
+    """`page_number` counts from 0; `page_size` 0 asks for nothing."""
+    number = _number(query, "page_number", 0, PAGE_NUMBER_MAX)
+    size = _number(query, "page_size", PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+    if (number + 1) * size > DEPTH_MAX:
+        raise invalid_query(f"Pages end {DEPTH_MAX} rows deep: narrow the search")
+    return Page(size, number * size)
+
+
+def filter_of(query: dict[str, str]) -> CustomerFilter:
+    return CustomerFilter(
+        email=query.get("email"),
+        name=query.get("name"),
+        created_at_gte=_moment(query, "created_at_gte"),
+        created_at_lte=_moment(query, "created_at_lte"),
+    )
+
+
+def currency_of(query: dict[str, str]) -> str | None:
+    """Any ISO code: a currency that is closed today may have entries from yesterday."""
+    currency = query.get("currency")
+    if currency is not None and not _CURRENCY.fullmatch(currency):
+        raise invalid_query("currency is an ISO 4217 code")
+    return currency
+
+
+def position_of(call: Call, shards: int) -> tuple[int, int] | None:
+    """`Ledger-Position` of a read: the answer must be at least as new."""
+    text = call.header(b"ledger-position")
+    if text is None:
+        return None
+    try:
+        shard, sequence = parse_position(text.strip())
+    except ValueError as error:
+        raise invalid_parameters("Ledger-Position is <shard>:<sequence>") from error
+    if shard >= shards or sequence >= 2**63:
+        raise invalid_parameters("Ledger-Position names no shard of this ledger")
+    return shard, sequence
+
+
+def key_of(call: Call, in_body: str | None = None) -> str | None:
+    """The idempotency key, from the header or the body.
+
+    Raises:
+        ApiError: both and different, or not a key.
+    """
+    key = call.header(b"idempotency-key")
+    if key is None:
+        return in_body
+    if not 0 < len(key) <= _KEY_MAX or "\x00" in key:
+        raise invalid_parameters(f"Idempotency-Key has 1 to {_KEY_MAX} characters")
+    if in_body is not None and in_body != key:
+        raise invalid_parameters("Idempotency-Key and idempotency_key differ")
+    return key
+
+
+def wants_no_wait(call: Call) -> bool:
+    """`Prefer: respond-async` (RFC 7240)."""
+    prefer = call.headers.get(b"prefer")
+    if prefer is None:
+        return False
+    return any(part.strip().lower() == b"respond-async" for part in prefer.split(b","))
+
+
+def attempt_of(call: Call) -> int:
+    """How often the SDK has sent this request before; 0 for anything else."""
+    text = call.headers.get(b"x-stainless-retry-count", b"")
+    return int(text) if text.isdigit() and len(text) <= 2 else 0
+
+
+def _number(query: dict[str, str], name: str, default: int, largest: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not _NUMBER.fullmatch(text) or int(text) > largest:
+        raise invalid_query(f"{name} is a whole number from 0 to {largest}")
+    return int(text)
+
+
+def _moment(query: dict[str, str], name: str) -> datetime | None:
+    text = query.get(name)
+    if text is None:
+        return None
+    try:
+        if not _MOMENT.fullmatch(text):
+            raise ValueError(name)
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise _not_a_moment(name) from error
+
+
+def _not_a_moment(name: str) -> ApiError:
+    return invalid_query(f"{name} is a time in ISO 8601, for example 2026-01-02T03:04:05Z")

@@ -1,0 +1,123 @@
+"""What the routes need from the outside. Tests put fakes in their place."""
+
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from events.commands import Command
+from events.ids import Tenant
+from events.replies import Reply
+
+
+class NotHandedOver(Exception):
+    """The command certainly never reached the ledger."""
+
+
+class OutcomeUnknown(Exception):
+    """The command was handed over and nobody answered in time."""
+
+
+class ViewsUnavailable(Exception):
+    """The read models' database does not answer."""
+
+
+class Ticket(NamedTuple):
+    """What a command needs so that its reply finds back."""
+
+    command_id: str
+    replyto: str
+    deadline: str
+
+
+class Gateway(Protocol):
+    """The way to the ledger."""
+
+    def ticket(self) -> Ticket:
+        """A fresh command id, where to answer, and until when."""
+        ...
+
+    async def ask(self, command: Command, shard: int) -> Reply:
+        """Hand a command over and wait for what became of it.
+
+        Raises:
+            NotHandedOver: certainly not applied.
+            OutcomeUnknown: deadline and grace are over.
+        """
+        ...
+
+
+class Visibility(Protocol):
+    """How far the read models are."""
+
+    async def wait(self, shard: int, sequence: int, seconds: float) -> bool:
+        """True as soon as the read models have this position, False when the time is over."""
+        ...
+
+
+class CustomerRow(NamedTuple):
+    """A customer as the read model has him."""
+
+    customer_id: str
+    name: str
+    email: str
+    phone_number: str | None
+    metadata: dict[str, str | int | float | bool]
+    preferred_locale: str | None
+    created_at: datetime
+
+
+class WalletRow(NamedTuple):
+    """A wallet in which something happened."""
+
+    currency: str
+    balance: int
+    updated_at: datetime
+
+
+class EntryRow(NamedTuple):
+    """A movement of money, newest first."""
+
+    entry_id: str
+    currency: str
+    is_credit: bool
+    amount: int
+    balance_before: int
+    balance_after: int
+    cause: str
+    reference: str | None
+    reason: str | None
+    created_at: datetime
+
+
+class Page(NamedTuple):
+    """`limit` rows from `offset`."""
+
+    limit: int
+    offset: int
+
+
+class CustomerFilter(NamedTuple):
+    """None: do not filter."""
+
+    email: str | None = None
+    name: str | None = None
+    created_at_gte: datetime | None = None
+    created_at_lte: datetime | None = None
+
+
+class Queries(Protocol):
+    """The read models. A customer's answers carry the sequence of his shard that they are as of.
+
+    Every method raises ViewsUnavailable; None or `created_at` None means that this tenant has no such customer.
+    """
+
+    async def customer(self, tenant: Tenant, customer_id: str) -> tuple[int, CustomerRow | None]: ...
+
+    async def customers(self, tenant: Tenant, page: Page, where: CustomerFilter) -> list[CustomerRow]: ...
+
+    async def wallets(
+        self, tenant: Tenant, customer_id: str
+    ) -> tuple[int, datetime | None, list[WalletRow]]: ...
+
+    async def entries(
+        self, tenant: Tenant, customer_id: str, page: Page, currency: str | None
+    ) -> tuple[int, list[EntryRow] | None]: ...

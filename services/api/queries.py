@@ -1,0 +1,177 @@
+"""The only SQL of the api: read models and API keys. One statement per answer, so that it is one snapshot."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from events.ids import Tenant
+from events.sharding import shard_of
+from services.api.auth import Caller, to_caller
+from services.api.ports import CustomerFilter, CustomerRow, EntryRow, Page, ViewsUnavailable, WalletRow
+
+CONNECTIONS = 8
+_WAIT_SECONDS = 2.0
+OPTIONS = "-c statement_timeout=2s -c timezone=UTC"
+"""Of every connection to the read models: nothing here may take longer, and times are shown in UTC."""
+
+_CUSTOMER = """
+    SELECT p.sequence, c.customer_id, c.name, c.email, c.phone_number, c.metadata, c.preferred_locale, c.created_at
+    FROM checkpoints p
+    LEFT JOIN customers c ON c.business_id = %s AND c.mode = %s AND c.customer_id = %s
+    WHERE p.shard = %s"""
+
+_CUSTOMERS = """
+    SELECT customer_id, name, email, phone_number, metadata, preferred_locale, created_at
+    FROM customers
+    WHERE business_id = %s AND mode = %s"""
+_CUSTOMERS_NEWEST = " ORDER BY created_at DESC, customer_id DESC LIMIT %s OFFSET %s"
+
+_WALLETS = """
+    SELECT p.sequence, c.created_at, w.currency, w.balance_minor, w.updated_at
+    FROM checkpoints p
+    LEFT JOIN customers c ON c.business_id = %s AND c.mode = %s AND c.customer_id = %s
+    LEFT JOIN wallets w ON w.business_id = c.business_id AND w.mode = c.mode AND w.customer_id = c.customer_id
+    WHERE p.shard = %s"""
+
+_ENTRIES_HEAD = """
+    SELECT p.sequence, c.customer_id, e.*
+    FROM checkpoints p
+    LEFT JOIN customers c ON c.business_id = %s AND c.mode = %s AND c.customer_id = %s
+    LEFT JOIN LATERAL (
+        SELECT entry_id, currency, is_credit, amount_minor, balance_before_minor, balance_after_minor, cause,
+            reference, reason, created_at
+        FROM ledger_entries
+        WHERE business_id = c.business_id AND mode = c.mode AND customer_id = c.customer_id"""
+_ENTRIES_TAIL = """
+        ORDER BY sequence DESC LIMIT %s OFFSET %s
+    ) e ON true
+    WHERE p.shard = %s"""
+_ENTRIES = _ENTRIES_HEAD + _ENTRIES_TAIL
+_ENTRIES_OF_CURRENCY = _ENTRIES_HEAD + " AND currency = %s" + _ENTRIES_TAIL
+
+_KEY = """
+    SELECT key_id, business_id, mode, scopes, expires_at FROM api_keys WHERE hash = %s AND revoked_at IS NULL"""
+
+_CHECKPOINTS = "SELECT shard, sequence FROM checkpoints"
+
+_FRESHNESS = """
+    SELECT extract(epoch FROM clock_timestamp()), extract(epoch FROM clock_timestamp() - max(seen)) FROM projectors"""
+
+
+class PostgresQueries:
+    """Implements `ports.Queries` on a pool. Autocommit: a transaction per statement costs two round trips more."""
+
+    def __init__(self, dsn: str, shards: int) -> None:
+        self._shards = shards
+        self._pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] = AsyncConnectionPool(
+            dsn,
+            min_size=2,
+            max_size=CONNECTIONS,
+            timeout=_WAIT_SECONDS,
+            open=False,
+            kwargs={"autocommit": True, "options": OPTIONS, "connect_timeout": 5},
+        )
+        self._healing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Raises PoolTimeout when the server cannot be reached."""
+        await self._pool.open(wait=True, timeout=10)
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=2)
+
+    async def customer(self, tenant: Tenant, customer_id: str) -> tuple[int, CustomerRow | None]:
+        """See `ports.Queries`."""
+        [row] = await self._run(_CUSTOMER, self._customer_key(tenant, customer_id))
+        return row[0], CustomerRow._make(row[1:]) if row[1] is not None else None
+
+    async def customers(self, tenant: Tenant, page: Page, where: CustomerFilter) -> list[CustomerRow]:
+        """See `ports.Queries`."""
+        statement: LiteralString = _CUSTOMERS
+        values: list[object] = [tenant.business_id, tenant.mode]
+        if where.email is not None:
+            statement += " AND lower(email) = lower(%s)"
+            values.append(where.email)
+        if where.name is not None:
+            statement += " AND name ILIKE %s"
+            values.append(f"%{_literal(where.name)}%")
+        if where.created_at_gte is not None:
+            statement += " AND created_at >= %s"
+            values.append(where.created_at_gte)
+        if where.created_at_lte is not None:
+            statement += " AND created_at <= %s"
+            values.append(where.created_at_lte)
+        rows = await self._run(statement + _CUSTOMERS_NEWEST, [*values, page.limit, page.offset])
+        return [CustomerRow._make(row) for row in rows]
+
+    async def wallets(self, tenant: Tenant, customer_id: str) -> tuple[int, datetime | None, list[WalletRow]]:
+        """See `ports.Queries`."""
+        rows = await self._run(_WALLETS, self._customer_key(tenant, customer_id))
+        sequence, created_at = rows[0][:2]
+        return sequence, created_at, [WalletRow._make(row[2:]) for row in rows if row[2] is not None]
+
+    async def entries(
+        self, tenant: Tenant, customer_id: str, page: Page, currency: str | None
+    ) -> tuple[int, list[EntryRow] | None]:
+        """See `ports.Queries`."""
+        *who, shard = self._customer_key(tenant, customer_id)
+        if currency is None:
+            rows = await self._run(_ENTRIES, [*who, page.limit, page.offset, shard])
+        else:
+            rows = await self._run(_ENTRIES_OF_CURRENCY, [*who, currency, page.limit, page.offset, shard])
+        sequence, found = rows[0][:2]
+        if found is None:
+            return sequence, None
+        return sequence, [EntryRow._make(row[2:]) for row in rows if row[2] is not None]
+
+    async def key(self, digest: bytes) -> Caller | None:
+        """The live key of this hash, expired or not."""
+        rows = await self._run(_KEY, [digest])
+        return to_caller(rows[0]) if rows else None
+
+    async def checkpoints(self) -> list[tuple[int, int]]:
+        """Shard and sequence of each."""
+        return await self._run(_CHECKPOINTS, [])
+
+    async def freshness(self) -> tuple[float, float | None]:
+        """The server's clock, and how many seconds ago a projector last showed itself (None: never)."""
+        [(now, age)] = await self._run(_FRESHNESS, [])
+        return float(now), float(age) if age is not None else None
+
+    def _customer_key(self, tenant: Tenant, customer_id: str) -> tuple[str, str, str, int]:
+        return tenant.business_id, tenant.mode, customer_id, shard_of(customer_id, self._shards)
+
+    async def _run(self, statement: LiteralString, values: Sequence[object]) -> list[Any]:
+        """Repeats once: after a restart of the server every pooled connection is dead."""
+        try:
+            try:
+                return await self._once(statement, values)
+            except psycopg.errors.QueryCanceled:
+                raise
+            except psycopg.OperationalError:
+                await self._heal()
+                return await self._once(statement, values)
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise ViewsUnavailable(type(error).__name__) from error
+
+    async def _once(self, statement: LiteralString, values: Sequence[object]) -> list[Any]:
+        async with self._pool.connection() as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(statement, values)
+            return await cursor.fetchall()
+
+    async def _heal(self) -> None:
+        """Throw dead connections out; many requests find them at the same time, one looks."""
+        if self._healing is None or self._healing.done():
+            self._healing = asyncio.get_running_loop().create_task(self._pool.check())
+        await asyncio.shield(self._healing)
+
+
+def _literal(text: str) -> str:
+    """Text that LIKE takes as it stands."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

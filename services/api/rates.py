@@ -1,0 +1,44 @@
+"""`total_balance_usd`: configured rates, whole cents, no float."""
+
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+from babel.numbers import get_currency_precision
+
+from services.settings import Settings
+
+
+class UsdRates:
+    """US dollars per unit of each open currency."""
+
+    def __init__(self, settings: Settings) -> None:
+        """
+        Raises:
+            ValueError: an open currency has no rate, or its rate is no positive number.
+        """
+        self._cents_per_minor: dict[str, Fraction] = {}
+        shown = []
+        for currency in settings.currencies:
+            rate = _rate(currency, settings.usd_rates.get(currency))
+            self._cents_per_minor[currency] = rate * 100 / 10 ** get_currency_precision(currency)
+            shown.append(f"{currency}={settings.usd_rates[currency]}")
+        self.header = ", ".join(shown)
+        """What the `Ledger-Usd-Rates` header says."""
+
+    def total_cents(self, balances: Iterable[tuple[str, int]]) -> int:
+        """Minor units by currency, added up exactly and rounded once, half to even."""
+        total = sum((self._cents_per_minor[currency] * minor for currency, minor in balances), Fraction())
+        return round(total)
+
+
+def _rate(currency: str, text: str | None) -> Fraction:
+    if text is None:
+        raise ValueError(f"usd_rates has no rate for {currency}, which is open")
+    try:
+        rate = Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"the rate of {currency} is not a number") from error
+    if not rate.is_finite() or rate <= 0:
+        raise ValueError(f"the rate of {currency} is not a positive number")
+    return Fraction(rate)

@@ -1,0 +1,15 @@
+"""One module per resource. Handlers parse, ask and answer; they decide nothing about money."""
+
+from collections.abc import Sequence
+
+from litestar.handlers import HTTPRouteHandler
+
+from services.api.routes import customers, documents, ledger_entries, operations, wallets
+
+ROUTES: Sequence[HTTPRouteHandler] = (
+    *customers.ROUTES,
+    *wallets.ROUTES,
+    *ledger_entries.ROUTES,
+    *operations.ROUTES,
+    *documents.ROUTES,
+)

@@ -1,0 +1,41 @@
+"""`/openapi.json` and the page for people, made once per process."""
+
+from pathlib import Path
+
+import msgspec
+from litestar import get
+from litestar.types import Scope
+
+from services.api import docs_page, openapi
+from services.api.answers import JSON, Answer, document
+from services.api.call import Call
+
+_POLICY = b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_DOCUMENT = openapi.document()
+_OPENAPI = msgspec.json.encode(_DOCUMENT)
+_PAGE = docs_page.render(_DOCUMENT)
+_STYLE = (Path(__file__).parent.parent / "static" / "docs.css").read_bytes()
+
+
+@get("/openapi.json")
+async def openapi_json(scope: Scope) -> Answer:
+    return document(_OPENAPI, JSON)
+
+
+@get("/docs")
+async def page(scope: Scope) -> Answer:
+    return _page(scope, _PAGE, b"text/html; charset=utf-8")
+
+
+@get("/docs/docs.css")
+async def style(scope: Scope) -> Answer:
+    return _page(scope, _STYLE, b"text/css; charset=utf-8")
+
+
+ROUTES = (openapi_json, page, style)
+
+
+def _page(scope: Scope, body: bytes, media_type: bytes) -> Answer:
+    call: Call = scope["state"]["call"]
+    call.policy = _POLICY
+    return document(body, media_type)

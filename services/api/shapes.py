@@ -1,0 +1,154 @@
+"""Bodies of requests and responses, as the SDK `dodopayments` knows them. Unknown fields of requests are ignored."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from events.facts import Cause
+from events.money import AMOUNT_MAX
+from events.personal import (
+    Email,
+    IdempotencyKey,
+    MetadataInt,
+    MetadataKey,
+    MetadataText,
+    Name,
+    Phone,
+    Reason,
+)
+
+METADATA_KEYS_MAX = 50
+
+Locale = Literal[
+    "ar", "ca", "zh", "nl", "en", "fr", "de", "he", "id", "it", "ja",
+    "ka", "ko", "ms", "pl", "pt", "ro", "ru", "es", "sv", "th", "tr",
+]  # fmt: skip
+Metadata = Annotated[
+    dict[MetadataKey, MetadataText | MetadataInt | float | bool],
+    Meta(description=f"at most {METADATA_KEYS_MAX} pairs"),
+]
+CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="ISO 4217 code")]
+EventType = Literal[
+    "payment",
+    "payment_reversal",
+    "refund",
+    "refund_reversal",
+    "dispute",
+    "dispute_reversal",
+    "merchant_adjustment",
+]
+
+EVENT_TYPES: dict[str, EventType] = {
+    Cause.TOP_UP: "payment",
+    Cause.PROMOTION: "merchant_adjustment",
+    Cause.PURCHASE: "payment",
+    Cause.INVOICE_PAYMENT: "payment",
+    Cause.PAYMENT_REVERSAL: "payment_reversal",
+    Cause.REFUND: "refund",
+    Cause.REFUND_REVERSAL: "refund_reversal",
+    Cause.DISPUTE: "dispute",
+    Cause.DISPUTE_REVERSAL: "dispute_reversal",
+    Cause.ADJUSTMENT: "merchant_adjustment",
+}
+"""The public word for each cause: the SDK's enumeration is coarser than ours."""
+
+
+class CreateCustomer(Struct, frozen=True, kw_only=True):
+    """Body of `POST /customers`."""
+
+    email: Email
+    name: Name
+    metadata: Metadata | None = None
+    phone_number: Phone | None = None
+    preferred_locale: Locale | None = None
+
+
+class UpdateCustomer(Struct, frozen=True, kw_only=True):
+    """Body of `PATCH /customers/{customer_id}`. Absent: unchanged. Null: see docs/api.md."""
+
+    email: Email | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
+    name: Name | UnsetType | None = UNSET
+    phone_number: Phone | UnsetType | None = UNSET
+    preferred_locale: Locale | UnsetType | None = UNSET
+
+
+class CreateLedgerEntry(Struct, frozen=True, kw_only=True):
+    """Body of `POST /customers/{customer_id}/wallets/ledger-entries`."""
+
+    amount: Annotated[int, Meta(gt=0, le=AMOUNT_MAX, description="minor units, always positive")]
+    currency: CurrencyCode
+    entry_type: Literal["credit", "debit"]
+    idempotency_key: IdempotencyKey | None = None
+    reason: Reason | None = None
+
+
+class Customer(Struct, frozen=True, kw_only=True):
+    """A customer of a business."""
+
+    business_id: str
+    created_at: datetime
+    customer_id: str
+    email: str
+    name: str
+    blocked_at: datetime | None = None
+    blocklist_entry_id: str | None = None
+    metadata: Metadata
+    phone_number: str | None
+    preferred_locale: str | None
+
+
+class CustomerPage(Struct, frozen=True, kw_only=True):
+    """One page of customers, newest first."""
+
+    items: list[Customer]
+
+
+class CustomerWallet(Struct, frozen=True, kw_only=True):
+    """The balance of one customer in one currency."""
+
+    balance: Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="minor units")]
+    created_at: datetime
+    currency: CurrencyCode
+    customer_id: str
+    updated_at: datetime
+
+
+class WalletList(Struct, frozen=True, kw_only=True):
+    """Every open currency, at 0 where nothing happened."""
+
+    items: list[CustomerWallet]
+    total_balance_usd: Annotated[
+        int, Meta(description="US cents, at the rates of the Ledger-Usd-Rates header")
+    ]
+
+
+class CustomerWalletTransaction(Struct, frozen=True, kw_only=True):
+    """A movement of money. `amount` is positive; `is_credit` says the direction."""
+
+    id: str
+    after_balance: int
+    amount: int
+    before_balance: int
+    business_id: str
+    created_at: datetime
+    currency: CurrencyCode
+    customer_id: str
+    event_type: EventType
+    is_credit: bool
+    reason: str | None
+    reference_object_id: str | None
+
+
+class LedgerEntryPage(Struct, frozen=True, kw_only=True):
+    """One page of a customer's ledger, newest first."""
+
+    items: list[CustomerWalletTransaction]
+
+
+class Error(Struct, frozen=True, kw_only=True):
+    """Every answer that is not a success."""
+
+    code: str
+    message: str
