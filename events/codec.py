@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 from msgspec import Raw
@@ -30,6 +31,7 @@ class Malformed(ValueError):
     """Bytes that are not what their topic promises: a caller's bug, never stored as a fact."""
 
 
+@lru_cache(maxsize=1024)
 def timestamp(micros: int) -> str:
     """Microseconds since 1970 as RFC 3339 in UTC, always with six decimals."""
     moment = _EPOCH + timedelta(microseconds=micros)

@@ -12,6 +12,7 @@ Shard = NewType("Shard", int)
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "urn:wallet-ledger:stream")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS = [low + high for high in _ALPHABET for low in _ALPHABET]
 _TAIL_LENGTH = 21
 
 
@@ -50,10 +51,10 @@ def derived(prefix: str, material: str) -> str:
     """`prefix` and 21 characters of [0-9A-Za-z] (125 bits of SHA-256)."""
     number = int.from_bytes(hashlib.sha256(f"{prefix}|{material}".encode()).digest())
     tail = []
-    for _ in range(_TAIL_LENGTH):
-        number, digit = divmod(number, len(_ALPHABET))
-        tail.append(_ALPHABET[digit])
-    return prefix + "".join(tail)
+    for _ in range(_TAIL_LENGTH // 2):
+        number, pair = divmod(number, len(_PAIRS))
+        tail.append(_PAIRS[pair])
+    return prefix + "".join(tail) + _ALPHABET[number % len(_ALPHABET)]
 
 
 def position(shard: int, sequence: int) -> str:

@@ -77,7 +77,9 @@ async def _serve(settings: Settings) -> int:
 
 
 async def _run_again_and_again(worker: Worker, stopping: asyncio.Event) -> None:
+    """Errors of the servers end in a fresh start; before the first success they end the process."""
     tries = 0
+    worked = False
     while not stopping.is_set():
         started = time.monotonic()
         try:
@@ -85,6 +87,9 @@ async def _run_again_and_again(worker: Worker, stopping: asyncio.Event) -> None:
         except WrongStore:
             raise
         except (psycopg.Error, KafkaError, OwnershipLost, TopicDiverged, OSError, TimeoutError) as error:
+            worked = worked or worker.worked
+            if not worked:
+                raise
             metrics.COMMITS_FAILED.labels(type(error).__name__).inc()
             log.warning("worker_starts_anew", error=type(error).__name__, message=str(error).splitlines()[:1])
         tries = 0 if time.monotonic() - started > 10 else tries + 1

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from events.codec import EVENT_BYTES_MAX, Malformed, digest, encode_envelope, encode_fact, timestamp
 from events.envelope import Envelope
 from events.facts import CustomerFact
-from events.ids import position, stream_id, stream_name
+from events.ids import position, stream_name
 from events.personal import Personal
 from events.replies import Outcome, Reply
 from events.sealing import seal
@@ -217,7 +217,7 @@ class Batch:
         for envelope, _, value in recorded:
             self.events.append(
                 StoredRow(
-                    stream_id(asked.command.tenant, envelope.stream),
+                    stream,
                     envelope.streamversion,
                     envelope.type,
                     value,
@@ -241,7 +241,8 @@ class Batch:
         """An automatic retry (attempt n) answers for one keyless command of the same print and n - 1, once."""
         attempt = asked.command.attempt
         sought = Attempt(asked.key.stream, hashed, attempt - 1)
-        for receipt in (*self._loaded.attempts.get(sought, ()), *self._attempts.get(sought, ())):
+        noted = self._attempts.get(sought, [])
+        for receipt in [*self._loaded.attempts.get(sought, []), *noted]:
             row = self._attempt_rows.get((receipt.shard, receipt.sequence))
             if row is None or row.attempt == attempt - 1:
                 self._note_attempt(asked, hashed, receipt, attempt)

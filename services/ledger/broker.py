@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES
@@ -117,11 +117,13 @@ class KafkaBroker:
         self._replies_ready.set()
 
     async def dead_letter(self, key: bytes, value: bytes) -> None:
-        assert self._publisher is not None
+        if self._publisher is None:
+            raise KafkaConnectionError("the publisher is being renewed")
         await self._publisher.send_and_wait(DEAD_LETTERS.name, value, key=key, partition=0)
 
     async def publish(self, shard: int, events: Sequence[StoredRow]) -> int:
-        assert self._publisher is not None
+        if self._publisher is None:
+            raise KafkaConnectionError("the publisher is being renewed")
         batch = self._publisher.create_batch()
         for event in events:
             if batch.append(key=event.key, value=event.value, timestamp=None) is None:

@@ -202,7 +202,10 @@ class PostgresStore:
 
     def _events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:
         rows = self._session.execute(statements.EVENTS_AFTER, [shard, sequence, limit]).fetchall()
-        return [StoredRow(*row, decode_envelope(row[3]).subject.encode()) for row in rows]
+        return [
+            StoredRow(stream, version, kind, value, shard, sequence, decode_envelope(value).subject.encode())
+            for stream, version, kind, value, shard, sequence in rows
+        ]
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:

@@ -78,6 +78,7 @@ class Worker:
         self._acknowledge_topic = acknowledge_topic
         self._stopping = False
         self.connected = False
+        self.worked = False
         self._reset()
 
     def _reset(self) -> None:
@@ -100,7 +101,7 @@ class Worker:
         try:
             await self._store.open()
             await self._broker.open()
-            self.connected = True
+            self.connected = self.worked = True
             while not self._stopping:
                 await self._beat()
                 await self._step()
