@@ -67,7 +67,7 @@ class EventFactory:
         name: str = "Nguyễn Văn A",
         email: str = "a@example.com",
         *,
-        phone_number: str | None | UnsetType = UNSET,
+        phone_number: str | UnsetType | None = UNSET,
         metadata: dict[str, str | int | float | bool] | UnsetType = UNSET,
         preferred_locale: str | UnsetType = UNSET,
         tenant: Tenant = TENANT,
@@ -81,7 +81,7 @@ class EventFactory:
         customer_id: str,
         personal: Personal | UnsetType = UNSET,
         *,
-        preferred_locale: str | None | UnsetType = UNSET,
+        preferred_locale: str | UnsetType | None = UNSET,
         tenant: Tenant = TENANT,
     ) -> Record:
         fact = CustomerProfileChanged(personal=personal, preferred_locale=preferred_locale)

@@ -1,6 +1,17 @@
 """The read models, as SQLAlchemy Core tables: what queries are written against. Migrations make them."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, LargeBinary, MetaData, Numeric, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
@@ -21,6 +32,16 @@ projectors = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("seen", DateTime(timezone=True), nullable=False),
+)
+
+chain_breaks = Table(
+    "chain_breaks",
+    metadata,
+    Column("shard", Integer, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
 )
 
 customers = Table(

@@ -23,6 +23,15 @@ def upgrade() -> None:
     """)
     op.execute("CREATE TABLE projectors (id text PRIMARY KEY, seen timestamptz NOT NULL)")
     op.execute("""
+        CREATE TABLE chain_breaks (
+            shard int PRIMARY KEY,
+            sequence bigint NOT NULL,
+            reason text NOT NULL,
+            times int NOT NULL,
+            seen_at timestamptz NOT NULL
+        )
+    """)
+    op.execute("""
         CREATE TABLE customers (
             business_id text NOT NULL,
             mode text NOT NULL,

@@ -1,0 +1,107 @@
+"""The projections process: `python -m services.projections`, or `wallet-ledger projections`."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+
+import psycopg
+import structlog
+import uvloop
+from aiokafka.errors import KafkaError
+
+from events.sealing import Unsealable
+from services import logs, topics
+from services.keyring import KeyRing, parse_kek
+from services.projections.projector import Projector
+from services.projections.runner import run
+from services.settings import Settings
+
+EXIT_NOT_CONFIGURED = 2
+GIL_SECONDS_MAX = 0.001
+"""How long a thread may keep the others waiting (default 5 ms): receiving, fetching and writing share one process."""
+
+log = structlog.get_logger()
+
+
+class Unfit(Exception):
+    """The surroundings are not as they must be; one line for whoever started us."""
+
+
+def main(settings: Settings) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    logs.configure(settings, "projections")
+    logging.getLogger("services.projections.agent").setLevel(logging.WARNING)  # Faust logs under our name too
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # Faust makes loops of its own, in threads
+    sys.setswitchinterval(GIL_SECONDS_MAX)
+    try:
+        projector = _projector(settings)
+        _check_topics(settings)
+    except Unfit as error:
+        print(f"projections: {error}", file=sys.stderr)
+        return EXIT_NOT_CONFIGURED
+    return asyncio.run(_until_signal(settings, projector))
+
+
+async def _until_signal(settings: Settings, projector: Projector) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    instance = settings.instance or f"{socket.gethostname()}-projections"
+    return await run(settings, instance, projector, stop)
+
+
+def _projector(settings: Settings) -> Projector:
+    """Raises Unfit unless read models and keys are there and fit each other."""
+    try:
+        kek = parse_kek(settings.key_encryption_key.get_secret_value())
+    except ValueError as error:
+        raise Unfit(f"WALLET_LEDGER_KEY_ENCRYPTION_KEY: {error}") from error
+    keys_dsn = settings.keys_dsn.get_secret_value()
+    keys = KeyRing(keys_dsn, kek)
+    try:
+        _check_keys(keys, keys_dsn)
+    except psycopg.Error as error:
+        raise Unfit(f"WALLET_LEDGER_KEYS_DSN: {_line(error)}") from error
+    except Unsealable as error:
+        raise Unfit(f"WALLET_LEDGER_KEY_ENCRYPTION_KEY: {error}") from error
+    projector = Projector(settings.views_dsn.get_secret_value(), keys)
+    try:
+        shards = len(projector.load())
+    except psycopg.Error as error:
+        raise Unfit(f"WALLET_LEDGER_VIEWS_DSN: {_line(error)}") from error
+    if shards != settings.shards:
+        raise Unfit(f"the read models have {shards} shards, the configuration says {settings.shards}")
+    return projector
+
+
+def _check_keys(keys: KeyRing, dsn: str) -> None:
+    """Open one data key, so that a wrong key-encryption key is known before the first event."""
+    with psycopg.connect(dsn, connect_timeout=5) as connection:
+        row = connection.execute("SELECT owner FROM data_keys WHERE wrapped IS NOT NULL LIMIT 1").fetchone()
+    if row is not None:
+        keys.get([row[0]])
+
+
+def _check_topics(settings: Settings) -> None:
+    try:
+        topics.check(settings)
+    except topics.WrongTopic as error:
+        raise Unfit(str(error)) from error
+    except (KafkaError, OSError) as error:
+        raise Unfit(f"Kafka at {settings.kafka_bootstrap}: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    """The first line of what it says, with a hint where the schema is missing."""
+    if isinstance(error, psycopg.errors.UndefinedTable):
+        return "the tables are missing: run `wallet-ledger migrate`"
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+if __name__ == "__main__":
+    code = main(Settings())
+    sys.stderr.flush()
+    os._exit(code) if code else sys.exit(code)

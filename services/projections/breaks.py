@@ -1,0 +1,52 @@
+"""Shards that cannot go on, remembered over restarts: the third time at one place is an alarm, not a restart."""
+
+from collections.abc import Iterable, Mapping
+
+import psycopg
+
+from services.projections.chain import Break, Checkpoint
+
+TIMES_MAX = 3
+
+
+class Breaks:
+    """`halted` shards get nothing more from this process; others go on. A restart tries each of them again."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, int] = {}
+        self.halted: dict[int, Break] = {}
+
+    def load(self, connection: psycopg.Connection) -> None:
+        rows = connection.execute("SELECT shard, sequence FROM chain_breaks").fetchall()
+        self._known = dict(rows)
+
+    def note(self, connection: psycopg.Connection, found: Iterable[Break]) -> bool:
+        """Count each break; true if one was met fewer than three times, so that reading again may still help."""
+        again = False
+        for shard, sequence, reason in found:
+            row = connection.execute(
+                """
+                INSERT INTO chain_breaks AS old (shard, sequence, reason, times, seen_at)
+                VALUES (%s, %s, %s, 1, now())
+                ON CONFLICT (shard) DO UPDATE SET
+                    times = CASE WHEN old.sequence = excluded.sequence THEN old.times + 1 ELSE 1 END,
+                    sequence = excluded.sequence, reason = excluded.reason, seen_at = excluded.seen_at
+                RETURNING times
+                """,
+                [shard, sequence, reason],
+            ).fetchone()
+            assert row is not None
+            self._known[shard] = sequence
+            if row[0] >= TIMES_MAX:
+                self.halted[shard] = Break(shard, sequence, reason)
+            else:
+                again = True
+        return again
+
+    def passed(self, connection: psycopg.Connection, moved: Mapping[int, Checkpoint]) -> None:
+        """Within the batch's transaction: forget breaks that these checkpoints have left behind."""
+        done = [shard for shard in moved if moved[shard].sequence >= self._known.get(shard, 2**63)]
+        if done:
+            connection.execute("DELETE FROM chain_breaks WHERE shard = ANY(%s)", [done])
+            for shard in done:
+                del self._known[shard]

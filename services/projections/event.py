@@ -1,0 +1,25 @@
+"""A record of `ledger.events` as the projector gets it, and an event as projections read it."""
+
+from typing import NamedTuple
+
+from events.envelope import Envelope
+from events.facts import CustomerFact
+
+
+class Record(NamedTuple):
+    """As it came from Kafka: nothing about it is believed yet."""
+
+    shard: int
+    offset: int
+    value: bytes
+
+
+class Event(NamedTuple):
+    """Decoded, next in its chain; `fact.sealed` is left only where the customer's key is gone."""
+
+    shard: int
+    sequence: int
+    next_offset: int
+    digest: bytes
+    envelope: Envelope
+    fact: CustomerFact
