@@ -132,7 +132,9 @@ def up() -> None:
 
 @app.command()
 def sample(
-    base_url: Annotated[str, typer.Option(help="Address of the API; default: that of ready.json.")] = "",
+    base_url: Annotated[
+        str, typer.Option(envvar="WALLET_LEDGER_BASE_URL", help="Address of the API; default: ready.json's.")
+    ] = "",
     api_key: Annotated[
         str,
         typer.Option(
@@ -146,7 +148,7 @@ def sample(
     Goes through the HTTP API and the topic `ledger.commands` only. Every request has an idempotency key that is
     the same each time: a second run books nothing twice.
 
-    Reads `WALLET_LEDGER_DATA_DIR` (for ready.json), `…_API_KEY`, `…_KAFKA_*` and `…_SHARDS`.
+    Reads `WALLET_LEDGER_DATA_DIR` (for ready.json), `…_BASE_URL`, `…_API_KEY`, `…_KAFKA_*` and `…_SHARDS`.
 
         wallet-ledger sample --base-url http://127.0.0.1:8080
     """

@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from services.api.keys import KeyRecord, KeyRefused, create_key, list_keys, revoke_key
-from services.console.mistakes import ExitCode, Mistake, load
+from services.console.mistakes import ExitCode, Mistake, found, load
+
+COLUMNS = ("key", "secret", "business", "mode", "name", "may", "made", "state")
+WIDTH_MIN = 140
 
 
 def create(
@@ -37,14 +40,15 @@ def show(business: str | None, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([_fields(record) for record in records]))
         return
-    table = Table("key", "secret", "business", "mode", "name", "may", "made", "state")
+    table = Table(*(Column(name, no_wrap=True) for name in COLUMNS))
     for record in records:
         made = f"{record.created_at:%Y-%m-%d %H:%M}"
         table.add_row(
             record.key_id, f"{record.prefix}…", record.business_id, record.mode, record.name,
             ",".join(record.scopes), made, _state(record),
         )  # fmt: skip
-    Console().print(table)
+    console = Console()
+    console.print(table, width=max(console.width, WIDTH_MIN))
 
 
 def revoke(key_id: str, *, as_json: bool) -> None:
@@ -57,7 +61,8 @@ def revoke(key_id: str, *, as_json: bool) -> None:
 
 
 def _dsn() -> str:
-    return load("views_dsn").views_dsn.get_secret_value()
+    settings = load()
+    return settings.views_dsn.get_secret_value() or found(settings, "database", "views")
 
 
 def _fields(record: KeyRecord) -> dict[str, object]:

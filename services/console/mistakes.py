@@ -14,6 +14,13 @@ from services.settings import Settings
 PREFIX = "WALLET_LEDGER_"
 DSNS = ("store_dsn", "views_dsn", "keys_dsn")
 _PROBE_SECONDS_MAX = 3
+_FOR = {
+    "base_url": f"{PREFIX}BASE_URL",
+    "api_key": f"{PREFIX}API_KEY",
+    "kafka": f"{PREFIX}KAFKA_BOOTSTRAP",
+    "database": f"{PREFIX}VIEWS_DSN",
+}
+"""What to set where nothing of `up` is there."""
 
 
 class ExitCode(IntEnum):
@@ -54,21 +61,23 @@ def load(*required: str) -> Settings:
     return settings
 
 
-def ready(settings: Settings) -> dict[str, str]:
-    """What `wallet-ledger up` left for scripts.
+def found(settings: Settings, *path: str) -> str:
+    """What `wallet-ledger up` left in ready.json for scripts, e.g. `found(settings, "database", "views")`.
 
     Raises:
         Mistake: nothing runs in this data folder.
     """
     file = settings.data_dir / "ready.json"
     try:
-        found: dict[str, str] = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+        value = json.loads(file.read_text())
+        for name in path:
+            value = value[name]
+    except (OSError, ValueError, KeyError) as error:
         raise Mistake(
-            f"set {variable('kafka_bootstrap')} (and say where the API is), or start `wallet-ledger up`: "
-            f"there is no {file}"
+            f"nothing is ready in {variable('data_dir')}={settings.data_dir}: start `wallet-ledger up`, or set "
+            f"{_FOR[path[0]]}"
         ) from error
-    return found
+    return str(value)
 
 
 def variable(field: str) -> str:

@@ -17,7 +17,7 @@ from events.envelope import Envelope
 from events.facts import CustomerFact, Movement, WalletCredited, WalletDebitRefused
 from events.sharding import shard_of
 from events.topics import EVENTS
-from services.console.mistakes import ExitCode, Mistake, load, ready
+from services.console.mistakes import ExitCode, Mistake, found, load
 from services.kafka import client_options
 from services.settings import Settings
 from services.topics import check_topics
@@ -196,7 +196,7 @@ def show(wanted: Wanted, *, as_json: bool) -> None:
     """
     settings = load()
     if not settings.kafka_bootstrap:
-        settings = settings.model_copy(update={"kafka_bootstrap": str(ready(settings)["kafka"])})
+        settings = settings.model_copy(update={"kafka_bootstrap": found(settings, "kafka")})
     if wanted.shard is not None and wanted.shard >= settings.shards:
         raise Mistake(f"there are {settings.shards} shards, 0 to {settings.shards - 1}", ExitCode.REFUSED)
     if wanted.from_end and wanted.limit is None:

@@ -1,0 +1,1 @@
+"""A sample business, fed as any business would be: through the HTTP API and `ledger.commands`, nothing else."""
