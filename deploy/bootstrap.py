@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -58,6 +60,7 @@ def run(arguments: list[str]) -> int:
     install()
     sys.stdout.flush()
     os.chdir(ROOT)
+    _stop_when_make_is_gone()
     os.execve(PYTHON, [str(PYTHON), "-m", "services.cli", "up", *arguments], _environment())  # noqa: S606
 
 
@@ -147,6 +150,13 @@ def _refuse_what_cannot_work() -> None:
         raise Failed(
             "on Linux arm64 faust-streaming has no wheel: install a C compiler and Python's headers first"
         )
+
+
+def _stop_when_make_is_gone() -> None:
+    """Without this, kill -9 of `make` would leave everything that it runs."""
+    if sys.platform == "linux" and "MAKELEVEL" in os.environ:
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)  # outlives exec
 
 
 def _make_venv() -> None:

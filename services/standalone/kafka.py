@@ -24,6 +24,7 @@ JVM = (
     "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config.AbstractConfig=warn",
 )
 # Relative paths (the broker runs in its folder): log.dirs is a comma-separated list, the file is Latin-1.
+# Session timeout: after a kill the broker must wait until its own earlier session has run out.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -47,6 +48,8 @@ share.coordinator.state.topic.min.isr=1
 log.cleaner.dedupe.buffer.size=16777216
 num.io.threads=4
 num.network.threads=2
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 """
 
 

@@ -1,5 +1,6 @@
 """The steps of one start. Each leaves the settings more complete for the next; all processes get the same."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -70,7 +71,8 @@ class Machine:
         return f"http://{f'[{host}]' if ':' in host else host}:{self._settings.http_port}"
 
     def _say(self, line: str) -> None:
-        self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {line}", soft_wrap=True)
+        with contextlib.suppress(BrokenPipeError):  # nobody reads any more, and there are children to stop
+            self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {line}", soft_wrap=True)
 
     def _secret(self, name: str) -> str:
         value: SecretStr = getattr(self._settings, name)

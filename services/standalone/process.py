@@ -172,10 +172,17 @@ class Server(ABC):
         psutil.wait_procs(family, timeout=10)
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
+        """SIGSTOP: connections stay open and nothing answers. Returns when every process has stopped."""
         psutil.Process(self.pid).suspend()  # first, so that it starts no further process
-        for process in self._family()[1:]:
-            process.suspend()
+        family = self._family()
+        for process in family[1:]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        deadline = time.monotonic() + 10
+        while any(_runs(process) for process in family):
+            if time.monotonic() > deadline:
+                raise StandaloneError(f"{self.name} did not stop at SIGSTOP")
+            time.sleep(0.005)
 
     def thaw(self) -> None:
         """SIGCONT, for what `freeze` stopped."""
@@ -205,3 +212,10 @@ class Server(ABC):
             if time.monotonic() > deadline:
                 raise StandaloneError(f"{self.name} is not ready after {timeout:g} s; see {self.log}")
             time.sleep(0.02)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,186 @@
+"""`make run` as a person on a fresh machine has it: a clean copy, an empty environment, two commands."""
+
+import asyncio
+import json
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from dodopayments import DodoPayments
+
+from services.standalone.process import free_port, port_is_free
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = ("make", "cat", "chmod", "cp", "dirname", "env", "ls", "mkdir", "mv", "rm", "touch", "uname")
+INSTALL_SECONDS_MAX = 400
+SECOND_START_SECONDS_MAX = 10
+
+
+class Run:
+    """One `make run` in a copy of the project."""
+
+    def __init__(self, copy: Path, programs: Path, port: int) -> None:
+        self.data = copy / ".data"
+        self.output = copy / "output.txt"
+        self.began = time.monotonic()
+        with self.output.open("w") as output:
+            self.make = subprocess.Popen(
+                [shutil.which("make") or "make", "run"],
+                cwd=copy,
+                env={"PATH": str(programs), "WALLET_LEDGER_HTTP_PORT": str(port)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def ready(self, timeout: float) -> tuple[dict[str, Any], float]:
+        """What ready.json says, and after how many seconds it did."""
+        file = self.data / "ready.json"
+        while not file.exists():
+            assert self.make.poll() is None, self.output.read_text()
+            assert time.monotonic() - self.began < timeout, self.output.read_text()
+            time.sleep(0.1)
+        took = time.monotonic() - self.began
+        while "Ctrl-C stops everything" not in self.output.read_text():
+            time.sleep(0.1)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        content: dict[str, Any] = json.loads(file.read_text())
+        return content, took
+
+    def family(self) -> list[psutil.Process]:
+        """All processes below make."""
+        return psutil.Process(self.make.pid).children(recursive=True)
+
+
+def assert_gone(family: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture(scope="module")
+def copy() -> Iterator[Path]:
+    """What git knows or would add, in a folder with spaces."""
+    with tempfile.TemporaryDirectory(prefix="wallet ledger ") as name:
+        Path(name).chmod(0o711)
+        copy = Path(name) / "a clean copy"
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        )
+        for path in filter(None, listed.stdout.decode().split("\0")):
+            if (ROOT / path).exists():
+                (copy / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / path, copy / path)
+        yield copy
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PATH with python3, make and coreutils, and nothing else."""
+    folder = tmp_path_factory.mktemp("bin")
+    for name in PROGRAMS:
+        found = shutil.which(name)
+        assert found, f"{name} is not on this machine"
+        (folder / name).symlink_to(found)
+    (folder / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
+    return folder
+
+
+async def facts(kafka: str) -> Counter[str]:
+    """How many events of each type the topic holds; each shard without a gap."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    types: Counter[str] = Counter()
+    async with consumer, asyncio.timeout(60):
+        partitions = [
+            TopicPartition("ledger.events", p) for p in consumer.partitions_for_topic("ledger.events")
+        ]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        seen: dict[str, int] = {}
+        while any([await consumer.position(p) < end for p, end in ends.items()]):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                for event in (json.loads(record.value) for record in records):
+                    sequence = int(event["sequence"])
+                    if sequence <= seen.get(event["source"], 0):
+                        continue  # records may repeat
+                    assert sequence == seen.get(event["source"], 0) + 1
+                    seen[event["source"]] = sequence
+                    types[event["type"].removesuffix(".v1")] += 1
+    return types
+
+
+@pytest.mark.timeout(900)
+def test_make_run(copy: Path, programs: Path) -> None:
+    above = {step: step.stat().st_mode for step in copy.parents}
+    port = next(p for p in iter(free_port, 0) if port_is_free(p + 1) and port_is_free(p + 2))
+    first = Run(copy, programs, port)
+    try:
+        ready, _ = first.ready(INSTALL_SECONDS_MAX)
+        assert {step: step.stat().st_mode for step in copy.parents} == above
+
+        types = asyncio.run(facts(ready["kafka"]))
+        entries = types["wallet.credited"] + types["wallet.debited"]
+        assert types["customer.registered"] >= 300
+        assert entries >= 5_000
+        assert types["wallet.debit_refused"] >= 200
+
+        client = DodoPayments(bearer_token=ready["api_key"], base_url=ready["base_url"], max_retries=0)
+        names = [customer.name for customer in client.customers.list(page_size=100)]
+        assert len(names) >= 300
+        assert any(ord(letter) > 0x1F000 for name in names for letter in name), "no emoji in any name"
+        assert any("\u0600" <= letter <= "\u06ff" for name in names for letter in name), "no Arabic name"
+
+        balance = credit_as_printed(copy, first.output.read_text())
+        family = first.family()
+        assert len(family) > 6
+        first.make.send_signal(signal.SIGTERM)
+        first.make.wait(60)
+        assert_gone(family)
+        assert not (first.data / "ready.json").exists()
+
+        second = Run(copy, programs, port)
+        ready, took = second.ready(120)
+        assert took <= SECOND_START_SECONDS_MAX
+        assert credit_as_printed(copy, second.output.read_text()) == balance, (
+            "asked again, it is not done again"
+        )
+        family = second.family()
+        second.make.kill()
+        second.make.wait()
+        assert_gone(family)
+    finally:
+        for process in (first, *([second] if "second" in locals() else [])):
+            if process.make.poll() is None:
+                process.make.terminate()
+                process.make.wait(60)
+
+
+def credit_as_printed(copy: Path, output: str) -> int:
+    """Run the SDK lines that were shown to the person; the balance they print."""
+    start = output.index("from dodopayments import")
+    code = output[start : output.index("print(wallet.balance)") + len("print(wallet.balance)")]
+    code = "\n".join(line.rstrip() for line in code.splitlines())
+    done = subprocess.run(
+        [copy / ".venv" / "bin" / "python", "-c", code], capture_output=True, text=True, check=False, env={}
+    )
+    assert done.returncode == 0, done.stderr
+    curl = re.search(r"curl -s (\S+) \\", output)
+    assert curl, output
+    assert curl[1].endswith("/wallets/ledger-entries")
+    return int(done.stdout)

@@ -1,0 +1,214 @@
+"""`up`: who starts whom, what a person reads when it cannot, and that nothing is left behind."""
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.standalone.process import free_port, port_is_free
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = """
+import sys
+from services.settings import Settings
+from services.standalone import machine, up
+machine.CLI = (sys.executable, sys.argv[1])
+sys.exit(up.up(Settings()))
+"""
+FAKE = Path(__file__).with_name("fake_cli.py")
+
+
+class Up:
+    """One `up` over fake services and, unless the environment says otherwise, real servers."""
+
+    def __init__(self, data: Path, **variables: str) -> None:
+        self.data = data
+        self.port = int(variables.get("HTTP_PORT") or _three_free_ports())
+        settings = {f"WALLET_LEDGER_{name}": value for name, value in variables.items() if name.isupper()}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(FAKE)],
+            env={
+                **{
+                    name: value for name, value in os.environ.items() if not name.startswith("WALLET_LEDGER_")
+                },
+                **settings,
+                "WALLET_LEDGER_DATA_DIR": str(data),
+                "WALLET_LEDGER_HTTP_PORT": str(self.port),
+                "FAKE_BROKEN": variables.get("broken", ""),
+                "PYTHONPATH": str(ROOT),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+        )
+        self.said: list[str] = []
+
+    def until(self, pattern: str, timeout: float = 60) -> str:
+        """Read what it says up to a line that matches."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line)
+            if re.search(pattern, line):
+                return line
+        raise AssertionError(f"{pattern!r} was never said:\n{''.join(self.said)}")
+
+    def ready(self) -> dict[str, object]:
+        self.until("Ctrl-C stops everything")
+        content: dict[str, object] = json.loads((self.data / "ready.json").read_text())
+        return content
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Signal it, and read to the end; the exit code."""
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        said, _ = self.process.communicate(timeout=60)
+        self.said.append(said)
+        return self.process.returncode
+
+    def called(self) -> list[str]:
+        return [line.split()[0] for line in (self.data / "called.txt").read_text().splitlines()]
+
+    def pid_of(self, name: str) -> int:
+        lines = [line.split() for line in (self.data / "called.txt").read_text().splitlines()]
+        return int([pid for found, pid in lines if found == name][-1])
+
+
+def _three_free_ports() -> int:
+    while True:
+        port = free_port()
+        if port_is_free(port + 1) and port_is_free(port + 2):
+            return port
+
+
+@pytest.fixture
+def up() -> Iterator[Callable[..., Up]]:
+    """Start one; all that still run at the end are stopped."""
+    started: list[Up] = []
+    with tempfile.TemporaryDirectory(prefix="wallet ledger ") as name:
+        Path(name).chmod(0o711)
+
+        def start(data: str = "data", **variables: str) -> Up:
+            started.append(Up(Path(name) / data, **variables))
+            return started[-1]
+
+        yield start
+        for one in started:
+            if one.process.poll() is None:
+                one.end()
+
+
+def test_two_starts(up: Callable[..., Up]) -> None:
+    first = up()
+    ready = first.ready()
+    assert ready["base_url"] == f"http://127.0.0.1:{first.port}"
+    assert set(ready) == {"base_url", "api_key", "kafka", "database"}
+    assert stat.S_IMODE((first.data / "ready.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((first.data / "secrets.json").stat().st_mode) == 0o600
+    assert f"fed through {ready['base_url']} {ready['api_key']}\n" in first.said
+    assert first.end(signal.SIGINT) == 130
+    stopped = [line.split()[-1] for line in first.said[-1].splitlines() if "stopping" in line]
+    assert stopped == ["api", "ledger", "projections", "kafka", "postgres"]
+    assert not (first.data / "ready.json").exists()
+
+    secrets = (first.data / "secrets.json").read_text()
+    began = time.monotonic()
+    second = up()
+    assert second.ready()["api_key"] == ready["api_key"]
+    assert time.monotonic() - began < 10
+    assert second.end(signal.SIGTERM) == 0
+    assert (second.data / "secrets.json").read_text() == secrets
+    assert second.called().count("sample") == second.called().count("keys") == 1
+
+
+def test_a_dead_child_is_started_again(up: Callable[..., Up]) -> None:
+    one = up()
+    one.ready()
+    before = one.pid_of("ledger")
+    os.kill(before, signal.SIGKILL)
+    assert "ledger died (SIGKILL): starting it again in 0.5 s" in one.until("died")
+    while one.pid_of("ledger") == before:
+        time.sleep(0.05)
+    assert one.end() == 0
+
+
+def test_five_deaths_in_a_minute_stop_everything_and_say_why(up: Callable[..., Up]) -> None:
+    one = up(broken="projections")
+    assert one.ended() == 1
+    assert one.called().count("projections") == 5
+    assert "projections died 5 times in a minute" in one.said[-1]
+    assert "projections has a reason to end" in one.said[-1]
+
+
+def test_a_failed_migration_is_one_line(up: Callable[..., Up]) -> None:
+    one = up(broken="migrate")
+    assert one.ended() == 1
+    assert one.said[-1].endswith("wallet-ledger up: migrate failed: migrate has a reason to end\n")
+
+
+def test_kill_9_leaves_no_orphan_and_the_next_start_goes_on(up: Callable[..., Up]) -> None:
+    one = up()
+    one.ready()
+    family = psutil.Process(one.process.pid).children(recursive=True)
+    assert len(family) > 6
+    one.process.kill()
+    one.process.wait()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+    again = up()
+    again.ready()
+    assert again.end() == 0
+
+
+def test_two_at_once_and_a_folder_in_use(up: Callable[..., Up]) -> None:
+    one, other = up("one"), up("other")
+    one.ready()
+    other.ready()
+    third = up("one")
+    assert third.ended() == 1
+    assert f"is in use by process {one.process.pid}" in third.said[-1]
+    fourth = up("fourth", HTTP_PORT=str(one.port))
+    assert fourth.ended() == 1
+    assert f"port {one.port} is taken" in fourth.said[-1]
+    assert (one.data / "ready.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"STORE_DSN": "postgresql://me:hidden@127.0.0.1:1/x"},
+            r"cannot connect to the database of \w+STORE_DSN",
+        ),
+        ({"VIEWS_DSN": "postgresql:hidden"}, r"\w+VIEWS_DSN is not a PostgreSQL address"),
+        ({"KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "cannot reach Kafka at 127.0.0.1:1"),
+        ({"KAFKA_BOOTSTRAP": "kafka"}, r"\w+KAFKA_BOOTSTRAP is not host:port"),
+        ({"KEYS_DSN": "postgresql://postgres"}, r"cannot connect to the database of \w+KEYS_DSN"),
+    ],
+)
+def test_a_wrong_address_is_one_line(up: Callable[..., Up], variables: dict[str, str], said: str) -> None:
+    one = up(**variables)
+    assert one.ended() == 1
+    assert re.fullmatch(f"wallet-ledger up: {said}.*\n", one.said[-1])
+    assert "hidden" not in one.said[-1]
+
+
+def test_servers_of_others_are_used_and_not_fed(up: Callable[..., Up], kafka: str, postgres: str) -> None:
+    one = up(KAFKA_BOOTSTRAP=kafka, STORE_DSN=postgres, VIEWS_DSN=postgres, KEYS_DSN=postgres)
+    ready = one.ready()
+    assert ready["kafka"] == kafka
+    assert ready["database"] == {"store": postgres, "views": postgres, "keys": postgres}
+    assert one.end() == 0
+    assert "sample" not in one.called()
