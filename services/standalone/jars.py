@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jgo.constants import MAVEN_CENTRAL_URL
-from jgo.maven import MavenContext, PythonResolver
+from jgo.maven import Artifact, MavenContext, PythonResolver
 
 from services.standalone.process import StandaloneError
 
@@ -20,10 +20,13 @@ LIST = ROOT / "deploy" / "kafka.sha256"
 
 
 def classpath(cache: Path = CACHE) -> list[Path]:
-    """Every jar of the list, verified; fetches those that are missing."""
-    context = _context(cache)
+    """Every jar of the list, verified; fetches those that are missing. A complete cache may be read-only."""
+    context, entries = _context(cache), _entries()
+    found = [_kept(context, *entry) for entry in entries]
+    if None not in found:
+        return [path for path in found if path is not None]
     with _one_at_a_time(cache), ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(lambda entry: _verified(context, *entry), _entries()))
+        return list(pool.map(lambda entry: _verified(context, *entry), entries))
 
 
 def lock(cache: Path = CACHE) -> int:
@@ -64,13 +67,21 @@ def _context(cache: Path) -> MavenContext:
     )
 
 
+def _artifact(context: MavenContext, coordinate: str) -> Artifact:
+    group, name, version = coordinate.split(":")
+    return context.project(group, name).at_version(version).artifact("", "jar")
+
+
+def _kept(context: MavenContext, digest: str, coordinate: str) -> Path | None:
+    path = _artifact(context, coordinate).cached_path
+    return path if path is not None and path.exists() and _sha256(path) == digest else None
+
+
 def _verified(context: MavenContext, digest: str, coordinate: str) -> Path:
     """A jar that was cut short by a kill is fetched again, once; another one is refused."""
-    group, name, version = coordinate.split(":")
-    artifact = context.project(group, name).at_version(version).artifact("", "jar")
-    cached = artifact.cached_path
-    if cached is not None and cached.exists() and _sha256(cached) != digest:
-        cached.unlink()
+    artifact = _artifact(context, coordinate)
+    if _kept(context, digest, coordinate) is None and artifact.cached_path is not None:
+        artifact.cached_path.unlink(missing_ok=True)
     try:
         path = artifact.resolve()
     except (OSError, RuntimeError) as failure:  # requests' errors are OSErrors
