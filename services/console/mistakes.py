@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from enum import IntEnum
+from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
@@ -56,6 +57,8 @@ def load(*required: str) -> Settings:
         raise Mistake(f"not set: {described}; `wallet-ledger up` needs none of them")
     for name in DSNS:
         _check_dsn(name, _text(settings, name))
+    if settings.kafka_ssl_cafile and not Path(settings.kafka_ssl_cafile).is_file():
+        raise Mistake(f"{variable('kafka_ssl_cafile')}={settings.kafka_ssl_cafile} is not a file")
     if "key_encryption_key" in required:
         _check_kek(settings.key_encryption_key.get_secret_value())
     return settings
@@ -107,12 +110,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         if isinstance(error, BaseExceptionGroup):
             for inner in error.exceptions:
                 yield from _causes(inner)
-        error = error.__cause__ or error.__context__
+        error = error.__cause__  # not __context__: a defect met while handling a mistake is a defect
 
 
 def _explain_servers(error: BaseException) -> Mistake | None:
     from aiokafka.errors import KafkaError
     from psycopg import OperationalError
+    from psycopg.errors import InsufficientPrivilege, UndefinedTable
 
     if isinstance(error, KafkaError):
         settings = Settings()
@@ -122,19 +126,24 @@ def _explain_servers(error: BaseException) -> Mistake | None:
             f"{variable('kafka_')}* variables",
             ExitCode.UNREACHABLE,
         )
+    if isinstance(error, UndefinedTable):
+        return Mistake("tables are missing: run `wallet-ledger migrate`", ExitCode.MISFIT)
+    if isinstance(error, InsufficientPrivilege):
+        return Mistake(f"PostgreSQL: {_line(error)}", ExitCode.MISFIT)
     if isinstance(error, OperationalError):
         return Mistake(_unreachable_databases() or f"PostgreSQL: {_line(error)}", ExitCode.UNREACHABLE)
     return None
 
 
 def _explain_shape(error: BaseException) -> Mistake | None:
+    from services.ledger.ports import WrongStore
     from services.migrate import WrongShards
     from services.standalone.process import StandaloneError
     from services.topics import WrongTopic
 
     if isinstance(error, WrongShards):
         return Mistake(f"{error} ({variable('shards')})", ExitCode.MISFIT)
-    if isinstance(error, WrongTopic):
+    if isinstance(error, WrongTopic | WrongStore):
         return Mistake(str(error), ExitCode.MISFIT)
     if isinstance(error, StandaloneError):
         return Mistake(str(error), ExitCode.UNREACHABLE)

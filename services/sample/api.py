@@ -50,6 +50,18 @@ class Api:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
+    async def greet(self) -> None:
+        """One request without patience: a wrong address or key shows at once. Raises Mistake."""
+        try:
+            answer = await self._once("GET", "/customers", {}, params={"page_size": 0})
+        except Unanswered as error:
+            raise Mistake(
+                f"{self._base_url} {error}: is it the address of the API? Set WALLET_LEDGER_BASE_URL",
+                ExitCode.UNREACHABLE,
+            ) from error
+        if answer.status != 200:
+            raise unexpected("GET /customers", answer)
+
     async def post(self, path: str, body: Mapping[str, object], key: str) -> Answer:
         """Ask for something to be done, once."""
         return await self._ask("POST", path, {"Idempotency-Key": key}, json=body)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, TypeVar
 
+import stamina
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -43,6 +44,7 @@ def run(settings: Settings, base_url: str, api_key: str, *, as_json: bool) -> Re
     base_url, api_key = base_url or found(settings, "base_url"), api_key or found(settings, "api_key")
     if not settings.kafka_bootstrap:
         settings = settings.model_copy(update={"kafka_bootstrap": found(settings, "kafka")})
+    stamina.instrumentation.set_on_retry_hooks([])  # what failed for good is said once, at the end
     report = asyncio.run(feed(settings, base_url, api_key, Console(stderr=True)))
     if as_json:
         print(report.as_json())
@@ -74,6 +76,7 @@ class Feeder:
     async def feed(self, told: list[Story]) -> Report:
         """All steps, in the order in which they must come."""
         started = time.monotonic()
+        await self._api.greet()
         customers = await self._register(told)
         await self._upstream(customers)
         await self._merchant(customers)
