@@ -1,0 +1,20 @@
+"""What may be asked in laws: few customers and small amounts, so that refusals, repeats and limits happen often."""
+
+from hypothesis import strategies as st
+
+from events.commands import ChangeProfile, CreditWallet, CustomerAsk, DebitWallet, RegisterCustomer
+from events.facts import Cause
+from events.money import AMOUNT_MAX
+
+amounts = st.one_of(st.integers(1, 9), st.sampled_from([AMOUNT_MAX - 1, AMOUNT_MAX]))
+currencies = st.sampled_from(["USD", "USD", "INR", "EUR"])
+_movement = {"currency": currencies, "amount": amounts, "cause": st.sampled_from(Cause)}
+
+credits = st.builds(CreditWallet, **_movement)
+debits = st.builds(DebitWallet, **_movement)
+registrations = st.just(
+    RegisterCustomer(name="Lê Văn C", email="c@example.com", metadata={"plan": "ngựa 🐎"})
+)
+changes = st.sampled_from([ChangeProfile(name="D"), ChangeProfile(phone_number=None), ChangeProfile()])
+
+asks: st.SearchStrategy[CustomerAsk] = st.one_of(credits, credits, debits, debits, changes, registrations)

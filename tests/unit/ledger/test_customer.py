@@ -1,0 +1,270 @@
+"""What one customer's aggregate decides: the rules as a table, and what its facts do to it."""
+
+import pytest
+from msgspec import UNSET
+
+from events.commands import ChangeProfile, CreditWallet, CustomerAsk, DebitWallet, RegisterCustomer
+from events.facts import (
+    COUNTER_ACCOUNTS,
+    Cause,
+    CustomerCommandRefused,
+    CustomerFact,
+    CustomerProfileChanged,
+    CustomerRegistered,
+    Refusal,
+    WalletCredited,
+    WalletDebited,
+    WalletDebitRefused,
+)
+from events.money import AMOUNT_MAX
+from events.personal import Personal
+from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve, fold, signed
+
+ENTRY = "wle_" + "0" * 21
+GIVEN = Given(ENTRY, frozenset({"USD", "INR"}))
+RECORDED = "2026-11-23T12:00:00.000000Z"
+LATER = "2026-11-24T12:00:00.000000Z"
+
+REGISTER = RegisterCustomer(name="Trần Thị B", email="b@example.com")
+REGISTERED = CustomerRegistered(personal=Personal(name="Trần Thị B", email="b@example.com"))
+
+
+def credit(amount: int, currency: str = "USD") -> CreditWallet:
+    return CreditWallet(currency=currency, amount=amount)
+
+
+def debit(amount: int, currency: str = "USD") -> DebitWallet:
+    return DebitWallet(currency=currency, amount=amount)
+
+
+def credited(amount: int, before: int = 0, currency: str = "USD") -> WalletCredited:
+    return WalletCredited(
+        entry_id=ENTRY,
+        currency=currency,
+        amount=amount,
+        balance_before=before,
+        balance_after=before + amount,
+        cause=Cause.ADJUSTMENT,
+        counter_account="merchant:adjustments",
+        personal=Personal(),
+    )
+
+
+def debited(amount: int, before: int, currency: str = "USD") -> WalletDebited:
+    return WalletDebited(
+        entry_id=ENTRY,
+        currency=currency,
+        amount=amount,
+        balance_before=before,
+        balance_after=before - amount,
+        cause=Cause.ADJUSTMENT,
+        counter_account="merchant:adjustments",
+        personal=Personal(),
+    )
+
+
+def refused(ask: CustomerAsk, refusal: Refusal) -> CustomerCommandRefused:
+    if isinstance(ask, CreditWallet):
+        return CustomerCommandRefused(
+            command="wallet.credit.v1",
+            refusal=refusal,
+            currency=ask.currency,
+            amount=ask.amount,
+            personal=Personal(),
+        )
+    return CustomerCommandRefused(command=ask.TYPE, refusal=refusal, personal=Personal())
+
+
+def debit_refused(
+    amount: int, balance: int, refusal: Refusal = Refusal.INSUFFICIENT_WALLET_FUNDS, currency: str = "USD"
+) -> WalletDebitRefused:
+    return WalletDebitRefused(
+        refusal=refusal,
+        currency=currency,
+        amount=amount,
+        balance=balance,
+        cause=Cause.ADJUSTMENT,
+        personal=Personal(),
+    )
+
+
+def after(*facts: CustomerFact) -> Customer:
+    return fold((fact, RECORDED) for fact in facts)
+
+
+KNOWN = [REGISTERED]
+FIVE = [REGISTERED, credited(5)]
+FULL = [REGISTERED, credited(AMOUNT_MAX)]
+SPENT = [REGISTERED, credited(5), debited(5, before=5)]
+TRIED = [REGISTERED, credited(5), debit_refused(6, balance=5)]
+CHANGE = ChangeProfile(name="C")
+
+
+@pytest.mark.parametrize(
+    ("given", "when", "then"),
+    [
+        # registering
+        pytest.param([], REGISTER, REGISTERED, id="a new customer"),
+        pytest.param(KNOWN, REGISTER, refused(REGISTER, Refusal.CUSTOMER_EXISTS), id="registered once"),
+        pytest.param(
+            [refused(CHANGE, Refusal.NOT_FOUND)], REGISTER, REGISTERED, id="refused before, registered now"
+        ),
+        # profile
+        pytest.param([], CHANGE, refused(CHANGE, Refusal.NOT_FOUND), id="a stranger's profile"),
+        pytest.param(
+            KNOWN, CHANGE, CustomerProfileChanged(personal=Personal(name="C")), id="a changed profile"
+        ),
+        # credits
+        pytest.param(KNOWN, credit(5), credited(5), id="first credit"),
+        pytest.param(FIVE, credit(1), credited(1, before=5), id="second credit"),
+        pytest.param(SPENT, credit(2), credited(2), id="credit after all was spent"),
+        pytest.param(FIVE, credit(5, "INR"), credited(5, currency="INR"), id="credit of another currency"),
+        pytest.param([], credit(5), refused(credit(5), Refusal.NOT_FOUND), id="a stranger's credit"),
+        pytest.param(
+            KNOWN,
+            credit(5, "EUR"),
+            refused(credit(5, "EUR"), Refusal.UNSUPPORTED_CURRENCY),
+            id="credit of a currency that is not open",
+        ),
+        pytest.param(
+            [],
+            credit(5, "EUR"),
+            refused(credit(5, "EUR"), Refusal.NOT_FOUND),
+            id="the customer is asked for before the currency",
+        ),
+        pytest.param(KNOWN, credit(AMOUNT_MAX), credited(AMOUNT_MAX), id="as much as there may be"),
+        pytest.param(
+            [REGISTERED, credited(AMOUNT_MAX - 5)],
+            credit(5),
+            credited(5, before=AMOUNT_MAX - 5),
+            id="to the limit",
+        ),
+        pytest.param(
+            FULL, credit(1), refused(credit(1), Refusal.BALANCE_LIMIT_EXCEEDED), id="a cent over the limit"
+        ),
+        pytest.param(
+            FIVE,
+            credit(AMOUNT_MAX),
+            refused(credit(AMOUNT_MAX), Refusal.BALANCE_LIMIT_EXCEEDED),
+            id="overflow is refused, not wrapped",
+        ),
+        pytest.param(FULL, credit(1, "INR"), credited(1, currency="INR"), id="the limit is of one currency"),
+        # debits
+        pytest.param(FIVE, debit(5), debited(5, before=5), id="the last cent"),
+        pytest.param(FIVE, debit(6), debit_refused(6, balance=5), id="a cent over"),
+        pytest.param(FULL, debit(AMOUNT_MAX), debited(AMOUNT_MAX, before=AMOUNT_MAX), id="all there may be"),
+        pytest.param(KNOWN, debit(1), debit_refused(1, balance=0), id="from nothing"),
+        pytest.param(SPENT, debit(1), debit_refused(1, balance=0), id="spent once"),
+        pytest.param(TRIED, debit(5), debited(5, before=5), id="a refusal took nothing"),
+        pytest.param(FIVE, debit(5, "INR"), debit_refused(5, balance=0, currency="INR"), id="no exchange"),
+        pytest.param(
+            [],
+            debit(5),
+            debit_refused(5, balance=0, refusal=Refusal.NOT_FOUND),
+            id="a stranger's debit",
+        ),
+        pytest.param(
+            FIVE,
+            debit(5, "EUR"),
+            debit_refused(5, balance=0, refusal=Refusal.UNSUPPORTED_CURRENCY, currency="EUR"),
+            id="debit of a currency that is not open",
+        ),
+    ],
+)
+def test_what_follows_from_a_command(
+    given: list[CustomerFact], when: CustomerAsk, then: CustomerFact
+) -> None:
+    assert decide(when, after(*given), GIVEN) == [then]
+
+
+@pytest.mark.parametrize(
+    ("when", "personal", "locale"),
+    [
+        pytest.param(ChangeProfile(), Personal(), UNSET, id="nothing said, nothing changed"),
+        pytest.param(ChangeProfile(name=""), Personal(name=""), UNSET, id="an empty text is a value"),
+        pytest.param(
+            ChangeProfile(phone_number=None), Personal(phone_number=None), UNSET, id="null clears the phone"
+        ),
+        pytest.param(
+            ChangeProfile(phone_number="+84 1"), Personal(phone_number="+84 1"), UNSET, id="a new phone"
+        ),
+        pytest.param(ChangeProfile(metadata={}), Personal(metadata={}), UNSET, id="metadata emptied"),
+        pytest.param(
+            ChangeProfile(preferred_locale="vi-VN"), Personal(), "vi-VN", id="the locale is not personal"
+        ),
+        pytest.param(ChangeProfile(preferred_locale=None), Personal(), None, id="null clears the locale"),
+    ],
+)
+def test_a_profile_field_is_absent_null_or_a_value(
+    when: ChangeProfile, personal: Personal, locale: object
+) -> None:
+    [fact] = decide(when, after(REGISTERED), GIVEN)
+    assert isinstance(fact, CustomerProfileChanged)
+    assert (fact.personal, fact.preferred_locale) == (personal, locale)
+
+
+def test_all_that_is_personal_is_kept_apart_to_be_sealed() -> None:
+    ask = RegisterCustomer(name="n", email="e", phone_number="p", metadata={"k": "v"}, preferred_locale="en")
+    assert decide(ask, INITIAL, GIVEN) == [
+        CustomerRegistered(
+            personal=Personal(name="n", email="e", phone_number="p", metadata={"k": "v"}),
+            preferred_locale="en",
+        )
+    ]
+
+
+@pytest.mark.parametrize("kind", [CreditWallet, DebitWallet])
+@pytest.mark.parametrize("balance", [0, 9])
+def test_reason_and_reference_stay_with_the_movement_and_with_its_refusal(
+    kind: type[CreditWallet] | type[DebitWallet], balance: int
+) -> None:
+    history = [REGISTERED, credited(balance)] if balance else [REGISTERED]
+    ask = kind(currency="USD", amount=9, cause=Cause.REFUND, reason="why", reference="pay_1")
+    [fact] = decide(ask, after(*history), GIVEN)
+    assert isinstance(fact, WalletCredited | WalletDebited | WalletDebitRefused)
+    assert (fact.personal, fact.reference, fact.cause) == (Personal(reason="why"), "pay_1", Cause.REFUND)
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_each_cause_has_its_counter_account(cause: Cause) -> None:
+    [fact] = decide(CreditWallet(currency="USD", amount=1, cause=cause), after(REGISTERED), GIVEN)
+    assert isinstance(fact, WalletCredited)
+    assert fact.counter_account == COUNTER_ACCOUNTS[cause] != ""
+
+
+def test_evolve_counts_every_fact_and_remembers_when_the_customer_was_registered() -> None:
+    customer = evolve(INITIAL, REGISTERED, RECORDED)
+    assert customer == Customer(registered=RECORDED, balances={}, version=1)
+    for fact in (
+        CustomerProfileChanged(),
+        refused(REGISTER, Refusal.CUSTOMER_EXISTS),
+        debit_refused(1, balance=0),
+    ):
+        customer = evolve(customer, fact, LATER)
+    assert customer == Customer(registered=RECORDED, balances={}, version=4)
+    customer = evolve(customer, credited(7), LATER)
+    customer = evolve(customer, credited(3, currency="INR"), LATER)
+    customer = evolve(customer, debited(2, before=7), LATER)
+    assert customer == Customer(registered=RECORDED, balances={"USD": 5, "INR": 3}, version=7)
+
+
+def test_evolve_judges_nothing() -> None:
+    """History is true even where no decision of today would make it: a debit that was too high is folded."""
+    impossible = debited(5, before=5)
+    assert evolve(INITIAL, impossible, RECORDED).balance("USD") == 0
+    assert evolve(after(REGISTERED), REGISTERED, LATER).registered == LATER
+
+
+@pytest.mark.parametrize(
+    ("fact", "effect"),
+    [
+        (credited(5), 5),
+        (debited(5, before=5), -5),
+        (debit_refused(5, balance=0), 0),
+        (refused(credit(5), Refusal.NOT_FOUND), 0),
+        (REGISTERED, 0),
+        (CustomerProfileChanged(), 0),
+    ],
+)
+def test_the_sign_of_a_fact(fact: CustomerFact, effect: int) -> None:
+    assert signed(fact) == effect

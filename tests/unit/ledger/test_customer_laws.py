@@ -1,0 +1,117 @@
+"""Laws of one customer's aggregate, with a second reading of the facts that shares no code with the first."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.commands import CustomerAsk, RegisterCustomer
+from events.facts import COUNTER_ACCOUNTS, CustomerFact
+from events.money import AMOUNT_MAX
+from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve, fold, signed
+from tests.laws.strategies import asks
+from tests.unit.events.strategies import facts
+
+GIVEN = Given("wle_" + "0" * 21, frozenset({"USD", "INR"}))
+RECORDED = "2026-11-23T12:00:00.000000Z"
+REGISTER = RegisterCustomer(name="n", email="e")
+
+conversations = st.lists(asks, max_size=30).flatmap(
+    lambda asked: st.sampled_from([asked, [REGISTER, *asked], [REGISTER, *asked]])
+)
+
+
+def history_of(asked: list[CustomerAsk]) -> list[CustomerFact]:
+    history: list[CustomerFact] = []
+    customer = INITIAL
+    for ask in asked:
+        new = decide(ask, customer, GIVEN)
+        customer = fold(((fact, RECORDED) for fact in new), customer)
+        history += new
+    return history
+
+
+def live(history: list[CustomerFact]) -> Customer:
+    return fold((fact, RECORDED) for fact in history)
+
+
+def statement(history: list[CustomerFact]) -> Counter[str]:
+    """Balances as an accountant adds them up: by the name of the fact and its amount, nothing else."""
+    sums: Counter[str] = Counter()
+    for fact in history:
+        if fact.TYPE == "wallet.credited.v1":
+            sums[fact.currency] += fact.amount  # type: ignore[union-attr]
+        elif fact.TYPE == "wallet.debited.v1":
+            sums[fact.currency] -= fact.amount  # type: ignore[union-attr]
+    return sums
+
+
+@given(conversations)
+def test_no_balance_is_ever_below_zero_or_above_the_limit(asked: list[CustomerAsk]) -> None:
+    history = history_of(asked)
+    for length in range(len(history) + 1):
+        assert all(0 <= balance <= AMOUNT_MAX for balance in live(history[:length]).balances.values())
+
+
+@given(conversations)
+def test_entries_sum_to_balances(asked: list[CustomerAsk]) -> None:
+    history = history_of(asked)
+    sums = statement(history)
+    for currency in ("USD", "INR", "EUR"):
+        assert live(history).balance(currency) == sums[currency]
+        assert sum(signed(f) for f in history if getattr(f, "currency", "") == currency) == sums[currency]
+
+
+@given(conversations)
+def test_each_entry_begins_where_the_last_one_of_its_currency_ended(asked: list[CustomerAsk]) -> None:
+    balances: Counter[str] = Counter()
+    for fact in history_of(asked):
+        if signed(fact):
+            assert fact.balance_before == balances[fact.currency]  # type: ignore[union-attr]
+            assert fact.balance_after == fact.balance_before + signed(fact)  # type: ignore[union-attr]
+            balances[fact.currency] = fact.balance_after  # type: ignore[union-attr]
+
+
+@given(conversations)
+def test_the_trial_balance_is_zero_in_each_currency(asked: list[CustomerAsk]) -> None:
+    """Double entry: what the wallets hold, the counter accounts gave; by cause, as the chart of accounts says."""
+    history = history_of(asked)
+    accounts: Counter[tuple[str, str]] = Counter()
+    for fact in history:
+        if signed(fact):
+            assert fact.counter_account == COUNTER_ACCOUNTS[fact.cause]  # type: ignore[union-attr]
+            accounts[fact.currency, fact.counter_account] -= signed(fact)  # type: ignore[union-attr]
+    wallets = live(history).balances
+    for currency in ("USD", "INR", "EUR"):
+        others = sum(sum_ for (its, _), sum_ in accounts.items() if its == currency)
+        assert wallets.get(currency, 0) + others == 0
+
+
+@given(conversations, asks)
+def test_a_refusal_changes_nothing_but_the_version(asked: list[CustomerAsk], ask: CustomerAsk) -> None:
+    before = live(history_of(asked))
+    [fact] = decide(ask, before, GIVEN)
+    after = evolve(before, fact, RECORDED)
+    assert after.version == before.version + 1
+    if hasattr(fact, "refusal"):
+        assert (after.registered, after.balances) == (before.registered, before.balances)
+
+
+@given(conversations)
+def test_a_stranger_has_nothing(asked: list[CustomerAsk]) -> None:
+    """Whatever is asked before the registration is refused, and leaves no money behind."""
+    strangers = [ask for ask in asked if not isinstance(ask, RegisterCustomer)]
+    history = history_of(strangers)
+    assert all(hasattr(fact, "refusal") for fact in history)
+    assert live(history).balances == {}
+
+
+@given(st.lists(facts, max_size=20))
+def test_evolve_is_total(history: list[CustomerFact]) -> None:
+    """Any facts in any order fold: what happened is never judged again."""
+    assert live(history).version == len(history)
+
+
+@given(conversations)
+def test_deciding_again_decides_the_same(asked: list[CustomerAsk]) -> None:
+    assert history_of(asked) == history_of(asked)
