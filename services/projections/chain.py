@@ -44,6 +44,10 @@ class Reading(NamedTuple):
         """Where each shard of the batch is after these events."""
         return {e.shard: Checkpoint(e.sequence, e.digest, e.next_offset) for e in self.events}
 
+    def times(self) -> dict[int, str]:
+        """When the last event of each shard was recorded."""
+        return {e.shard: e.envelope.time for e in self.events}
+
     def until(self, found: Break) -> "Reading":
         """Without that event and its successors."""
         kept = [e for e in self.events if e.shard != found.shard or e.sequence < found.sequence]

@@ -21,6 +21,26 @@ def upgrade() -> None:
             updated_at timestamptz NOT NULL DEFAULT now()
         ) WITH (fillfactor = 50)
     """)
+    # As a function that raises, so that a whole batch is one round trip: what follows it fails with it.
+    op.execute("""
+        CREATE FUNCTION move_checkpoints(
+            shards int[], seen_sequences bigint[], seen_heads bytea[],
+            sequences bigint[], heads bytea[], next_offsets bigint[], event_times timestamptz[]
+        ) RETURNS void LANGUAGE plpgsql AS $$
+        DECLARE moved int;
+        BEGIN
+            UPDATE checkpoints AS old SET
+                sequence = new.sequence, head = new.head, next_offset = new.next_offset,
+                event_time = new.event_time, updated_at = now()
+            FROM unnest(shards, seen_sequences, seen_heads, sequences, heads, next_offsets, event_times)
+                AS new (shard, seen_sequence, seen_head, sequence, head, next_offset, event_time)
+            WHERE old.shard = new.shard AND old.sequence = new.seen_sequence AND old.head = new.seen_head;
+            GET DIAGNOSTICS moved = ROW_COUNT;
+            IF moved <> cardinality(shards) THEN
+                RAISE EXCEPTION 'another projector moved these checkpoints' USING ERRCODE = '40001';
+            END IF;
+        END $$
+    """)
     op.execute("CREATE TABLE projectors (id text PRIMARY KEY, seen timestamptz NOT NULL)")
     op.execute("""
         CREATE TABLE chain_breaks (
