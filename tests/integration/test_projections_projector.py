@@ -1,0 +1,313 @@
+"""The projector on a real PostgreSQL: rows are the fold of the events, whatever happens on the way."""
+
+import base64
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.rows import dict_row
+
+from events.personal import Personal
+from services.keyring import KeyRing
+from services.migrate import migrate
+from services.projections.breaks import TIMES_MAX
+from services.projections.chain import read
+from services.projections.event import Record
+from services.projections.projector import CHANNEL, ChainBroken, CheckpointMoved, Projector
+from services.settings import Settings
+from tests.factories import EventFactory
+from tests.unit.projections.reading import Tables, events_of, records_of
+
+SHARDS = 3
+TABLES = ("customers", "wallets", "ledger_entries", "accounts", "checkpoints")
+
+
+@dataclass
+class Views:
+    """Read models and keys in databases of their own, and a ledger to fill them."""
+
+    dsn: str
+    keys_dsn: str
+    kek: bytes
+
+    def projector(self) -> Projector:
+        projector = Projector(self.dsn, KeyRing(self.keys_dsn, self.kek))
+        projector.load()
+        return projector
+
+    def factory(self) -> EventFactory:
+        ring = KeyRing(self.keys_dsn, self.kek)
+        return EventFactory(shards=SHARDS, data_key=lambda owner: ring.get_or_create([owner])[owner])
+
+    def rows(self, table: str) -> list[dict[str, object]]:
+        with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
+            found = connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4").fetchall()
+        for row in found:
+            row.pop("seen_at", None)
+            if table == "checkpoints":
+                row.pop("updated_at")
+        return found
+
+    def everything(self) -> dict[str, list[dict[str, object]]]:
+        return {table: self.rows(table) for table in TABLES}
+
+    def clear(self) -> None:
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute("TRUNCATE customers, wallets, ledger_entries, accounts, chain_breaks")
+            connection.execute(
+                "UPDATE checkpoints SET sequence = 0, head = '', next_offset = 0, event_time = NULL"
+            )
+
+
+@pytest.fixture
+def views(database: Callable[[str], str]) -> Views:
+    dsns = {name: database(name) for name in ("store", "views", "keys")}
+    kek = secrets.token_bytes(32)
+    migrate(
+        Settings(
+            store_dsn=dsns["store"],  # type: ignore[arg-type]
+            views_dsn=dsns["views"],  # type: ignore[arg-type]
+            keys_dsn=dsns["keys"],  # type: ignore[arg-type]
+            key_encryption_key=base64.b64encode(kek).decode(),  # type: ignore[arg-type]
+            shards=SHARDS,
+        )
+    )
+    return Views(dsns["views"], dsns["keys"], kek)
+
+
+def business(factory: EventFactory, customers: int = 5) -> EventFactory:
+    """A little of everything."""
+    for number in range(customers):
+        factory.registered(
+            f"cus_{number}", f"Name {number} 🦊", phone_number="+1", metadata={"n": number, "f": 1.5}
+        )
+        factory.credited(f"cus_{number}", 1000 + number, reason="a reason")
+        factory.credited(f"cus_{number}", 7, "INR")
+        factory.debited(f"cus_{number}", 300)
+        factory.debit_refused(f"cus_{number}", 10**9)
+        factory.profile_changed(f"cus_{number}", Personal(email=f"{number}@new.example", phone_number=None))
+        factory.debited(f"cus_{number}", 1)
+    return factory
+
+
+def expect(views: Views, factory: EventFactory) -> None:
+    """The tables are what an independent fold of the events says."""
+    told = Tables()
+    told.apply(events_of(factory))
+    wallets = {
+        (row["business_id"], row["mode"], row["customer_id"], row["currency"]): (
+            row["balance_minor"],
+            row["sequence"],
+        )
+        for row in views.rows("wallets")
+    }
+    assert wallets == {key: (row["balance_minor"], row["sequence"]) for key, row in told.wallets.items()}
+    people = ("name", "email", "phone_number", "metadata", "preferred_locale", "shard")
+    assert {row["customer_id"]: [row[field] for field in people] for row in views.rows("customers")} == {
+        key[2]: [row[field] for field in people] for key, row in told.customers.items()
+    }
+    money = ("entry_id", "is_credit", "amount_minor", "balance_before_minor", "balance_after_minor", "cause")
+    assert {
+        (row["shard"], row["sequence"]): [row[field] for field in money]
+        for row in views.rows("ledger_entries")
+    } == {key: [row[field] for field in money] for key, row in told.entries.items()}
+    accounts = {
+        (str(row["shard"]), row["business_id"], row["mode"], row["currency"], row["account"]): row[
+            "balance_minor"
+        ]
+        for row in views.rows("accounts")
+    }
+    assert accounts == told.accounts
+
+
+def test_rows_are_the_fold_of_the_events_and_checkpoints_say_how_far(views: Views) -> None:
+    factory = business(views.factory())
+    applied = views.projector().apply(records_of(factory.records))
+    assert applied.events == len(factory.records)
+    expect(views, factory)
+    reached = {row["shard"]: (row["sequence"], row["next_offset"]) for row in views.rows("checkpoints")}
+    last = {record.shard: record.sequence for record in factory.records}
+    assert reached == {shard: (last.get(shard, 0), last.get(shard, 0)) for shard in range(SHARDS)}
+    reasons = {row["reason"] for row in views.rows("ledger_entries")}
+    assert reasons == {"a reason", None}
+
+
+def test_the_trial_balance_is_zero(views: Views) -> None:
+    views.projector().apply(records_of(business(views.factory()).records))
+    with psycopg.connect(views.dsn) as connection:
+        sums = connection.execute(
+            "SELECT business_id, mode, currency, sum(balance_minor), count(*) FROM accounts GROUP BY 1, 2, 3"
+        ).fetchall()
+    assert {row[2] for row in sums} == {"USD", "INR"}
+    assert all(row[3] == 0 and row[4] >= 2 for row in sums)
+
+
+def test_a_second_delivery_changes_nothing(views: Views) -> None:
+    records = records_of(business(views.factory()).records)
+    projector = views.projector()
+    projector.apply(records)
+    before = views.everything()
+    assert projector.apply(records).events == 0
+    assert views.projector().apply(records).events == 0
+    assert views.everything() == before
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_cut_into_batches_with_repeats_and_restarts_gives_the_same_rows(
+    views: Views, data: st.DataObject
+) -> None:
+    views.clear()
+    factory = business(views.factory(), customers=3)
+    records = records_of(factory.records)
+    projector, at = views.projector(), 0
+    while at < len(records):
+        back = data.draw(st.integers(0, at))
+        ahead = data.draw(st.integers(1, len(records) - at))
+        if data.draw(st.booleans()):
+            projector = views.projector()
+        projector.apply(records[at - back : at + ahead])
+        at += ahead
+    expect(views, factory)
+
+
+def test_of_two_twins_each_event_is_written_once(views: Views) -> None:
+    factory = business(views.factory())
+    records = records_of(factory.records)
+    first, second = views.projector(), views.projector()
+    for at in range(0, len(records), 4):
+        batch = records[at : at + 4]
+        applied = first.apply(batch).events, second.apply(batch).events
+        assert applied == (len(batch), 0)
+        first, second = second, first
+    expect(views, factory)
+
+
+def test_a_paused_twin_cannot_write_last(views: Views) -> None:
+    """It read its batch, was frozen, and wakes when others are long past it: its statement must fail, not its luck."""
+    factory = business(views.factory())
+    records = records_of(factory.records)
+    paused, awake = views.projector(), views.projector()
+    awake.apply(records)
+    before = views.everything()
+    reading = paused._unsealed(read(paused._seen, records[:9]))
+    assert reading.events
+    with pytest.raises(CheckpointMoved):
+        paused._write(reading)
+    assert views.everything() == before
+
+
+def test_what_comes_before_a_gap_is_kept_and_the_gap_is_never_skipped(views: Views) -> None:
+    factory = business(views.factory())
+    records = records_of(factory.records)
+    lost = records[len(records) // 2]
+    with pytest.raises(ChainBroken) as caught:
+        views.projector().apply([record for record in records if record is not lost])
+    [found] = caught.value.breaks
+    assert (found.shard, found.sequence) == (lost.shard, lost.offset + 1)
+    reached = {row["shard"]: row["sequence"] for row in views.rows("checkpoints")}
+    last = {record.shard: record.sequence for record in factory.records}
+    assert reached == last | {lost.shard: lost.offset}
+
+    views.projector().apply(records)
+    expect(views, factory)
+    assert views.rows("chain_breaks") == []
+
+
+def test_the_third_time_at_one_place_halts_the_shard_and_no_other(views: Views) -> None:
+    factory = business(views.factory())
+    records = records_of(factory.records)
+    poison = records[3]._replace(value=b"poison")
+    for _ in range(TIMES_MAX - 1):
+        with pytest.raises(ChainBroken):
+            views.projector().apply([*records[:3], poison])
+    projector = views.projector()
+    projector.apply([*records[:3], poison])
+    assert set(projector.breaks.halted) == {poison.shard}
+    assert projector.apply(records[3:]).events == sum(record.shard != poison.shard for record in records[3:])
+    [kept] = views.rows("chain_breaks")
+    assert (kept["shard"], kept["sequence"], kept["times"]) == (poison.shard, poison.offset + 1, TIMES_MAX)
+
+    healed = views.projector()
+    healed.apply(records)
+    assert not healed.breaks.halted
+    expect(views, factory)
+    assert views.rows("chain_breaks") == []
+
+
+def test_an_event_that_the_database_refuses_is_a_break_at_that_event(views: Views) -> None:
+    factory = business(views.factory(), customers=2)
+    records = records_of(factory.records)
+    with psycopg.connect(views.dsn) as connection:
+        connection.execute("ALTER TABLE ledger_entries ADD CHECK (amount_minor <> 1)")
+    refused = [record for record in records if b'"amount":1,' in record.value]
+    with pytest.raises(ChainBroken) as caught:
+        views.projector().apply(records)
+    first = {record.shard: record.offset + 1 for record in reversed(refused)}
+    assert {found.shard: found.sequence for found in caught.value.breaks} == first
+    assert all("CheckViolation" in found.reason for found in caught.value.breaks)
+    reached = {row["shard"]: row["sequence"] for row in views.rows("checkpoints")}
+    assert all(reached[shard] == sequence - 1 for shard, sequence in first.items())
+
+
+def test_an_erased_customer_has_rows_without_personal_data(views: Views) -> None:
+    factory = business(views.factory(), customers=1)
+    with psycopg.connect(views.keys_dsn) as connection:
+        connection.execute("DELETE FROM data_keys")
+    views.projector().apply(records_of(factory.records))
+    [row] = views.rows("customers")
+    assert (row["name"], row["email"], row["phone_number"], row["metadata"]) == ("", "", None, {})
+    assert {entry["reason"] for entry in views.rows("ledger_entries")} == {None}
+    assert len(views.rows("ledger_entries")) == 4
+
+
+def test_a_seal_that_does_not_open_is_a_break_not_an_empty_row(views: Views) -> None:
+    factory = business(views.factory(), customers=1)
+    with psycopg.connect(views.keys_dsn) as connection:
+        connection.execute("DELETE FROM data_keys")
+    views.factory().key_of("cus_0")  # another key in its place
+    with pytest.raises(ChainBroken) as caught:
+        views.projector().apply(records_of(factory.records))
+    assert [found.sequence for found in caught.value.breaks] == [1]
+    assert views.rows("customers") == []
+
+
+@pytest.fixture
+def listening(views: Views) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(views.dsn, autocommit=True) as connection:
+        connection.execute(f"LISTEN {CHANNEL}")
+        yield connection
+
+
+def test_who_waits_is_told_once_per_batch_after_the_commit(
+    views: Views, listening: psycopg.Connection
+) -> None:
+    records = records_of(business(views.factory()).records)
+    views.projector().apply(records)
+    [told] = listening.notifies(timeout=5, stop_after=1)
+    last = {record.shard: record.offset + 1 for record in records}
+    assert dict(tuple(map(int, word.split(":"))) for word in told.payload.split()) == last
+
+
+def test_after_a_lost_connection_the_same_batch_may_be_given_again(views: Views) -> None:
+    factory = business(views.factory())
+    records = records_of(factory.records)
+    projector = views.projector()
+    projector.apply(records[:5])
+    pid = projector.connection().info.backend_pid
+    with psycopg.connect(views.dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+    with pytest.raises(psycopg.OperationalError):
+        projector.apply(records[5:])
+    projector.reset()
+    projector.apply(records[5:])
+    expect(views, factory)
+
+
+def test_a_record_without_a_value_is_poison_too(views: Views) -> None:
+    with pytest.raises(ChainBroken):
+        views.projector().apply([Record(0, 0, b"")])
