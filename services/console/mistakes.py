@@ -56,7 +56,8 @@ def load(*required: str) -> Settings:
         described = "; ".join(f"{variable(name)} ({_about(name)})" for name in missing)
         raise Mistake(f"not set: {described}; `wallet-ledger up` needs none of them")
     for name in DSNS:
-        _check_dsn(name, _text(settings, name))
+        if dsn := _text(settings, name):
+            _check_dsn(name, dsn)
     if settings.kafka_ssl_cafile and not Path(settings.kafka_ssl_cafile).is_file():
         raise Mistake(f"{variable('kafka_ssl_cafile')}={settings.kafka_ssl_cafile} is not a file")
     if "key_encryption_key" in required:
@@ -184,7 +185,9 @@ def _check_dsn(name: str, dsn: str) -> None:
     from psycopg.conninfo import conninfo_to_dict
 
     try:
-        usable = not dsn or (dsn.startswith(("postgresql://", "postgres://")) and bool(conninfo_to_dict(dsn)))
+        parts = conninfo_to_dict(dsn)
+        ports = str(parts.get("port", "5432")).split(",")
+        usable = dsn.startswith(("postgresql://", "postgres://")) and all(port.isdigit() for port in ports)
     except ProgrammingError:
         usable = False
     if not usable:

@@ -1,0 +1,209 @@
+"""The command line teaches, and an operator's mistake ends in one line with an exit code, never in a traceback."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+import psycopg
+import pytest
+import typer.main
+from pydantic import SecretStr
+
+from services import cli
+from services.console.mistakes import ExitCode, Mistake, explain, load
+from services.migrate import WrongShards
+from services.settings import Settings
+from services.topics import WrongTopic
+
+SECRET = "hemlig-och-lang"
+NOWHERE = f"postgresql://ledger:{SECRET}@127.0.0.1:1/nothing"
+
+
+class Said(NamedTuple):
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: object) -> Run:
+    """Run `wallet-ledger …` in this process, with exactly these settings."""
+    monkeypatch.setenv("WALLET_LEDGER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_it(line: str, **settings: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["wallet-ledger", *line.split()])
+        for name, value in settings.items():
+            monkeypatch.setenv(f"WALLET_LEDGER_{name}", value)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return Said(int(ended.value.code or 0), out, err)
+
+    return run_it
+
+
+def _commands(command: object = None, path: str = "") -> list[str]:
+    """Every command by its words."""
+    command = command or typer.main.get_command(cli.app)
+    below = getattr(command, "commands", None)
+    if below is None:
+        return [path]
+    return [found for name, inner in below.items() for found in _commands(inner, f"{path} {name}".strip())]
+
+
+def test_all_commands_are_there() -> None:
+    assert set(_commands()) == {
+        "migrate", "topics", "ledger", "projections", "api", "up", "sample", "version",
+        "keys create", "keys list", "keys revoke", "events tail",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [name for name in _commands() if name != "version"])
+def test_help_teaches(command: str, run: Run) -> None:
+    said = run(f"{command} --help")
+    assert said.code == 0
+    assert "WALLET_LEDGER_" in said.out, "which settings it reads"
+    assert f"wallet-ledger {command}" in " ".join(said.out.split()), "an example"
+
+
+def test_help_lists_the_exit_codes(run: Run) -> None:
+    said = " ".join(run("--help").out.split())
+    for code in ExitCode:
+        assert f"{code.value} " in said
+
+
+def test_version_for_machines(run: Run) -> None:
+    assert set(json.loads(run("version --json").out)) == {"version"}
+
+
+@pytest.mark.parametrize("line", ["", "fly", "migrate --fast", "events tail --from middle", "keys revoke"])
+def test_wrong_use_is_told_apart(line: str, run: Run) -> None:
+    assert run(line).code == 2
+
+
+def expect(said: Said, code: ExitCode, *words: str) -> None:
+    """One line, on standard error, with these words and no secret."""
+    assert said.code == code, said.err
+    assert said.out == ""
+    assert said.err.startswith("wallet-ledger: ")
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+    assert SECRET not in said.err
+    for word in words:
+        assert word in said.err
+
+
+@pytest.mark.parametrize(
+    ("command", "variable"),
+    [
+        ("migrate", "WALLET_LEDGER_STORE_DSN"),
+        ("topics", "WALLET_LEDGER_KAFKA_BOOTSTRAP"),
+        ("ledger", "WALLET_LEDGER_REQUEST_HASH_SECRET"),
+        ("projections", "WALLET_LEDGER_VIEWS_DSN"),
+        ("api", "WALLET_LEDGER_KAFKA_BOOTSTRAP"),
+        ("sample", "WALLET_LEDGER_BASE_URL"),
+        ("keys list", "WALLET_LEDGER_VIEWS_DSN"),
+        ("keys create --business b --name n", "WALLET_LEDGER_VIEWS_DSN"),
+        ("events tail", "WALLET_LEDGER_KAFKA_BOOTSTRAP"),
+    ],
+)
+def test_a_missing_setting_is_named(command: str, variable: str, run: Run) -> None:
+    expect(run(command), ExitCode.SETTINGS, variable)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PORT", "99999"),
+        ("SHARDS", "many"),
+        ("CURRENCIES", "USD"),
+        ("CURRENCIES", '["usd"]'),
+        ("STORE_DSN", f"host=db password={SECRET}"),
+        ("KEYS_DSN", f"postgresql://ledger:{SECRET}@db:port/keys"),
+        ("KAFKA_SSL_CAFILE", "/nowhere.pem"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_not_shown(name: str, value: str, run: Run) -> None:
+    expect(
+        run("topics", KAFKA_BOOTSTRAP="127.0.0.1:1", **{name: value}),
+        ExitCode.SETTINGS,
+        f"WALLET_LEDGER_{name}",
+    )
+
+
+def test_a_key_encryption_key_that_is_none(run: Run) -> None:
+    dsns = {f"{name}_DSN": NOWHERE for name in ("STORE", "VIEWS", "KEYS")}
+    kek = {"KEY_ENCRYPTION_KEY": SECRET, "REQUEST_HASH_SECRET": SECRET, "KAFKA_BOOTSTRAP": "127.0.0.1:1"}
+    expect(run("ledger", **dsns, **kek), ExitCode.SETTINGS, "WALLET_LEDGER_KEY_ENCRYPTION_KEY")
+
+
+def test_a_kafka_that_is_not_there(run: Run) -> None:
+    said = run("topics", KAFKA_BOOTSTRAP="127.0.0.1:1")
+    expect(said, ExitCode.UNREACHABLE, "WALLET_LEDGER_KAFKA_BOOTSTRAP=127.0.0.1:1")
+
+
+@pytest.mark.parametrize("command", ["migrate", "keys list"])
+def test_a_database_that_is_not_there(command: str, run: Run) -> None:
+    said = run(command, STORE_DSN=NOWHERE, VIEWS_DSN=NOWHERE, KEYS_DSN=NOWHERE)
+    expect(said, ExitCode.UNREACHABLE, "WALLET_LEDGER_VIEWS_DSN", "127.0.0.1:1/nothing")
+
+
+def test_an_api_that_is_not_there(run: Run) -> None:
+    said = run("sample", BASE_URL="http://127.0.0.1:1", API_KEY=SECRET, KAFKA_BOOTSTRAP="127.0.0.1:1")
+    assert said.code == ExitCode.UNREACHABLE
+    assert "WALLET_LEDGER_BASE_URL" in said.err.splitlines()[-1]
+    assert SECRET not in said.err
+
+
+def test_what_does_not_fit() -> None:
+    for error in (
+        WrongTopic("topic x is missing"),
+        WrongShards("32, not 8"),
+        psycopg.errors.UndefinedTable(),
+    ):
+        mistake = explain(error)
+        assert mistake is not None
+        assert mistake.exit_code is ExitCode.MISFIT
+
+
+def test_a_defect_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Settings:
+        try:
+            raise Mistake("met before")
+        except Mistake:
+            raise ZeroDivisionError  # noqa: B904 - a defect while a mistake is handled
+
+    monkeypatch.setattr(sys, "argv", ["wallet-ledger", "topics"])
+    monkeypatch.setattr("services.console.mistakes.Settings", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_a_mistake_inside_a_group_is_found() -> None:
+    group = BaseExceptionGroup("tasks", [RuntimeError("first"), WrongTopic("topic x is missing")])
+    assert str(explain(group)) == "topic x is missing"
+
+
+def test_settings_are_read_once_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WALLET_LEDGER_KAFKA_BOOTSTRAP", "a:1,b:2")
+    monkeypatch.setenv("WALLET_LEDGER_VIEWS_DSN", NOWHERE)
+    settings = load("kafka_bootstrap", "views_dsn")
+    assert settings.kafka_bootstrap == "a:1,b:2"
+    assert settings.views_dsn == SecretStr(NOWHERE)
+    assert SECRET not in repr(settings)
+
+
+def test_a_process_starts_without_what_it_does_not_need() -> None:
+    """Every service starts through this module; the supervisor starts each of them again and again."""
+    heavy = ["aiokafka", "faust", "litestar", "psycopg", "pydantic", "sqlalchemy", "rich.progress"]
+    program = f"import sys, services.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
