@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.commands import CustomerAsk, RegisterCustomer
-from events.facts import COUNTER_ACCOUNTS, CustomerFact, Movement
+from events.facts import COUNTER_ACCOUNTS, CustomerFact, Movement, WalletCredited, WalletDebited
 from events.money import AMOUNT_MAX
 from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve, fold, signed
 from tests.laws.strategies import asks
@@ -40,10 +40,11 @@ def statement(history: list[CustomerFact]) -> Counter[str]:
     """Balances as an accountant adds them up: by the name of the fact and its amount, nothing else."""
     sums: Counter[str] = Counter()
     for fact in history:
-        if fact.TYPE == "wallet.credited.v1":
-            sums[fact.currency] += fact.amount  # type: ignore[union-attr]
-        elif fact.TYPE == "wallet.debited.v1":
-            sums[fact.currency] -= fact.amount  # type: ignore[union-attr]
+        match fact:
+            case WalletCredited(currency=currency, amount=amount):
+                sums[currency] += amount
+            case WalletDebited(currency=currency, amount=amount):
+                sums[currency] -= amount
     return sums
 
 

@@ -1,0 +1,219 @@
+"""PostgreSQL in memory: one database, sessions that hold locks, and the promises of `ports.Store`."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from events.codec import genesis
+from services.ledger.ports import (
+    Attempt,
+    AttemptRow,
+    Commit,
+    Loaded,
+    OwnershipLost,
+    ShardRow,
+    StoredRow,
+    Unstorable,
+)
+from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
+from tests.fakes.gate import Gate
+from tests.fakes.simulation import START_MICROS
+
+LEASE_SECONDS = 4.0
+
+
+class SessionLost(Exception):
+    """The server ended the session, or the wire is cut: as psycopg.OperationalError."""
+
+
+class Conflict(Exception):
+    """A unique index says no: as psycopg.IntegrityError."""
+
+
+class MemoryDatabase:
+    """What survives its sessions."""
+
+    def __init__(self, shards: int, ledger_id: str = "memory") -> None:
+        self.rows = {
+            shard: ShardRow(shard, 0, -1, "", 0, genesis(ledger_id, shard), 0, 0, -1)
+            for shard in range(shards)
+        }
+        self.moved: set[int] = set()
+        self.locks: dict[int, MemoryStore] = {}
+        self.events: dict[int, list[StoredRow]] = defaultdict(list)
+        self.streams: dict[UUID, dict[int, StoredRow]] = defaultdict(dict)
+        self.receipts: dict[ReceiptKey, ReceiptRow] = {}
+        self.attempts: dict[tuple[int, int], AttemptRow] = {}
+        self.refused: set[UUID] = set()
+        """Streams whose events this database cannot store."""
+
+    def event(self, shard: int, sequence: int) -> bytes:
+        """Sequences are gapless, so an event's place is its index."""
+        return self.events[shard][sequence - 1].value
+
+    def end(self, session: "MemoryStore") -> None:
+        """What a server does to a session: its locks are free at once."""
+        session.alive = False
+        self.locks = {shard: holder for shard, holder in self.locks.items() if holder is not session}
+
+    def end_all(self) -> None:
+        """`pg_terminate_backend` for everyone."""
+        for session in set(self.locks.values()):
+            self.end(session)
+
+    def end_the_idle(self) -> None:
+        """`idle_session_timeout`: the lease is the server's."""
+        for session in set(self.locks.values()):
+            if session.idle_seconds() > LEASE_SECONDS:
+                self.end(session)
+
+
+class MemoryStore:
+    """Implements `ports.Store`: one session at a time on a MemoryDatabase."""
+
+    def __init__(self, database: MemoryDatabase, gate: Gate | None = None) -> None:
+        self.database = database
+        self.gate = gate or Gate()
+        self.alive = False
+        self._used = 0.0
+
+    def idle_seconds(self) -> float:
+        return asyncio.get_running_loop().time() - self._used
+
+    async def open(self) -> None:
+        await self.gate.before("open")
+        self.database.end(self)
+        self.alive = True
+        self._used = asyncio.get_running_loop().time()
+
+    async def close(self) -> None:
+        self.gate.check()
+        self.database.end(self)
+
+    async def claim(self, shards: Sequence[int]) -> list[ShardRow]:
+        await self._begin("claim")
+        database = self.database
+        free = [
+            shard
+            for shard in sorted(shards)
+            if shard in database.rows
+            and shard not in database.moved
+            and database.locks.get(shard, self) is self
+        ]
+        for shard in free:
+            database.locks[shard] = self
+            database.rows[shard] = replace(database.rows[shard], epoch=database.rows[shard].epoch + 1)
+        await self.gate.after("claim")
+        return [database.rows[shard] for shard in free]
+
+    async def release(self, rows: Sequence[ShardRow]) -> None:
+        await self._begin("release")
+        self._note_published(rows)
+        for row in rows:
+            if self.database.locks.get(row.shard) is self:
+                del self.database.locks[row.shard]
+        await self.gate.after("release")
+
+    async def heartbeat(self, rows: Sequence[ShardRow], forget_before: int) -> int:
+        await self._begin("heartbeat")
+        self._note_published(rows)
+        attempts = self.database.attempts
+        self.database.attempts = {at: row for at, row in attempts.items() if row.recorded >= forget_before}
+        await self.gate.after("heartbeat")
+        return START_MICROS + round(asyncio.get_running_loop().time() * 1e6)
+
+    async def load(
+        self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int
+    ) -> Loaded:
+        await self._begin("load")
+        database = self.database
+        histories = {
+            stream: [row.value for _, row in sorted(database.streams[stream].items())]
+            for stream in streams
+            if stream in database.streams
+        }
+        receipts = {key: self._receipt(row) for key in keys if (row := database.receipts.get(key))}
+        matched: dict[Attempt, list[Receipt]] = defaultdict(list)
+        for (shard, sequence), tried in sorted(database.attempts.items()):
+            attempt = Attempt(tried.stream, tried.request_hash, tried.attempt)
+            if attempt in attempts and tried.recorded >= since:
+                event = database.event(shard, sequence)
+                matched[attempt].append(Receipt(tried.request_hash, shard, sequence, event))
+        await self.gate.after("load")
+        return Loaded(histories, receipts, matched)
+
+    async def commit(self, commit: Commit) -> None:
+        await self._begin("commit")
+        self._fence(commit)
+        self._check(commit)
+        database = self.database
+        for after in commit.after:  # the fence has compared the epoch: it stays as it is
+            database.rows[after.shard] = after
+        for event in commit.events:
+            database.events[event.shard].append(event)
+            database.streams[event.stream][event.version] = event
+        for receipt in commit.receipts:
+            database.receipts[ReceiptKey(*receipt[:3])] = receipt
+        for attempt in commit.attempts:
+            database.attempts[attempt.shard, attempt.sequence] = attempt
+        await self.gate.after("commit")
+
+    async def events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:
+        await self._begin("events_after")
+        rows = self.database.events[shard][sequence : sequence + limit]
+        await self.gate.after("events_after")
+        return rows
+
+    async def _begin(self, call: str) -> None:
+        await self.gate.before(call)
+        self.database.end_the_idle()
+        if not self.alive:
+            raise SessionLost(call)
+        self._used = asyncio.get_running_loop().time()
+
+    def _receipt(self, row: ReceiptRow) -> Receipt:
+        return Receipt(
+            row.request_hash, row.shard, row.sequence, self.database.event(row.shard, row.sequence)
+        )
+
+    def _note_published(self, rows: Sequence[ShardRow]) -> None:
+        for row in rows:
+            found = self.database.rows[row.shard]
+            if found.epoch == row.epoch and found.published_sequence < row.published_sequence:
+                self.database.rows[row.shard] = replace(
+                    found,
+                    published_sequence=row.published_sequence,
+                    published_offset=row.published_offset,
+                )
+
+    def _fence(self, commit: Commit) -> None:
+        for before in commit.before:
+            found = self.database.rows[before.shard]
+            same = (found.epoch, found.position, found.sequence, found.head) == (
+                before.epoch,
+                before.position,
+                before.sequence,
+                before.head,
+            )
+            if not same or before.shard in self.database.moved:
+                raise OwnershipLost(f"shard {before.shard} moved without us")
+
+    def _check(self, commit: Commit) -> None:
+        """Types and unique indexes, before anything is written: a transaction is whole or not at all."""
+        database = self.database
+        places: set[tuple[UUID | int, int]] = set()
+        for event in commit.events:
+            if event.stream in database.refused or "\x00" in event.type:
+                raise Unstorable("DataError")
+            taken = event.version in database.streams[event.stream] or event.sequence <= len(
+                database.events[event.shard]
+            )
+            if taken or {(event.stream, event.version), (event.shard, event.sequence)} & places:
+                raise Conflict("stored_events")
+            places |= {(event.stream, event.version), (event.shard, event.sequence)}
+        keys = [ReceiptKey(*receipt[:3]) for receipt in commit.receipts]
+        if len(set(keys)) < len(keys) or any(key in database.receipts for key in keys):
+            raise Conflict("receipts")

@@ -1,0 +1,173 @@
+"""The whole path on fakes: commands in, workers that live and die, replies and events out; one thread."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from events.codec import decode_envelope, decode_reply
+from events.commands import CustomerAsk
+from events.envelope import Envelope
+from events.ids import parse_position
+from events.replies import Outcome, Reply
+from events.sharding import shard_of
+from services.ledger.batch import Rules
+from services.ledger.ports import CommandRecord
+from services.ledger.worker import Worker
+from tests.fakes import asking
+from tests.fakes.broker import MemoryBroker, MemoryKafka
+from tests.fakes.gate import Gate, Killed
+from tests.fakes.keys import GlassCoffin, MemoryKeys
+from tests.fakes.simulation import SimClock, until
+from tests.fakes.store import MemoryDatabase, MemoryStore
+
+SECRET = b"secret of request hashes"
+RULES = Rules(frozenset({"USD", "INR"}), SECRET)
+ANSWER_SECONDS = 30.0
+
+
+class EarlyReply(AssertionError):
+    """A reply left before the store had what it speaks of."""
+
+
+class _WatchedKafka(MemoryKafka):
+    """Refuses replies that the database does not bear out."""
+
+    def __init__(self, world: "World", shards: int) -> None:
+        super().__init__(shards)
+        self._world = world
+
+    def reply(self, partition: int, value: bytes) -> None:
+        self._world.check(decode_reply(value))
+        super().reply(partition, value)
+
+
+class Node:
+    """One process: a worker with its own session and clients. `task` is its `run`, once started."""
+
+    def __init__(self, world: "World", acknowledge_topic: bool = False) -> None:
+        self.gate = Gate()
+        self.clock = SimClock()
+        self.store = MemoryStore(world.database, self.gate)
+        self.broker = MemoryBroker(world.kafka, self.gate)
+        self.worker = Worker(
+            store=self.store,
+            broker=self.broker,
+            clock=self.clock,
+            keys=MemoryKeys(world.keys),
+            coffin=GlassCoffin(),
+            rules=RULES,
+            shards=world.shards,
+            acknowledge_topic=acknowledge_topic,
+        )
+        self._before = asyncio.all_tasks()
+        self.task = asyncio.create_task(self.worker.run())
+
+    def kill(self) -> None:
+        """kill -9: from now on nothing of it has an effect; the server ends its session."""
+        self.gate.dead = True
+        self.store.database.end(self.store)
+        for task in asyncio.all_tasks() - self._before:
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    async def end(self) -> BaseException | None:
+        """Until `run` is over; what it raised. An order to stop is an end without an error."""
+        try:
+            await asyncio.wait_for(asyncio.shield(self.task), ANSWER_SECONDS)
+        except (Exception, Killed, asyncio.CancelledError) as error:  # noqa: BLE001 - it is the result
+            return error
+        return None
+
+
+class World:
+    """What outlives the processes."""
+
+    def __init__(self, shards: int = 4) -> None:
+        self.shards = shards
+        self.database = MemoryDatabase(shards)
+        self.kafka = _WatchedKafka(self, shards)
+        self.keys: dict[Any, bytes] = {}
+        self.sent: dict[str, CommandRecord] = {}
+        self.rereading = False
+        """True once a log is read again from its beginning: then the store's position says nothing."""
+        self._numbers = 0
+
+    @contextlib.asynccontextmanager
+    async def node(self, *, acknowledge_topic: bool = False) -> AsyncIterator[Node]:
+        """A running process; afterwards it is told to stop, and an error of it is the test's."""
+        node = Node(self, acknowledge_topic)
+        try:
+            yield node
+        finally:
+            node.worker.stop()
+            error = await node.end()
+        if error is not None:
+            raise error
+
+    def send(self, customer: str, ask: CustomerAsk, **more: Any) -> str:
+        """Put a command on its customer's shard; the correlation of its reply."""
+        self._numbers += 1
+        value = asking.command(self._numbers, customer, ask, **more)
+        return self.send_bytes(self.shard(customer), value, asking.correlation(self._numbers))
+
+    def send_bytes(self, shard: int, value: bytes, correlation: str = "") -> str:
+        offset = self.kafka.send(shard, value)
+        if correlation:
+            self.sent[correlation] = CommandRecord(shard, offset, value)
+        return correlation
+
+    def shard(self, customer: str) -> int:
+        return shard_of(customer, self.shards)
+
+    async def ask(self, customer: str, ask: CustomerAsk, **more: Any) -> Reply:
+        return await self.answer(self.send(customer, ask, **more))
+
+    async def answer(self, correlation: str, count: int = 1) -> Reply:
+        """The `count`th reply to a command."""
+        await until(lambda: len(self.replies(correlation)) >= count)
+        return self.replies(correlation)[count - 1]
+
+    def replies(self, correlation: str) -> list[Reply]:
+        replies = [decode_reply(value) for _, value in self.kafka.replies]
+        return [reply for reply in replies if reply.correlation == correlation]
+
+    async def taken(self) -> None:
+        """Until the store has a position for every command, and the topic every event."""
+        await until(self.settled)
+
+    def settled(self) -> bool:
+        rows = self.database.rows
+        return all(
+            rows[shard].position == len(self.kafka.commands[shard]) - 1
+            and len(self.topic(shard)) == rows[shard].sequence
+            for shard in range(self.shards)
+        )
+
+    def topic(self, shard: int) -> list[bytes]:
+        """What a consumer of `ledger.events` has after de-duplication by sequence; a gap or other bytes fail."""
+        kept: list[bytes] = []
+        for _, value in self.kafka.events[shard]:
+            sequence = int(decode_envelope(value).sequence)
+            assert sequence <= len(kept) + 1, f"gap in shard {shard}: {sequence} after {len(kept)}"
+            if sequence == len(kept) + 1:
+                kept.append(value)
+            assert kept[sequence - 1] == value, f"other bytes at {shard}:{sequence}"
+        return kept
+
+    def stored(self, customer: str | None = None) -> list[Envelope]:
+        """Committed events in order of their shards, of one customer or of all."""
+        shards = range(self.shards) if customer is None else [self.shard(customer)]
+        events = [decode_envelope(row.value) for shard in shards for row in self.database.events[shard]]
+        return [event for event in events if customer in (None, event.subject)]
+
+    def check(self, reply: Reply) -> None:
+        """No reply of any kind leaves before the commit that it speaks of."""
+        record = self.sent[reply.correlation]
+        row = self.database.rows[record.shard]
+        if row.position < record.offset and not self.rereading:
+            raise EarlyReply(f"{reply.outcome} before the position was committed")
+        if reply.outcome in (Outcome.APPLIED, Outcome.REFUSED):
+            shard, sequence = parse_position(reply.position)
+            if sequence > self.database.rows[shard].sequence:
+                raise EarlyReply(f"{reply.outcome} before its event was committed")

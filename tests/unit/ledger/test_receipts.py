@@ -1,0 +1,104 @@
+"""What makes two requests the same, and what a key's receipt is made of."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from events.codec import decode_command, digest, encode_ask
+from events.commands import ChangeProfile, Command, CreditWallet, CustomerAsk, DebitWallet, Origin
+from events.facts import Cause
+from events.ids import Tenant, stream_id
+from services.ledger import receipts
+from tests.fakes.asking import REGISTER, command, credit, debit
+from tests.unit.events.strategies import asks
+
+SECRET = b"secret"
+STREAM = stream_id(Tenant("biz_1", "live"), "customer-cus_a")
+
+
+def made(ask: CustomerAsk, **more: object) -> tuple[Command, CustomerAsk]:
+    return decode_command(command(1, "cus_a", ask, **more))  # type: ignore[arg-type]
+
+
+def hashed(ask: CustomerAsk, secret: bytes = SECRET, **more: object) -> str:
+    return receipts.request_hash(secret, *made(ask, **more))
+
+
+CREDIT = CreditWallet(currency="USD", amount=5, cause=Cause.TOP_UP, reason="r", reference="pay_1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        hashed(replace(CREDIT, amount=6)),
+        hashed(replace(CREDIT, currency="INR")),
+        hashed(replace(CREDIT, cause=Cause.REFUND)),
+        hashed(replace(CREDIT, reason="s")),
+        hashed(replace(CREDIT, reference="pay_2")),
+        hashed(DebitWallet(currency="USD", amount=5, cause=Cause.TOP_UP, reason="r", reference="pay_1")),
+        hashed(CREDIT, tenant=Tenant("biz_2", "live")),
+        hashed(CREDIT, tenant=Tenant("biz_1", "test")),
+        hashed(CREDIT, secret=b"another"),
+    ],
+)
+def test_another_request_has_another_hash(other: str) -> None:
+    assert other != hashed(CREDIT)
+
+
+def test_what_is_no_business_of_the_request_does_not_change_its_hash() -> None:
+    """A retry comes with another command id, another deadline and another correlation."""
+    assert hashed(CREDIT) == hashed(CREDIT, key="k", attempt=2, deadline=1_790_000_000_000_000, identity="x")
+
+
+def test_absent_null_and_empty_are_different_requests() -> None:
+    said = [ChangeProfile(), ChangeProfile(phone_number=None), ChangeProfile(phone_number="")]
+    assert len({hashed(ask) for ask in said}) == 3
+
+
+def test_the_order_of_metadata_is_not_part_of_a_request() -> None:
+    one, other = replace(REGISTER, metadata={"a": 1, "b": 2}), replace(REGISTER, metadata={"b": 2, "a": 1})
+    assert encode_ask(one) != encode_ask(other)
+    assert hashed(one) == hashed(other)
+
+
+def test_the_hash_says_its_version() -> None:
+    version, _, digits = hashed(CREDIT).partition(":")
+    assert (version, len(digits)) == ("1", 64)
+
+
+@given(asks, asks)
+def test_two_requests_share_a_hash_only_if_they_are_the_same(one: CustomerAsk, other: CustomerAsk) -> None:
+    assert (hashed(one) == hashed(other)) == (one == other)
+
+
+def test_a_key_is_its_customers_and_its_origins() -> None:
+    keys = {
+        receipts.receipt_key(made(CREDIT, key=key, origin=origin)[0], stream)
+        for key in ("k", "K")
+        for origin in (Origin.API, Origin.INTAKE)
+        for stream in (STREAM, stream_id(Tenant("biz_1", "test"), "customer-cus_a"))
+    }
+    assert len(keys) == 8
+    assert len({receipts.entry_of(key) for key in keys}) == 8
+
+
+def test_a_command_without_a_key_has_one_from_its_id() -> None:
+    first, again = made(debit(1), identity="cmd_x")[0], made(credit(1), identity="cmd_x")[0]
+    other = made(debit(1), identity="cmd_y")[0]
+    assert receipts.key_hash(first) == receipts.key_hash(again) != receipts.key_hash(other)
+
+
+@given(st.from_regex(r"[A-Za-z0-9_.:-]{1,40}", fullmatch=True))
+def test_no_idempotency_key_can_name_the_receipt_of_a_keyless_command(identity: str) -> None:
+    keyless = receipts.key_hash(made(credit(1), identity=identity)[0])
+    for guess in (identity, "command " + identity, "command" + identity):
+        assert receipts.key_hash(made(credit(1), key=guess)[0]) != keyless
+    assert keyless != digest(identity.encode())
+
+
+def test_an_entry_is_named_after_its_receipt_and_nothing_else() -> None:
+    key = receipts.receipt_key(made(CREDIT, key="k")[0], STREAM)
+    again = receipts.receipt_key(made(debit(9), key="k", identity="another")[0], STREAM)
+    assert receipts.entry_of(key) == receipts.entry_of(again)
+    assert receipts.entry_of(key).startswith("wle_")
