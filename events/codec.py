@@ -1,6 +1,7 @@
 """Bytes <-> envelopes, facts and commands; and the chain over those bytes."""
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -25,6 +26,7 @@ _facts = {name: msgspec.json.Decoder(fact) for name, fact in FACTS.items()}
 _asks = {name: msgspec.json.Decoder(ask) for name, ask in ASKS.items()}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_QUOTED = re.compile(r""" (['"]).*\1(?= - at `[^`]*`\Z|\Z)""", re.DOTALL)  # a value, as msgspec repeats it
 
 
 class Malformed(ValueError):
@@ -118,7 +120,7 @@ def decode_command(value: bytes) -> tuple[Command, CustomerAsk]:
             raise Malformed("unknown type of command")
         return command, decoder.decode(command.data)
     except _UNREADABLE as error:
-        raise Malformed(f"not a command: {error}") from error
+        raise Malformed(f"not a command: {_QUOTED.sub('', str(error))}") from error
 
 
 def business_fields(ask: CustomerAsk) -> bytes:
