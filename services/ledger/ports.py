@@ -17,6 +17,10 @@ class Unstorable(Exception):
     """The store refuses the data itself; the transaction was rolled back and ownership is unharmed."""
 
 
+class KnownKey(Exception):
+    """A receipt of this batch exists already; the transaction was rolled back and ownership is unharmed."""
+
+
 class WrongStore(Exception):
     """The server's settings would break a promise; the worker refuses to run on it."""
 
@@ -133,7 +137,7 @@ class Store(Protocol):
         ...
 
     async def commit(self, commit: Commit) -> None:
-        """Raises OwnershipLost, Unstorable (rolled back), or anything else: outcome unknown."""
+        """Raises OwnershipLost; Unstorable and KnownKey (rolled back); anything else: outcome unknown."""
         ...
 
     async def events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:

@@ -4,11 +4,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, Pipeline
+from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 
 from events.codec import decode_envelope
@@ -16,6 +18,7 @@ from services.ledger import statements
 from services.ledger.ports import (
     Attempt,
     Commit,
+    KnownKey,
     Loaded,
     OwnershipLost,
     ShardRow,
@@ -40,6 +43,12 @@ SESSION = {
     "synchronous_commit": "on",
 }
 """The lease is the server's: a frozen, cut-off or dead worker loses its session, and with it its shards."""
+
+TRANSACTION_SECONDS = 5
+"""A worker frozen between the statements of a pipeline is in no idle state that the others would end."""
+
+PIPELINES_SINCE = 170_000
+"""`transaction_timeout` came with PostgreSQL 17; an older server gets each statement in a round trip of its own."""
 
 _PLANS = {
     "plan_cache_mode": "force_generic_plan",
@@ -120,6 +129,8 @@ class PostgresStore:
         connection = psycopg.connect(self._dsn, autocommit=True, options=options, **_CLIENT)  # type: ignore[arg-type]
         connection.prepare_threshold = 2
         self._connection = connection
+        if connection.info.server_version >= PIPELINES_SINCE:
+            connection.execute(f"SET transaction_timeout = '{TRANSACTION_SECONDS}s'")
         for name, wanted in _CHECKED.items():
             row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
             if row is None or row[0] != wanted:
@@ -151,7 +162,7 @@ class PostgresStore:
 
     def _heartbeat(self, rows: Sequence[ShardRow], forget_before: int) -> int:
         session = self._session
-        with session.pipeline():
+        with _pipelined(session):
             session.execute(statements.NOTE_PUBLISHED, _columns([_published(row) for row in rows], 4))
             session.execute(statements.PRUNE_ATTEMPTS, [forget_before])
             clock = session.execute(statements.SERVER_MICROS).fetchone()
@@ -163,7 +174,7 @@ class PostgresStore:
     ) -> Loaded:
         session = self._session
         histories: dict[UUID, list[bytes]] = defaultdict(list)
-        with session.pipeline():
+        with _pipelined(session):
             events = session.execute(statements.STREAMS, [list(streams)], binary=True) if streams else None
             found = session.execute(statements.RECEIPTS, _columns(keys, 3), binary=True) if keys else None
             tried = (
@@ -181,24 +192,31 @@ class PostgresStore:
         return Loaded(histories, receipts, matched)
 
     def _commit(self, commit: Commit) -> None:
+        """Two round trips: all statements up to their results, then COMMIT."""
+        session = self._session
         try:
-            with self._session.transaction():
-                self._write(commit)
+            with _pipelined(session) as pipeline, session.transaction():
+                fenced = session.execute(statements.FENCE, _fence_parameters(commit))
+                self._insert(commit)
+                if pipeline is not None:
+                    pipeline.sync()  # errors before COMMIT is sent, not with it
+                moved = len(fenced.fetchall())
+                if moved != len(commit.after):
+                    raise OwnershipLost(f"{len(commit.after) - moved} of {len(commit.after)} shards moved")
         except psycopg.DataError as error:
             raise Unstorable(type(error).__name__) from error
+        except UniqueViolation as error:
+            if (error.diag.table_name or "").startswith("receipts"):
+                raise KnownKey from error
+            raise
 
-    def _write(self, commit: Commit) -> None:
+    def _insert(self, commit: Commit) -> None:
         session = self._session
-        with session.pipeline():
-            fenced = session.execute(statements.FENCE, _fence_parameters(commit))
-            if commit.events:
-                session.execute(statements.INSERT_EVENTS, _columns([row[:6] for row in commit.events], 6))
-                session.execute(statements.INSERT_RECEIPTS, _columns(commit.receipts, 8))
-            if commit.attempts:
-                session.execute(statements.UPSERT_ATTEMPTS, _columns(commit.attempts, 6))
-            moved = len(fenced.fetchall())
-        if moved != len(commit.after):
-            raise OwnershipLost(f"{len(commit.after) - moved} of {len(commit.after)} shards moved without us")
+        if commit.events:
+            session.execute(statements.INSERT_EVENTS, _columns([row[:6] for row in commit.events], 6))
+            session.execute(statements.INSERT_RECEIPTS, _columns(commit.receipts, 8))
+        if commit.attempts:
+            session.execute(statements.UPSERT_ATTEMPTS, _columns(commit.attempts, 6))
 
     def _events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:
         rows = self._session.execute(statements.EVENTS_AFTER, [shard, sequence, limit]).fetchall()
@@ -206,6 +224,12 @@ class PostgresStore:
             StoredRow(stream, version, kind, value, shard, sequence, decode_envelope(value).subject.encode())
             for stream, version, kind, value, shard, sequence in rows
         ]
+
+
+def _pipelined(session: Connection[TupleRow]) -> AbstractContextManager[Pipeline | None]:
+    if session.info.server_version >= PIPELINES_SINCE:
+        return session.pipeline()
+    return nullcontext()
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
