@@ -107,7 +107,7 @@ def lock(_: list[str]) -> int:
         raise Failed("uv could not resolve pyproject.toml")
     REQUIREMENTS.write_text(done.stdout)
     install()
-    return _call("-m", "services.standalone.jars", str(CACHE), "lock")
+    return _call("-m", "services.standalone", "lock", str(CACHE))
 
 
 def clean(_: list[str]) -> int:
@@ -135,8 +135,10 @@ def install() -> None:
                 hashed = ("--require-hashes", "--no-deps", "-r", str(REQUIREMENTS))
                 _logged(PYTHON, "-m", "pip", "install", "--quiet", "--no-input", *hashed)
                 _install_project()
-            with _step("Kafka, each jar checked against its hash"):
-                _logged(PYTHON, "-m", "services.standalone.jars", CACHE)
+            with _step(
+                "Kafka, each jar checked against its hash, and one start of it to make later ones fast"
+            ):
+                _logged(PYTHON, "-m", "services.standalone", "prepare", CACHE)
             stamp.write_text(wanted)
 
 

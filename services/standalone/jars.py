@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -98,24 +97,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def main(arguments: list[str]) -> int:
-    """`python -m services.standalone.jars CACHE [lock]`: fetch and verify, or resolve and write the list."""
-    cache = Path(arguments[0])
-    try:
-        count = lock(cache) if arguments[1:] == ["lock"] else len(classpath(cache))
-    except StandaloneError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{count} jars")
-    return 0
-
-
 @contextmanager
 def _one_at_a_time(cache: Path) -> Iterator[None]:
     with (cache / "kafka" / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

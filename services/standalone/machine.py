@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
+from types import MappingProxyType
 from urllib.error import HTTPError
 from urllib.request import Request
 
@@ -52,8 +54,7 @@ class Machine:
         self._refuse_taken_ports()
         try:
             self._settle_secrets()
-            self._start_servers()
-            self._prepare()
+            self._start_servers_and_prepare()
             self._start_services()
             api_key = self._api_key()
             self._feed(api_key)
@@ -98,8 +99,8 @@ class Machine:
             if not self._secret(name):
                 self._update(name, SecretStr(stored[name]))
 
-    def _start_servers(self) -> None:
-        """Ours where the configuration names none, both at the same time; the others must answer."""
+    def _start_servers_and_prepare(self) -> None:
+        """Servers of ours where the configuration names none; what can go on at the same time does."""
         missing = [name for name in DATABASES if not self._secret(name)]
         for name in set(DATABASES) - set(missing):
             reach_database(f"WALLET_LEDGER_{name.upper()}", self._secret(name))
@@ -112,10 +113,15 @@ class Machine:
             for name in missing:
                 self._update(name, SecretStr(postgres.create_database(DATABASES[name])))
             self._say(f"PostgreSQL on 127.0.0.1:{postgres.port}, its files in {postgres.place}")
+        migrate = self._job("migrate")
         if kafka is not None:
             kafka.wait_ready()
             self._update("kafka_bootstrap", kafka.bootstrap)
             self._say(f"Kafka on {kafka.bootstrap}")
+        for name, job in {"topics": self._job("topics"), "migrate": migrate}.items():
+            if self._finished(job) != 0:
+                raise StandaloneError(f"{name} failed: {last_lines(self._folder.log(name), 1)}")
+        self._say("databases and topics are as they must be")
 
     def _start_postgres(self) -> Postgres:
         folder, port = self._folder, self._settings.postgres_port
@@ -129,19 +135,14 @@ class Machine:
         self._supervisor.start(server)
         return server
 
-    def _prepare(self) -> None:
-        """Both at the same time: neither needs the other."""
-        logs = {name: self._folder.log(name) for name in ("migrate", "topics")}
-        jobs = {name: self._job(log, name) for name, log in logs.items()}
-        for name, job in jobs.items():
-            if self._finished(job) != 0:
-                raise StandaloneError(f"{name} failed: {last_lines(logs[name], 1)}")
-        self._say("databases and topics are as they must be")
-
-    def _job(self, log: Path | None, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+    def _job(
+        self, *arguments: str, visible: bool = False, variables: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
+        """A command of ours that ends by itself; what it says goes to a fresh log, or to the person."""
+        log = None if visible else self._folder.log(arguments[0])
         if log is not None:
             log.unlink(missing_ok=True)
-        return spawn([*CLI, *arguments], log=log, env=environment(self._settings) | variables)
+        return spawn([*CLI, *arguments], log=log, env={**environment(self._settings), **variables})
 
     def _finished(self, job: subprocess.Popen[bytes]) -> int:
         self._supervisor.run_until(lambda: job.poll() is not None)
@@ -176,7 +177,7 @@ class Machine:
             return stored
         log = self._folder.log("keys")
         options = ("--business", "bus_dev", "--mode", "test", "--name", "development", "--scopes", SCOPES)
-        if self._finished(self._job(log, "keys", "create", *options, "--json")) != 0:
+        if self._finished(self._job("keys", "create", *options, "--json")) != 0:
             raise StandaloneError(f"no API key could be made: {last_lines(log, 1)}")
         (answer,) = (line for line in log.read_text().splitlines() if '"api_key"' in line)
         key: str = json.loads(answer)["api_key"]
@@ -204,7 +205,7 @@ class Machine:
         if self._folder.fed.exists() or not self._all_ours:
             return
         variables = {"WALLET_LEDGER_BASE_URL": self.base_url, "WALLET_LEDGER_API_KEY": api_key}
-        if self._finished(self._job(None, "sample", **variables)) == 0:
+        if self._finished(self._job("sample", visible=True, variables=variables)) == 0:
             self._folder.fed.touch()
         else:
             self._say("[red]the sample failed[/red]: the next start tries again")
