@@ -89,7 +89,7 @@ LONG_FUNCTIONS = {
 HERE_ONLY = re.compile(
     "|".join(
         (
-            r"(?<![\w.])/(?:root|work|workspace|home/\w+|Users/\w+|tmp/\w+)/",
+            r"(?<![\w.])/(?:root|work|workspace|home/\w+|Users/\w+)/",
             r"\b(?:10\.\d{1,3}|192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d{1,3}){2}\b",
             r"(?:extra-)?index-url\s*[= ]",
         )
