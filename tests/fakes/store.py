@@ -12,6 +12,7 @@ from services.ledger.ports import (
     Attempt,
     AttemptRow,
     Commit,
+    KnownKey,
     Loaded,
     OwnershipLost,
     ShardRow,
@@ -216,4 +217,4 @@ class MemoryStore:
             places |= {(event.stream, event.version), (event.shard, event.sequence)}
         keys = [ReceiptKey(*receipt[:3]) for receipt in commit.receipts]
         if len(set(keys)) < len(keys) or any(key in database.receipts for key in keys):
-            raise Conflict("receipts")
+            raise KnownKey

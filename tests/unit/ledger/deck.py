@@ -1,0 +1,104 @@
+"""Batches without a worker: commands in, one Batch, and its results committed to a small memory."""
+
+from typing import Any
+from uuid import UUID
+
+from events.codec import decode_envelope, digest, genesis
+from events.commands import CustomerAsk, RegisterCustomer
+from events.envelope import Envelope
+from events.ids import Tenant, stream_id, stream_name
+from events.replies import Reply
+from events.sharding import shard_of
+from services.ledger import intake
+from services.ledger.batch import Batch, Rules
+from services.ledger.domain.customer import Customer
+from services.ledger.intake import Asked
+from services.ledger.ports import Attempt, CommandRecord, Loaded, ShardRow
+from services.ledger.receipts import Receipt, ReceiptKey
+from tests.fakes import asking
+
+SHARDS = 4
+NOW = 1_790_000_000_000_000
+RULES = Rules(frozenset({"USD", "INR"}), b"secret")
+
+
+class Deck:
+    """One worker's committed state; `play` is one batch."""
+
+    def __init__(self) -> None:
+        self.rows = {n: ShardRow(n, 1, -1, "", 0, genesis("deck", n), 0, 0, -1) for n in range(SHARDS)}
+        self.customers: dict[UUID, Customer] = {}
+        self.receipts: dict[ReceiptKey, Receipt] = {}
+        self.attempts: dict[Attempt, list[Receipt]] = {}
+        self.keys: dict[UUID, bytes] = {}
+        self.now = NOW
+        self._numbers = 0
+        self._offsets = dict.fromkeys(range(SHARDS), 0)
+
+    def asked(self, customer: str, ask: CustomerAsk, **more: Any) -> Asked:
+        """The next record of its customer's shard, as intake lets it pass."""
+        self._numbers += 1
+        shard = shard_of(customer, SHARDS)
+        value = asking.command(self._numbers, customer, ask, **more)
+        record = CommandRecord(shard, self._offsets[shard], value)
+        self._offsets[shard] += 1
+        found = intake.read(record, SHARDS, self.now, available=True)
+        assert isinstance(found, Asked)
+        if isinstance(ask, RegisterCustomer):
+            self.keys.setdefault(found.key.stream, bytes(32))
+        return found
+
+    def batch(self) -> Batch:
+        loaded = Loaded({}, self.receipts, self.attempts)
+        return Batch(RULES, self.rows, self.customers, loaded, self.keys, self.now)
+
+    def play(self, *asked: Asked) -> Batch:
+        """Decide and commit."""
+        batch = self.batch()
+        for one in asked:
+            batch.take(one)
+        self.commit(batch)
+        return batch
+
+    def commit(self, batch: Batch) -> None:
+        commit = batch.commit()
+        self.rows |= batch.shards
+        self.customers |= batch.customers
+        stored = {(event.shard, event.sequence): event.value for event in commit.events}
+        for row in commit.receipts:
+            event = stored[row.shard, row.sequence]
+            self.receipts[ReceiptKey(*row[:3])] = Receipt(row.request_hash, row.shard, row.sequence, event)
+
+    def known(self, customer: str, balance: int = 0) -> None:
+        """A registered customer with some USD."""
+        self.play(self.asked(customer, asking.REGISTER))
+        if balance:
+            self.play(self.asked(customer, asking.credit(balance)))
+
+    def balance(self, customer: str, tenant: Tenant = asking.TENANT, currency: str = "USD") -> int:
+        return self.customers[self.stream(customer, tenant)].balance(currency)
+
+    def stream(self, customer: str, tenant: Tenant = asking.TENANT) -> UUID:
+        return stream_id(tenant, stream_name("customer", customer))
+
+
+def replies(batch: Batch) -> list[Reply]:
+    return [answer.reply for answer in batch.answers]
+
+
+def outcomes(batch: Batch) -> list[str]:
+    """`applied`, `refused`…, with a `+` where it was answered from a receipt."""
+    return [reply.outcome.value + "+" * reply.replayed for reply in replies(batch)]
+
+
+def envelopes(batch: Batch) -> list[Envelope]:
+    return [decode_envelope(event.value) for event in batch.events]
+
+
+def linked(batch: Batch, heads: dict[int, bytes]) -> bool:
+    """Whether each event names the bytes before it in its shard."""
+    for event in batch.events:
+        if decode_envelope(event.value).previoushash != heads[event.shard].hex():
+            return False
+        heads[event.shard] = digest(event.value)
+    return True
