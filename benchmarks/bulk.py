@@ -1,0 +1,137 @@
+"""Commands put on the topic directly, and how fast a backlog of them is worked off."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import psycopg
+from aiokafka import AIOKafkaProducer
+from msgspec import UNSET
+
+from benchmarks.stage import TENANT, Stage
+from events.codec import encode_ask, encode_command
+from events.commands import Command, CreditWallet, CustomerAsk, DebitWallet, Origin, RegisterCustomer
+from events.sharding import shard_of
+from events.topics import COMMANDS
+from services.kafka import client_options
+from services.settings import Settings
+from services.standalone.process import StandaloneError
+
+STORED = ("store", "SELECT sum(sequence)::bigint FROM shards")
+APPLIED = ("views", "SELECT sum(sequence)::bigint FROM checkpoints")
+STALLED_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+
+
+class Speed(NamedTuple):
+    """`began_after`: seconds until the first progress, which are not in the rate."""
+
+    events: int
+    seconds: float
+    began_after: float
+
+    @property
+    def rate(self) -> float:
+        return self.events / self.seconds
+
+
+def command(customer: str, ask: CustomerAsk, answered: bool) -> Command:
+    """As an upstream service would send it, with a key of its own and no deadline."""
+    name = secrets.token_hex(16)
+    return Command(
+        id=name,
+        source="/bench",
+        type=ask.TYPE,
+        subject=customer,
+        businessid=TENANT.business_id,
+        mode="test",
+        origin=Origin.SYSTEM,
+        actor="bench",
+        correlationid=name,
+        idempotencykey=name,
+        replyto=f"0/{name}" if answered else UNSET,
+        data=encode_ask(ask),
+    )
+
+
+def opening(customers: list[str], balance: int, busy: int, entries: int) -> Iterator[Command]:
+    """Each customer registered and credited; the first `busy` of them with more entries, for the reads."""
+    for number, customer in enumerate(customers):
+        profile = RegisterCustomer(name=f"Nguyễn Văn {number}", email=f"{customer}@example.com")
+        yield command(customer, profile, answered=False)
+        yield command(customer, CreditWallet(currency="USD", amount=balance), answered=False)
+    for _ in range(entries):
+        for customer in customers[:busy]:
+            yield command(customer, CreditWallet(currency="USD", amount=1_000), answered=False)
+
+
+def movements(customers: list[str], count: int, answered: bool) -> Iterator[Command]:
+    """Credits and debits in turn, over all wallets."""
+    for number in range(count):
+        move = CreditWallet if number % 2 else DebitWallet
+        ask = move(currency="USD", amount=100 + number % 900)
+        yield command(customers[number * 7919 % len(customers)], ask, answered)
+
+
+def produce(settings: Settings, commands: Iterable[Command]) -> None:
+    """All of them, acknowledged."""
+    asyncio.run(_produce(settings, commands))
+
+
+async def _produce(settings: Settings, commands: Iterable[Command]) -> None:
+    producer = AIOKafkaProducer(
+        acks="all", linger_ms=5, max_batch_size=256 * 1024, **client_options(settings)
+    )
+    await producer.start()
+    try:
+        sent = [
+            await producer.send(
+                COMMANDS.name,
+                encode_command(one),
+                key=one.subject.encode(),
+                partition=shard_of(one.subject, settings.shards),
+            )
+            for one in commands
+        ]
+        await asyncio.gather(*sent)
+    finally:
+        await producer.stop()
+
+
+def count(stage: Stage, where: tuple[str, str]) -> int:
+    """Events stored, or applied to the read models."""
+    with psycopg.connect(stage.dsn(where[0])) as connection:
+        return _count(connection, where[1])
+
+
+def watch(stage: Stage, where: tuple[str, str], until: int) -> Speed:
+    """Look on while a count goes up to `until`; the rate is from the first progress seen to the end.
+
+    Raises:
+        StandaloneError: a process died, or nothing moved for too long.
+    """
+    database, statement = where
+    with psycopg.connect(stage.dsn(database), autocommit=True) as connection:
+        start = now = time.monotonic()
+        before = seen = _count(connection, statement)
+        first = (now, seen)
+        moved = now
+        while seen < until:
+            stage.check_alive()
+            time.sleep(_POLL_SECONDS)
+            last, seen, now = seen, _count(connection, statement), time.monotonic()
+            if seen > last:
+                moved = now
+                if last == before:
+                    first = (now, seen)
+            elif now - moved > STALLED_SECONDS:
+                raise StandaloneError(f"{until - seen} of {until - before} events do not come: {statement}")
+    return Speed(until - first[1], max(moved - first[0], 1e-9), first[0] - start)
+
+
+def _count(connection: psycopg.Connection, statement: str) -> int:
+    row = connection.execute(statement.encode()).fetchone()
+    assert row is not None
+    return int(row[0])

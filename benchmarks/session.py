@@ -1,0 +1,247 @@
+"""One run: prepare, go through the scenarios, check."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, NamedTuple
+
+import msgspec
+
+from benchmarks import baseline, bulk, checks
+from benchmarks.load import Outcome, Plan
+from benchmarks.meter import Meter
+from benchmarks.profile import recording
+from benchmarks.report import Result, reached
+from benchmarks.scenarios import (
+    ALL,
+    BASELINES,
+    BULKS,
+    READ_ENTRIES,
+    READ_WALLETS,
+    READS,
+    WRITES,
+    Bulk,
+    Http,
+    wanted,
+)
+from benchmarks.stage import TENANT, Stage
+from events.ids import derived
+from services.standalone.process import StandaloneError
+
+BALANCE = 1_000_000_000
+Acknowledged = list[tuple[str, list[tuple[int, str]]]]
+
+
+class Sizes(NamedTuple):
+    """How much of everything."""
+
+    seconds: float
+    warmup_seconds: float
+    wallets: int
+    commands: int
+
+
+FULL = Sizes(8.0, 1.5, 10_000, 60_000)
+QUICK = Sizes(2.0, 0.5, 500, 4_000)
+
+
+class Session:
+    """Its scenarios share one stage, so that later ones run on a ledger with a past."""
+
+    def __init__(
+        self, stage: Stage, sizes: Sizes, only: list[str], profiles: Path | None, say: Callable[[str], None]
+    ) -> None:
+        self._stage = stage
+        self._sizes = sizes
+        self._only = only
+        self._profiles = profiles
+        self._say = say
+        self._customers = [derived("cus_", f"bench {number}") for number in range(sizes.wallets)]
+        self._ours: Acknowledged = []
+        self.results: list[Result] = []
+        self.checks: dict[str, Any] = {}
+
+    def run(self) -> None:
+        """The baseline first, while nothing else runs; then the ledger.
+
+        Raises:
+            StandaloneError: a process died, or the ledger is not right.
+        """
+        if scenarios := [one for one in BASELINES if wanted(one.name, self._only)]:
+            self._baseline(scenarios)
+        bulks = [one for one in BULKS if wanted(one.name, self._only)]
+        https = [one for one in (*WRITES, *READS) if wanted(one.name, self._only)]
+        if bulks or https:
+            self._open()
+            self._bulk(bulks)
+            self._http(https)
+            self._check()
+
+    # --- the baseline ---
+
+    def _baseline(self, scenarios: list[Http]) -> None:
+        stage = self._stage
+        dsn = stage.postgres.create_database("baseline")
+        baseline.prepare(dsn, TENANT, self._customers, BALANCE)
+        acknowledged: Acknowledged = []
+        for processes in (1, 2):
+            with stage.baselines(dsn, processes) as ports:
+                for scenario in scenarios:
+                    outcome, result = self._load(scenario, ports, acknowledged)
+                    result.name = f"{scenario.name}-x{processes}"
+                    result.processes = {"baseline": processes}
+                    self._note(result, outcome)
+        self.checks["baseline"] = found = checks.baseline(dsn, acknowledged)
+        checks.verdict(found)
+
+    # --- the ledger ---
+
+    def _open(self) -> None:
+        """Customers, each with money: through the topic, as upstream services would."""
+        stage = self._stage
+        stage.start_kafka()
+        stage.start("ledger", "projections", "api")
+        busy = min(READ_WALLETS, len(self._customers))
+        opening = list(bulk.opening(self._customers, BALANCE, busy, READ_ENTRIES))
+        self._say(f"opening {len(self._customers):,} wallets with {len(opening):,} commands")
+        bulk.produce(stage.settings, opening)
+        bulk.watch(stage, bulk.STORED, len(opening))
+        bulk.watch(stage, bulk.APPLIED, len(opening))
+
+    def _bulk(self, scenarios: list[Bulk]) -> None:
+        """A backlog without anybody to work on it, then one process alone, then the next."""
+        stage = self._stage
+        for scenario in scenarios:
+            stage.stop("api", "ledger", "projections")
+            where = bulk.STORED if scenario.worker == "ledger" else bulk.APPLIED
+            until = bulk.count(stage, bulk.STORED) + self._sizes.commands
+            moves = bulk.movements(self._customers, self._sizes.commands, scenario.answered)
+            bulk.produce(stage.settings, moves)
+            if scenario.worker == "projections":
+                stage.start("ledger")
+                bulk.watch(stage, bulk.STORED, until)
+                stage.stop("ledger")
+            with (
+                Meter(stage) as meter,
+                recording(stage, None, scenario.name, self._sizes.seconds),
+            ):
+                stage.start(scenario.worker, wait=False)
+                speed = bulk.watch(stage, where, until)
+            self._note_bulk(scenario, speed, meter)
+            stage.start("ledger", "projections")
+            bulk.watch(stage, bulk.APPLIED, until)
+
+    def _http(self, scenarios: list[Http]) -> None:
+        stage = self._stage
+        if not scenarios:
+            return
+        stage.start("ledger", "projections", "api")
+        for scenario in scenarios:
+            self._settle()
+            outcome, result = self._load(scenario, [stage.settings.http_port], self._ours)
+            result.processes = {"api": stage.settings.http_processes, "ledger": 1, "projections": 1}
+            self._note(result, outcome)
+
+    def _settle(self) -> None:
+        """The read models have everything: what one scenario left behind is not the next one's work."""
+        bulk.watch(self._stage, bulk.APPLIED, bulk.count(self._stage, bulk.STORED))
+
+    def _check(self) -> None:
+        self._settle()
+        self._say("reading the whole topic to check it")
+        topic = checks.read_topic(self._stage.settings)
+        self.checks["acknowledged"] = checks.acknowledged(topic, self._ours)
+        self.checks["ledger"] = checks.ledger(self._stage, topic)
+        for found in (self.checks["acknowledged"], self.checks["ledger"]):
+            checks.verdict(found)
+
+    # --- one scenario ---
+
+    def _load(self, scenario: Http, ports: list[int], acknowledged: Acknowledged) -> tuple[Outcome, Result]:
+        sizes, stage = self._sizes, self._stage
+        customers = self._customers if scenario.wallets == ALL else self._customers[: scenario.wallets]
+        plan = Plan(
+            ports=ports,
+            api_key=stage.api_key,
+            clients=scenario.clients,
+            warmup_seconds=sizes.warmup_seconds,
+            seconds=sizes.seconds,
+            method=scenario.method,
+            path=scenario.path,
+            customers=customers,
+            run=token_hex(4),
+            respond_async=not scenario.wait,
+        )
+        with (
+            Meter(stage) as meter,
+            recording(stage, self._profiles, scenario.name, sizes.seconds),
+        ):
+            outcome = _generate(plan)
+        stage.check_alive()
+        if scenario.method == "POST":
+            acknowledged.append((plan.run, outcome.acknowledged))
+        return outcome, self._result(scenario, len(customers), outcome, meter)
+
+    def _result(self, scenario: Http, wallets: int, outcome: Outcome, meter: Meter) -> Result:
+        good = outcome.answers.get("200", 0)
+        rate = good / outcome.seconds
+        loaded = self._sizes.warmup_seconds + outcome.seconds
+        return Result(
+            name=scenario.name,
+            clients=scenario.clients,
+            wallets=wallets,
+            processes={},
+            wait_mode=scenario.wait_mode,
+            seconds=outcome.seconds,
+            count=good,
+            rate=round(rate, 1),
+            latency_ms=outcome.latency,
+            answers=outcome.answers,
+            overdrafts_sent=outcome.overdrafts_sent,
+            stale=outcome.stale,
+            unanswered=outcome.broken,
+            commands_per_commit=meter.commands_per_commit,
+            cpu_percent=meter.cpu_percent,
+            generator_cpu_percent=round(outcome.cpu_seconds / loaded * 100, 1),
+            machine_cpu_percent=meter.machine_percent,
+            target=str(scenario.target),
+            reached=reached(scenario.target, rate, outcome.latency),
+        )
+
+    def _note(self, result: Result, outcome: Outcome) -> None:
+        self.results.append(result)
+        self._say(f"{result.name}: {result.rate:,.0f}/s, p99 {outcome.latency.p99:.1f} ms")
+
+    def _note_bulk(self, scenario: Bulk, speed: bulk.Speed, meter: Meter) -> None:
+        result = Result(
+            name=scenario.name,
+            wallets=len(self._customers),
+            processes={scenario.worker: 1},
+            seconds=round(speed.seconds, 3),
+            count=speed.events,
+            rate=round(speed.rate, 1),
+            commands_per_commit=meter.commands_per_commit,
+            cpu_percent=meter.cpu_percent,
+            machine_cpu_percent=meter.machine_percent,
+            target=str(scenario.target),
+            reached=reached(scenario.target, speed.rate, None),
+        )
+        self.results.append(result)
+        self._say(f"{result.name}: {result.rate:,.0f} events/s")
+
+
+def _generate(plan: Plan) -> Outcome:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.generator"],
+        input=msgspec.msgpack.encode(plan),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StandaloneError(f"the load generator failed:\n{done.stderr.decode(errors='replace')}")
+    outcome = msgspec.msgpack.decode(done.stdout, type=Outcome)
+    if not outcome.answers.get("200"):
+        raise StandaloneError(f"no request got a 200: answers {outcome.answers}, none to {outcome.broken}")
+    return outcome
