@@ -91,7 +91,7 @@ def _messages() -> Json:
     made["dead-letter"] = {
         "name": "dead-letter",
         "summary": "A record that could not be a command.",
-        "payload": {"type": "object"},
+        "payload": {"$ref": "#/components/schemas/SealedLetter"},
     }
     return made
 

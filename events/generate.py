@@ -15,6 +15,7 @@ import msgspec
 
 from events.asyncapi import asyncapi
 from events.commands import ASKS, Command
+from events.dead_letters import SealedLetter
 from events.envelope import Envelope
 from events.facts import FACTS
 from events.replies import Reply
@@ -32,6 +33,7 @@ def documents() -> dict[str, str]:
         "envelope.json": schema(Envelope, "envelope"),
         "command-envelope.json": schema(Command, "command-envelope"),
         "reply.json": schema(Reply, "reply"),
+        "dead-letter.json": schema(SealedLetter, "dead-letter"),
         "asyncapi.json": asyncapi(components("#/components/schemas/{name}")),
     }
     made |= {f"facts/{name}.json": schema(fact, name) for name, fact in FACTS.items()}
@@ -54,7 +56,7 @@ def schema(struct: type, name: str) -> Json:
 
 def components(ref_template: str) -> Json:
     """The public form of every struct that travels, by the name of its class."""
-    structs = [Envelope, Command, Reply, *FACTS.values(), *ASKS.values()]
+    structs = [Envelope, Command, Reply, SealedLetter, *FACTS.values(), *ASKS.values()]
     _, parts = msgspec.json.schema_components(structs, ref_template=ref_template)
     return {title: _public(part) for title, part in sorted(parts.items()) if title != "Personal"}
 

@@ -2,11 +2,12 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
 
+from events.codec import timestamp
+from events.dead_letters import SealedLetter
 from events.sealing import seal_bytes
 from events.topics import COMMANDS
 from services.keyring import KeyRing
@@ -48,21 +49,21 @@ class MonthlyCoffin:
         self._clock = clock
 
     async def seal(self, letter: DeadLetter) -> tuple[bytes, bytes]:
-        moment = datetime.fromtimestamp(self._clock.micros() / 1e6, tz=UTC)
-        month = f"{moment:%Y-%m}"
+        now = timestamp(self._clock.micros())
+        month = now[:7]
         place = f"{COMMANDS.name}/{letter.shard}/{letter.offset}"
         key = await self._keys.named(month_owner(month))
         sealed = seal_bytes(key, letter.value, f"{month}|{place}".encode())
-        body = {
-            "topic": COMMANDS.name,
-            "partition": letter.shard,
-            "offset": letter.offset,
-            "time": moment.isoformat(),
-            "code": letter.code,
-            "message": letter.message,
-            "month": month,
-            "sealed": sealed,
-        }
+        body = SealedLetter(
+            topic=COMMANDS.name,
+            partition=letter.shard,
+            offset=letter.offset,
+            time=now,
+            code=letter.code,
+            message=letter.message,
+            month=month,
+            sealed=sealed,
+        )
         return place.encode(), msgspec.json.encode(body)
 
 
