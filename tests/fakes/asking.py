@@ -1,10 +1,12 @@
 """Commands as an api process would put them on `ledger.commands`."""
 
+from uuid import UUID
+
 from msgspec import UNSET, UnsetType
 
 from events.codec import encode_ask, encode_command, timestamp
 from events.commands import Command, CreditWallet, CustomerAsk, DebitWallet, Origin, RegisterCustomer
-from events.ids import Tenant
+from events.ids import Tenant, stream_id, stream_name
 
 TENANT = Tenant("biz_1", "live")
 REPLIES_PARTITION = 3
@@ -55,6 +57,10 @@ def command(
 
 def correlation(number: int) -> str:
     return f"{number:016x}"
+
+
+def stream_of(customer: str, tenant: Tenant = TENANT) -> UUID:
+    return stream_id(tenant, stream_name("customer", customer))
 
 
 def _or_unset(text: str | None) -> str | UnsetType:

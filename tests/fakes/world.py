@@ -60,7 +60,12 @@ class Node:
             shards=world.shards,
             acknowledge_topic=acknowledge_topic,
         )
+        self.known: BaseException | None = None
         self._before = asyncio.all_tasks()
+        self.start()
+
+    def start(self) -> None:
+        """Once more, like a stranger: what `__main__` does after a failure."""
         self.task = asyncio.create_task(self.worker.run())
 
     def kill(self) -> None:
@@ -72,10 +77,11 @@ class Node:
                 task.cancel()
 
     async def end(self) -> BaseException | None:
-        """Until `run` is over; what it raised. An order to stop is an end without an error."""
+        """Until `run` is over; what it raised, which the test knows then."""
         try:
             await asyncio.wait_for(asyncio.shield(self.task), ANSWER_SECONDS)
         except (Exception, Killed, asyncio.CancelledError) as error:  # noqa: BLE001 - it is the result
+            self.known = error
             return error
         return None
 
@@ -95,14 +101,14 @@ class World:
 
     @contextlib.asynccontextmanager
     async def node(self, *, acknowledge_topic: bool = False) -> AsyncIterator[Node]:
-        """A running process; afterwards it is told to stop, and an error of it is the test's."""
+        """A running process; afterwards it is told to stop, and an error of it that no test saw is the test's."""
         node = Node(self, acknowledge_topic)
         try:
             yield node
         finally:
             node.worker.stop()
-            error = await node.end()
-        if error is not None:
+            known, error = node.known, await node.end()
+        if error is not None and error is not known:
             raise error
 
     def send(self, customer: str, ask: CustomerAsk, **more: Any) -> str:

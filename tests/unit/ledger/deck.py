@@ -6,7 +6,7 @@ from uuid import UUID
 from events.codec import decode_envelope, digest, genesis
 from events.commands import CustomerAsk, RegisterCustomer
 from events.envelope import Envelope
-from events.ids import Tenant, stream_id, stream_name
+from events.ids import Tenant
 from events.replies import Reply
 from events.sharding import shard_of
 from services.ledger import intake
@@ -76,10 +76,7 @@ class Deck:
             self.play(self.asked(customer, asking.credit(balance)))
 
     def balance(self, customer: str, tenant: Tenant = asking.TENANT, currency: str = "USD") -> int:
-        return self.customers[self.stream(customer, tenant)].balance(currency)
-
-    def stream(self, customer: str, tenant: Tenant = asking.TENANT) -> UUID:
-        return stream_id(tenant, stream_name("customer", customer))
+        return self.customers[asking.stream_of(customer, tenant)].balance(currency)
 
 
 def replies(batch: Batch) -> list[Reply]:

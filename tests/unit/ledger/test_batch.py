@@ -15,7 +15,7 @@ from events.sharding import shard_of
 from services.ledger import batch as module
 from services.ledger import intake, receipts
 from services.ledger.domain.customer import Customer, Given, decide
-from tests.fakes.asking import REGISTER, REPLIES_PARTITION, correlation, credit, debit
+from tests.fakes.asking import REGISTER, REPLIES_PARTITION, correlation, credit, debit, stream_of
 from tests.unit.ledger.deck import NOW, SHARDS, Deck, envelopes, linked, outcomes, replies
 
 A, SHARD = "cus_a", shard_of("cus_a", SHARDS)
@@ -173,7 +173,7 @@ def test_nothing_personal_of_a_stranger_is_kept(deck: Deck) -> None:
 def test_a_registered_customer_without_a_key_takes_no_more_commands(deck: Deck) -> None:
     """The key table is older than the store: storing in clear, or under a new key, would be worse."""
     deck.known(A, balance=5)
-    del deck.keys[deck.stream(A)]
+    del deck.keys[stream_of(A)]
     batch = deck.play(deck.asked(A, debit(1)))
     assert outcomes(batch) == ["failed"]
     assert batch.events == []

@@ -1,0 +1,321 @@
+"""What a worker answers, and when: nothing before the commit, nothing when the outcome is unknown."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from events.replies import Outcome
+from services.ledger import batch as batch_module
+from services.ledger import worker as worker_module
+from services.ledger.domain import customer
+from services.ledger.ports import OwnershipLost
+from tests.fakes.asking import REGISTER, command, correlation, credit, debit, stream_of
+from tests.fakes.simulation import START_MICROS, simulated, until
+from tests.fakes.store import MemoryStore, SessionLost
+from tests.fakes.world import World
+
+A = "cus_a"
+B = "cus_b"
+
+
+@pytest.fixture(params=["receipts read", "receipts met at the commit"])
+def optimism(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a known key is found before deciding or only by the index must make no difference."""
+    if request.param == "receipts met at the commit":
+        monkeypatch.setattr(worker_module, "CAREFUL_BATCHES", 0)
+
+
+@simulated
+async def test_from_a_command_to_its_reply_and_its_event() -> None:
+    world = World()
+    async with world.node():
+        assert (await world.ask(A, REGISTER)).outcome is Outcome.APPLIED
+        assert (await world.ask(A, credit(5))).balance_after == 5
+        assert (await world.ask(A, debit(6))).code == "INSUFFICIENT_WALLET_FUNDS"
+        await world.taken()
+    shard = world.shard(A)
+    assert world.topic(shard) == [row.value for row in world.database.events[shard]]
+    assert [event.type for event in world.stored(A)] == [
+        "customer.registered.v1", "wallet.credited.v1", "wallet.debit_refused.v1",
+    ]  # fmt: skip
+
+
+@simulated
+async def test_no_reply_before_the_commit() -> None:
+    world = World()
+    async with world.node() as node:
+        commit = node.gate.hold("commit")
+        asked = [
+            world.send(A, REGISTER),
+            world.send(A, debit(1)),
+            world.send(A, credit(1), deadline=START_MICROS - 1),
+            world.send_bytes(world.shard(A), b'{"replyto":"3/%016x"}' % 77, correlation(77)),
+        ]
+        await commit.reached.wait()
+        await asyncio.sleep(1)
+        assert world.kafka.replies == []
+        commit.released.set()
+        assert [(await world.answer(one)).outcome for one in asked] == [
+            Outcome.APPLIED, Outcome.REFUSED, Outcome.LATE, Outcome.MALFORMED,
+        ]  # fmt: skip
+
+
+@simulated
+async def test_no_replay_before_the_position_is_committed() -> None:
+    """A frozen owner that wakes must not even repeat an old answer."""
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, REGISTER, key="k")
+        commit = node.gate.hold("commit")
+        again = world.send(A, REGISTER, key="k")
+        await commit.reached.wait()
+        await asyncio.sleep(1)
+        assert world.replies(again) == []
+        commit.released.set()
+        assert (await world.answer(again)).replayed
+
+
+@simulated
+async def test_same_key_twice_in_one_batch(optimism: None) -> None:
+    world = World()
+    first, again = world.send(A, REGISTER, key="k"), world.send(A, REGISTER, key="k")
+    other = world.send(A, credit(1), key="k")
+    async with world.node():
+        assert not (await world.answer(first)).replayed
+        assert (await world.answer(again)).replayed
+        assert (await world.answer(other)).outcome is Outcome.KEY_REUSED
+    assert len(world.stored()) == 1
+
+
+@simulated
+async def test_same_key_in_a_later_batch_and_at_a_later_worker(optimism: None) -> None:
+    world = World()
+    async with world.node():
+        first = await world.ask(A, REGISTER, key="k")
+        company = world.send(B, REGISTER)
+        assert (await world.ask(A, REGISTER, key="k")).position == first.position
+        assert (await world.ask(A, credit(1), key="k")).outcome is Outcome.KEY_REUSED
+        assert (await world.answer(company)).outcome is Outcome.APPLIED
+    async with world.node():
+        again = await world.ask(A, REGISTER, key="k")
+    assert (again.replayed, again.position, again.time) == (True, first.position, first.time)
+    assert len(world.stored()) == 2
+
+
+@simulated
+async def test_a_known_key_among_new_ones_spoils_none_of_them(optimism: None) -> None:
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, REGISTER, key="k")
+        fetch = node.gate.hold("fetch")
+        await fetch.reached.wait()
+        asked = [world.send(A, credit(1)), world.send(A, REGISTER, key="k"), world.send(A, credit(2))]
+        fetch.released.set()
+        found = [await world.answer(one) for one in asked]
+    assert [(reply.replayed, reply.balance_after) for reply in found][::2] == [(False, 1), (False, 3)]
+    assert found[1].replayed
+    assert len(world.stored()) == 3
+
+
+@simulated
+async def test_a_keyless_retry_is_answered_for_fifteen_minutes() -> None:
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(5))
+        await asyncio.sleep(14 * 60)
+        assert (await world.ask(A, credit(5), attempt=1)).replayed
+        await asyncio.sleep(14 * 60)
+        assert (await world.ask(A, credit(5), attempt=2)).replayed
+        await asyncio.sleep(15 * 60)
+        assert (await world.ask(A, credit(5), attempt=3)).balance_after == 10
+
+
+@simulated
+async def test_a_keyless_retry_is_answered_by_the_next_owner() -> None:
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        first = await world.ask(A, credit(5))
+    async with world.node():
+        again = await world.ask(A, credit(5), attempt=1)
+    assert (again.replayed, again.position) == (True, first.position)
+
+
+@simulated
+async def test_bad_records_are_put_aside_and_the_partition_goes_on() -> None:
+    world = World()
+    shard = world.shard(A)
+    hostile = [
+        b"",
+        b"\xff\x00",
+        b"[" * 9_999,
+        b"null",
+        b"x" * 300_000,
+        b'{"replyto":"9999/0000000000000000"}',
+    ]
+    for value in hostile:
+        world.send_bytes(shard, value)
+    lost = world.send_bytes((shard + 1) % 4, command(50, A, credit(1)), correlation(50))
+    world.sent[correlation(0)] = world.sent[lost]
+    async with world.node():
+        assert (await world.ask(A, REGISTER)).outcome is Outcome.APPLIED
+        reply = await world.answer(lost)
+        assert (reply.outcome, reply.code) == (Outcome.MALFORMED, "WRONG_SHARD")
+    letters = dict(world.kafka.dead_letters)
+    expected = {f"{shard}/{offset} INVALID_COMMAND".encode(): value for offset, value in enumerate(hostile)}
+    wrong = {f"{(shard + 1) % 4}/0 WRONG_SHARD".encode(): world.kafka.commands[(shard + 1) % 4][0]}
+    assert letters == expected | wrong
+
+
+@simulated
+async def test_a_dead_letter_is_kept_before_its_position_is_passed() -> None:
+    world = World()
+    world.send_bytes(0, b"{")
+    async with world.node() as node:
+        kept = node.gate.hold("dead_letter")
+        await kept.reached.wait()
+        await asyncio.sleep(1)
+        assert world.database.rows[0].position == -1
+        kept.released.set()
+        await world.taken()
+    assert len(world.kafka.dead_letters) == 1
+
+
+@simulated
+async def test_late_commands_leave_nothing_but_their_position() -> None:
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, REGISTER)
+        deadline = node.clock.micros() + 500_000
+        commit = node.gate.hold("commit")
+        world.send(B, REGISTER)
+        await commit.reached.wait()
+        late = world.send(A, credit(5), key="k", deadline=deadline)
+        await asyncio.sleep(0.6)
+        commit.released.set()
+        reply = await world.answer(late)
+        assert (reply.outcome, reply.code) == (Outcome.LATE, "DEADLINE_EXCEEDED")
+        assert (await world.ask(A, credit(5), key="k")).balance_after == 5
+    assert world.kafka.dead_letters == []
+
+
+@simulated
+async def test_a_poisoned_decision_is_answered_and_put_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+
+    def poisoned(ask: object, *rest: object) -> object:
+        if ask == credit(13):
+            raise LookupError("secret")
+        return customer.decide(ask, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batch_module, "decide", poisoned)
+    asked = [world.send(A, ask) for ask in (REGISTER, credit(1), credit(13), credit(2))]
+    async with world.node():
+        found = [await world.answer(one) for one in asked]
+    assert [reply.outcome.value for reply in found] == ["applied", "applied", "failed", "applied"]
+    assert found[3].balance_after == 3
+    assert "secret" not in str(found[2])
+    assert [key for key, _ in world.kafka.dead_letters] == [f"{world.shard(A)}/2 FAILED".encode()]
+
+
+@simulated
+async def test_one_that_cannot_be_stored_is_found_by_halves() -> None:
+    world = World(shards=1)
+    names = [f"cus_{number}" for number in range(12)]
+    asked = {name: world.send(name, REGISTER) for name in names}
+    bad = names[7]
+    world.database.refused.add(stream_of(bad))
+    after = world.send(names[0], credit(1))
+    async with world.node():
+        codes = {name: (await world.answer(one)).code for name, one in asked.items()}
+        assert (await world.answer(after)).balance_after == 1
+        await world.taken()
+    assert codes == {name: "UNSTORABLE" if name == bad else "" for name in names}
+    assert [key for key, _ in world.kafka.dead_letters] == [b"0/7 UNSTORABLE"]
+    assert [event.subject for event in world.stored()] == [n for n in names if n != bad] + [names[0]]
+    assert [event.commandposition for event in world.stored()] == sorted(set(range(13)) - {7})
+
+
+# --- outcome unknown, ownership lost ---
+
+
+@simulated
+async def test_a_commit_that_raises_after_it_committed_answers_nothing() -> None:
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, REGISTER)
+        node.gate.fail("commit", "after", SessionLost("cut"))
+        lost = world.send(A, credit(5), key="k")
+        assert isinstance(await node.end(), SessionLost)
+        node.start()
+        again = await world.ask(A, credit(5), key="k")
+    assert (again.replayed, again.balance_after) == (True, 5)
+    assert world.replies(lost) == []
+    assert len(world.stored(A)) == 2
+    assert len(world.topic(world.shard(A))) == 2
+
+
+@simulated
+async def test_a_commit_that_raises_before_it_committed_is_done_by_the_next_owner() -> None:
+    world = World()
+    async with world.node() as node:
+        node.gate.fail("commit", "before", SessionLost("cut"))
+        asked = world.send(A, REGISTER)
+        assert isinstance(await node.end(), SessionLost)
+        assert world.replies(asked) == []
+        node.start()
+        assert not (await world.answer(asked)).replayed
+    assert len(world.stored()) == 1
+
+
+@simulated
+async def test_a_worker_without_its_session_is_silent() -> None:
+    """Its lease ran out in the middle of a commit; another one has taken the shards."""
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, REGISTER)
+        commit = node.gate.hold("commit")
+        asked = world.send(A, debit(1))
+        await commit.reached.wait()
+        async with world.node():
+            reply = await world.answer(asked)
+            assert (reply.outcome, len(world.replies(asked))) == (Outcome.REFUSED, 1)
+            commit.released.set()
+            assert isinstance(await node.end(), SessionLost)
+            assert len(world.replies(asked)) == 1
+    assert len(world.stored(A)) == 2
+
+
+@simulated
+async def test_a_worker_that_lost_its_shard_but_not_its_session_is_silent() -> None:
+    """The lock is gone and nobody told it (a pool in between): the fence says so."""
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, REGISTER)
+        world.database.locks.clear()
+        commit = node.gate.hold("commit")
+        asked = world.send(A, debit(1))
+        await commit.reached.wait()
+        session = MemoryStore(world.database)
+        await session.open()
+        await session.claim(range(4))
+        commit.released.set()
+        assert isinstance(await node.end(), OwnershipLost)
+        assert world.replies(asked) == []
+        await session.close()
+        node.start()
+        assert (await world.answer(asked)).outcome is Outcome.REFUSED
+
+
+@simulated
+async def test_replies_say_nothing_personal() -> None:
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER, key="my-key")
+        await world.ask(A, REGISTER, key="my-key")
+        await until(lambda: len(world.kafka.replies) == 2)
+    text = msgspec.json.encode([value.decode() for _, value in world.kafka.replies]).decode()
+    for personal in (REGISTER.name, REGISTER.email, "my-key"):
+        assert personal not in text
