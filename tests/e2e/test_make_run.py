@@ -22,6 +22,7 @@ from dodopayments import DodoPayments
 
 from services.settings import Settings
 from services.standalone.process import free_port, port_is_free
+from tests.docs.documents import run_readme
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("make", "cat", "chmod", "cp", "dirname", "env", "ls", "mkdir", "mv", "rm", "touch", "uname")
@@ -146,6 +147,7 @@ def test_make_run(copy: Path, programs: Path) -> None:
         assert any("\u0600" <= letter <= "\u06ff" for name in names for letter in name), "no Arabic name"
 
         balance = credit_as_printed(copy, first.output.read_text())
+        run_readme(copy)
         family = first.family()
         assert len(family) > 6
         first.make.send_signal(signal.SIGTERM)
