@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from jgo.maven import Artifact, MavenContext, PythonResolver
 from services.standalone.process import StandaloneError
 
 ROOT = Path(__file__).resolve().parents[2]
-CACHE = ROOT / ".cache"
+CACHE = Path(os.environ.get("WALLET_LEDGER_CACHE_DIR") or ROOT / ".cache")  # as the bootstrap has it
 COORDINATES = ROOT / "deploy" / "kafka.txt"
 LIST = ROOT / "deploy" / "kafka.sha256"
 

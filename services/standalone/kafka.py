@@ -20,6 +20,7 @@ JVM = (
     "-XX:+UseSerialGC",
     "-XX:+ExitOnOutOfMemoryError",
     "-XX:-UsePerfData",
+    "-Xlog:aot*=error",
     "--sun-misc-unsafe-memory-access=allow",
     "-Djava.awt.headless=true",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",

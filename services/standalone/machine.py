@@ -20,7 +20,7 @@ from services.settings import Settings
 from services.standalone.folder import Folder, write_private
 from services.standalone.kafka import Kafka
 from services.standalone.postgres import Postgres
-from services.standalone.process import StandaloneError, last_lines, port_is_free, spawn
+from services.standalone.process import StandaloneError, WrongSetting, last_lines, port_is_free, spawn
 from services.standalone.reach import reach_database, reach_kafka
 from services.standalone.supervisor import Service, Supervisor, direct
 from services.standalone.welcome import welcome
@@ -88,9 +88,7 @@ class Machine:
             host = self._settings.http_host if name == "http_port" else "127.0.0.1"
             if port and not port_is_free(port, host):
                 variable = f"WALLET_LEDGER_{name.upper()}"
-                raise StandaloneError(
-                    f"port {port} is taken or cannot be used: set {variable} to another one"
-                )
+                raise WrongSetting(f"port {port} is taken or cannot be used: set {variable} to another one")
 
     def _settle_secrets(self) -> None:
         """Those of the configuration win; the others are made once and kept in the data folder."""

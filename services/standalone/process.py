@@ -25,6 +25,20 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 class StandaloneError(Exception):
     """What a person must be told, in one line."""
 
+    exit_code = 1
+
+
+class WrongSetting(StandaloneError):
+    """Put right by another value of a setting."""
+
+    exit_code = 3
+
+
+class NotThere(StandaloneError):
+    """A server that the configuration names does not answer."""
+
+    exit_code = 4
+
 
 def die_with_parent(death_signal: int = signal.SIGKILL) -> None:
     """Ask the kernel to signal this process when the thread that started it ends (Linux only)."""

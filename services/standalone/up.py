@@ -22,5 +22,5 @@ def up(settings: Settings) -> int:
         return 128 + signal.SIGINT if interrupted.number == signal.SIGINT else 0
     except StandaloneError as error:
         print(f"wallet-ledger up: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
     return 0
