@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -35,6 +36,7 @@ log = structlog.get_logger()
 
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 75
+_GARBAGE_MAX = 50_000
 
 
 def main(settings: Settings) -> int:
@@ -110,6 +112,7 @@ class Server(uvicorn.Server):
 
 async def _serve(settings: Settings, listener: socket.socket) -> int:
     async with _connected(settings) as parts:
+        _calm_collector()
         config = uvicorn.Config(
             create_app(parts),
             http=LimitedProtocol,
@@ -126,6 +129,13 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
         await Server(config).serve(sockets=[listener])
     log.info("stopped")
     return 0
+
+
+def _calm_collector() -> None:
+    """What is loaded stays for good, and requests leave next to no cycles: looking for them took 8 % of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_MAX, 20, 100)
 
 
 def _several(settings: Settings, listener: socket.socket) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from math import lcm
 
 from babel.numbers import get_currency_precision
 
@@ -17,19 +18,29 @@ class UsdRates:
         Raises:
             ValueError: an open currency has no rate, or its rate is no positive number.
         """
-        self._cents_per_minor: dict[str, Fraction] = {}
-        shown = []
-        for currency in settings.currencies:
-            rate = _rate(currency, settings.usd_rates.get(currency))
-            self._cents_per_minor[currency] = rate * 100 / 10 ** get_currency_precision(currency)
-            shown.append(f"{currency}={settings.usd_rates[currency]}")
-        self.header = ", ".join(shown)
+        cents_per_minor = {
+            currency: _rate(currency, settings.usd_rates.get(currency))
+            * 100
+            / 10 ** get_currency_precision(currency)
+            for currency in settings.currencies
+        }
+        self._denominator = lcm(*(rate.denominator for rate in cents_per_minor.values()))
+        self._weights = {
+            currency: int(rate * self._denominator) for currency, rate in cents_per_minor.items()
+        }
+        self.header = ", ".join(
+            f"{currency}={settings.usd_rates[currency]}" for currency in settings.currencies
+        )
         """What the `Ledger-Usd-Rates` header says."""
 
     def total_cents(self, balances: Iterable[tuple[str, int]]) -> int:
         """Minor units by currency, added up exactly and rounded once, half to even."""
-        total = sum((self._cents_per_minor[currency] * minor for currency, minor in balances), Fraction())
-        return round(total)
+        total = sum(self._weights[currency] * minor for currency, minor in balances)
+        cents, rest = divmod(total, self._denominator)
+        twice = 2 * rest
+        if twice > self._denominator or (twice == self._denominator and cents % 2):
+            return cents + 1
+        return cents
 
 
 def _rate(currency: str, text: str | None) -> Fraction:
