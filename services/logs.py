@@ -2,21 +2,36 @@
 
 import logging
 import sys
+import time
 
 import structlog
 
 from services.settings import Settings
 
 FORBIDDEN = frozenset(
-    {"name", "email", "phone_number", "metadata", "reason", "idempotency_key", "api_key", "authorization", "body"}
+    {
+        "name",
+        "email",
+        "phone_number",
+        "metadata",
+        "reason",
+        "idempotency_key",
+        "api_key",
+        "authorization",
+        "body",
+    }
 )
 """Field names that a log line must not have; whoever uses one gets its place in the line, not its value."""
+
+REPEAT_SECONDS_MIN = 10.0
 
 
 def configure(settings: Settings, service: str) -> None:
     """Send structlog and the standard library's loggers to standard error."""
     renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer(colors=False)
+        structlog.processors.JSONRenderer()
+        if settings.log_json
+        else structlog.dev.ConsoleRenderer(colors=False)
     )
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -42,12 +57,30 @@ def configure(settings: Settings, service: str) -> None:
             ],
         )
     )
+    handler.addFilter(Seldom())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
     for noisy in ("aiokafka", "faust", "mode", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
+
+
+class Seldom(logging.Filter):
+    """A line of aiokafka's code speaks once in a while: without Kafka it would say so fifty times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spoken: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka"):
+            return True
+        source, now = (record.pathname, record.lineno), time.monotonic()
+        if now - self._spoken.get(source, -REPEAT_SECONDS_MIN) < REPEAT_SECONDS_MIN:
+            return False
+        self._spoken[source] = now
+        return True
 
 
 def redact(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

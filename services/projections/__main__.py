@@ -86,12 +86,17 @@ def _check_keys(keys: KeyRing, dsn: str) -> None:
 
 
 def _check_topics(settings: Settings) -> None:
+    chatter = logging.getLogger("aiokafka")
+    level = chatter.level
+    chatter.setLevel(logging.CRITICAL)  # the one line is ours
     try:
         topics.check(settings)
     except topics.WrongTopic as error:
         raise Unfit(str(error)) from error
     except (KafkaError, OSError) as error:
         raise Unfit(f"Kafka at {settings.kafka_bootstrap}: {_line(error)}") from error
+    finally:
+        chatter.setLevel(level)
 
 
 def _line(error: Exception) -> str:

@@ -1,127 +1,24 @@
 """The projector on a real PostgreSQL: rows are the fold of the events, whatever happens on the way."""
 
-import base64
-import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg.rows import dict_row
 
-from events.personal import Personal
-from services.keyring import KeyRing
-from services.migrate import migrate
+from events.ids import parse_position
 from services.projections.breaks import TIMES_MAX
 from services.projections.chain import read
 from services.projections.event import Record
-from services.projections.projector import CHANNEL, ChainBroken, CheckpointMoved, Projector
-from services.settings import Settings
-from tests.factories import EventFactory
-from tests.unit.projections.reading import Tables, events_of, records_of
-
-SHARDS = 3
-TABLES = ("customers", "wallets", "ledger_entries", "accounts", "checkpoints")
-
-
-@dataclass
-class Views:
-    """Read models and keys in databases of their own, and a ledger to fill them."""
-
-    dsn: str
-    keys_dsn: str
-    kek: bytes
-
-    def projector(self) -> Projector:
-        projector = Projector(self.dsn, KeyRing(self.keys_dsn, self.kek))
-        projector.load()
-        return projector
-
-    def factory(self) -> EventFactory:
-        ring = KeyRing(self.keys_dsn, self.kek)
-        return EventFactory(shards=SHARDS, data_key=lambda owner: ring.get_or_create([owner])[owner])
-
-    def rows(self, table: str) -> list[dict[str, object]]:
-        with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
-            found = connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4").fetchall()
-        for row in found:
-            row.pop("seen_at", None)
-            if table == "checkpoints":
-                row.pop("updated_at")
-        return found
-
-    def everything(self) -> dict[str, list[dict[str, object]]]:
-        return {table: self.rows(table) for table in TABLES}
-
-    def clear(self) -> None:
-        with psycopg.connect(self.dsn) as connection:
-            connection.execute("TRUNCATE customers, wallets, ledger_entries, accounts, chain_breaks")
-            connection.execute(
-                "UPDATE checkpoints SET sequence = 0, head = '', next_offset = 0, event_time = NULL"
-            )
+from services.projections.projector import CHANNEL, ChainBroken, CheckpointMoved
+from tests.integration.read_models import SHARDS, Views, business, expect, make_views
+from tests.unit.projections.reading import records_of
 
 
 @pytest.fixture
 def views(database: Callable[[str], str]) -> Views:
-    dsns = {name: database(name) for name in ("store", "views", "keys")}
-    kek = secrets.token_bytes(32)
-    migrate(
-        Settings(
-            store_dsn=dsns["store"],  # type: ignore[arg-type]
-            views_dsn=dsns["views"],  # type: ignore[arg-type]
-            keys_dsn=dsns["keys"],  # type: ignore[arg-type]
-            key_encryption_key=base64.b64encode(kek).decode(),  # type: ignore[arg-type]
-            shards=SHARDS,
-        )
-    )
-    return Views(dsns["views"], dsns["keys"], kek)
-
-
-def business(factory: EventFactory, customers: int = 5) -> EventFactory:
-    """A little of everything."""
-    for number in range(customers):
-        factory.registered(
-            f"cus_{number}", f"Name {number} 🦊", phone_number="+1", metadata={"n": number, "f": 1.5}
-        )
-        factory.credited(f"cus_{number}", 1000 + number, reason="a reason")
-        factory.credited(f"cus_{number}", 7, "INR")
-        factory.debited(f"cus_{number}", 300)
-        factory.debit_refused(f"cus_{number}", 10**9)
-        factory.profile_changed(f"cus_{number}", Personal(email=f"{number}@new.example", phone_number=None))
-        factory.debited(f"cus_{number}", 1)
-    return factory
-
-
-def expect(views: Views, factory: EventFactory) -> None:
-    """The tables are what an independent fold of the events says."""
-    told = Tables()
-    told.apply(events_of(factory))
-    wallets = {
-        (row["business_id"], row["mode"], row["customer_id"], row["currency"]): (
-            row["balance_minor"],
-            row["sequence"],
-        )
-        for row in views.rows("wallets")
-    }
-    assert wallets == {key: (row["balance_minor"], row["sequence"]) for key, row in told.wallets.items()}
-    people = ("name", "email", "phone_number", "metadata", "preferred_locale", "shard")
-    assert {row["customer_id"]: [row[field] for field in people] for row in views.rows("customers")} == {
-        key[2]: [row[field] for field in people] for key, row in told.customers.items()
-    }
-    money = ("entry_id", "is_credit", "amount_minor", "balance_before_minor", "balance_after_minor", "cause")
-    assert {
-        (row["shard"], row["sequence"]): [row[field] for field in money]
-        for row in views.rows("ledger_entries")
-    } == {key: [row[field] for field in money] for key, row in told.entries.items()}
-    accounts = {
-        (str(row["shard"]), row["business_id"], row["mode"], row["currency"], row["account"]): row[
-            "balance_minor"
-        ]
-        for row in views.rows("accounts")
-    }
-    assert accounts == told.accounts
+    return make_views(database)
 
 
 def test_rows_are_the_fold_of_the_events_and_checkpoints_say_how_far(views: Views) -> None:
@@ -290,7 +187,7 @@ def test_who_waits_is_told_once_per_batch_after_the_commit(
     views.projector().apply(records)
     [told] = listening.notifies(timeout=5, stop_after=1)
     last = {record.shard: record.offset + 1 for record in records}
-    assert dict(tuple(map(int, word.split(":"))) for word in told.payload.split()) == last
+    assert dict(parse_position(word) for word in told.payload.split()) == last
 
 
 def test_after_a_lost_connection_the_same_batch_may_be_given_again(views: Views) -> None:

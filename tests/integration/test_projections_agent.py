@@ -1,0 +1,372 @@
+"""The projections process on a real Kafka: Faust receives, kills and poison change nothing in the end."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CommitFailedError
+
+from events.topics import EVENTS, TOPICS
+from services import topics
+from services.projections.agent import GROUP
+from services.settings import Settings
+from services.standalone.kafka import Kafka
+from services.standalone.process import free_port
+from tests import factories
+from tests.integration.read_models import SHARDS, Views, business, expect, make_views
+from tests.unit.projections.reading import records_of
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 40.0
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Kafka]:
+    """A Kafka of our own: the name of the topic is fixed, and one test kills it."""
+    with tempfile.TemporaryDirectory(prefix="wallet-ledger-") as name:
+        broker = Kafka(Path(name) / "kafka")
+        broker.start()
+        try:
+            broker.wait_ready()
+            yield broker
+        finally:
+            broker.stop()
+
+
+@pytest.fixture
+def views(database: Callable[[str], str], broker: Kafka) -> Views:
+    """Empty read models and an empty topic."""
+    views = make_views(database)
+    views.settings.kafka_bootstrap = broker.bootstrap
+    asyncio.run(_without_topics(views.settings))
+    topics.ensure(views.settings)
+    return views
+
+
+async def _without_topics(settings: Settings) -> None:
+    names = {topic.name for topic in TOPICS}
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics(sorted(names & set(await admin.list_topics())))
+        while names & set(await admin.list_topics()):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+
+
+class Process:
+    """A projections process; `environment` replaces settings."""
+
+    def __init__(self, log: Path, settings: Settings, instance: str = "one", **environment: str) -> None:
+        self.port = free_port()
+        self._log = log
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "WALLET_LEDGER_VIEWS_DSN": settings.views_dsn.get_secret_value(),
+            "WALLET_LEDGER_KEYS_DSN": settings.keys_dsn.get_secret_value(),
+            "WALLET_LEDGER_KEY_ENCRYPTION_KEY": settings.key_encryption_key.get_secret_value(),
+            "WALLET_LEDGER_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+            "WALLET_LEDGER_SHARDS": str(settings.shards),
+            "WALLET_LEDGER_INSTANCE": instance,
+            "WALLET_LEDGER_PROJECTIONS_METRICS_PORT": str(self.port),
+        } | environment
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("w") as log:  # not a pipe: one that nobody reads would stop the process
+            command = [sys.executable, "-m", "services.projections"]
+            self.popen = subprocess.Popen(command, env=self._environment, stderr=log)
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+
+    def ended(self, seconds: float = PATIENCE_SECONDS) -> tuple[int, str]:
+        """Exit code and what it said."""
+        return self.popen.wait(timeout=seconds), self._log.read_text()
+
+    def ready(self) -> tuple[int, dict[str, Any]]:
+        """Status and body of /readyz; 0 while nothing listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+        except OSError:
+            return 0, {}
+
+    def metric(self, name: str) -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(f"wallet_ledger_projection_{name} "):
+                    return float(line.rpartition(" ")[2])
+        raise AssertionError(f"no metric {name}")
+
+
+@pytest.fixture
+def run(views: Views, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Start processes that do not outlive the test."""
+    processes: list[Process] = []
+
+    def start(instance: str = "one", **environment: str) -> Process:
+        log = tmp_path / f"{len(processes)}.log"
+        processes.append(Process(log, views.settings, instance, **environment))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+
+
+def eventually(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, f"not in {seconds:.0f} s: {what}"
+        time.sleep(0.05)
+
+
+def publish(settings: Settings, records: Iterable[factories.Record | tuple[int, bytes]]) -> None:
+    """In order; plain bytes go in as they are."""
+
+    async def send() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, acks="all", linger_ms=5)
+        await producer.start()
+        try:
+            sent = []
+            for record in records:
+                shard, value = (
+                    (record.shard, record.value) if isinstance(record, factories.Record) else record
+                )
+                sent.append(await producer.send(EVENTS.name, value, partition=shard))
+            await asyncio.gather(*sent)
+        finally:
+            await producer.stop()
+
+    asyncio.run(send())
+
+
+def reached(views: Views) -> dict[int, int]:
+    with psycopg.connect(views.dsn) as connection:
+        return dict(connection.execute("SELECT shard, sequence FROM checkpoints").fetchall())
+
+
+def has_all(views: Views, records: Sequence[factories.Record]) -> bool:
+    last = {record.shard: record.sequence for record in records}
+    now = reached(views)
+    return all(now[shard] >= sequence for shard, sequence in last.items())
+
+
+def commit_group_at_the_end(settings: Settings, records: Sequence[factories.Record]) -> None:
+    """As a Faust that had gone on without us would have left it."""
+    ends = {TopicPartition(EVENTS.name, record.shard): record.sequence for record in records}
+
+    async def commit() -> None:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka_bootstrap, group_id=GROUP, enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            consumer.assign(list(ends))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while True:  # until the static members of earlier tests have left the group
+                    try:
+                        await consumer.commit(ends)
+                        break
+                    except CommitFailedError:
+                        await asyncio.sleep(0.5)
+            assert [await consumer.committed(tp) for tp in ends] == list(ends.values())
+        finally:
+            await consumer.stop()
+
+    asyncio.run(commit())
+
+
+def test_an_older_checkpoint_is_read_again_whatever_the_group_has_committed(
+    views: Views, run: Callable[..., Process]
+) -> None:
+    factory = business(views.factory(), customers=20)
+    publish(views.settings, factory.records)
+    half = len(factory.records) // 2
+    views.projector().apply(records_of(factory.records)[:half])  # as a backup would bring it back
+    commit_group_at_the_end(views.settings, factory.records)
+    run()
+    eventually(lambda: has_all(views, factory.records), "the second half")
+    expect(views, factory)
+
+
+def test_published_events_become_rows_and_the_process_says_how_it_is(
+    views: Views, run: Callable[..., Process]
+) -> None:
+    factory = business(views.factory(), customers=40)
+    publish(views.settings, factory.records)
+    process = run()
+    eventually(lambda: has_all(views, factory.records), "rows")
+    expect(views, factory)
+    eventually(lambda: process.ready()[0] == 200, "ready")
+    assert process.metric("events_total") == len(factory.records)
+    assert process.metric("shards_owned") == SHARDS
+    assert process.metric("lag_events") == 0
+    assert process.metric("shards_halted") == 0
+
+    more = [factory.credited("cus_1", 5) for _ in range(10)]
+    publish(views.settings, [*more, *more[5:]])  # the relay may repeat itself
+    eventually(lambda: process.metric("records_total") == len(factory.records) + 5, "repeats")
+    expect(views, factory)
+
+    with psycopg.connect(views.dsn) as connection:
+        assert connection.execute("SELECT id FROM projectors").fetchall() == [("one",)]
+    began = time.monotonic()
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.ended()[0] == 0
+    assert time.monotonic() - began < 3
+    with psycopg.connect(views.dsn) as connection:
+        assert connection.execute("SELECT id FROM projectors").fetchall() == []
+
+
+def test_kill_9_in_the_middle_loses_and_doubles_nothing(views: Views, run: Callable[..., Process]) -> None:
+    factory = business(views.factory(), customers=30)
+    for number in range(12_000):
+        factory.credited(f"cus_{number % 30}", 1)
+    publish(views.settings, factory.records)
+    process, before = run(), 0
+    for _ in range(3):
+        eventually(lambda: sum(reached(views).values()) > before, "progress")  # noqa: B023
+        process.kill()
+        before = sum(reached(views).values())
+        process.start()
+    began = time.monotonic()
+    eventually(lambda: has_all(views, factory.records), "everything")
+    assert before < len(factory.records), "the kills came too late to show anything"
+    assert time.monotonic() - began < 10, "a static member gets its partitions back at once"
+    expect(views, factory)
+
+
+def test_poison_ends_the_process_twice_then_halts_its_shard_and_is_never_skipped(
+    views: Views, run: Callable[..., Process]
+) -> None:
+    factory = business(views.factory(), customers=20)
+    at = next(index for index, record in enumerate(factory.records) if record.sequence == 20)
+    shard = factory.records[at].shard
+    publish(views.settings, [*factory.records[:at], (shard, b"poison"), *factory.records[at:]])
+    process = run()
+    for _ in range(2):
+        code, said = process.ended()
+        assert code == 3
+        assert f"shard {shard} at 20" in said
+        process.start()
+    others = [record for record in factory.records if record.shard != shard]
+    eventually(lambda: has_all(views, others), "the other shards")
+    eventually(lambda: "chain" in process.ready()[1].get("problems", {}), "alarm")
+    assert process.ready()[0] == 503
+    assert process.metric("shards_halted") == 1
+    assert process.popen.poll() is None
+    assert reached(views)[shard] == 19
+
+
+def test_a_gap_ends_the_process(views: Views, run: Callable[..., Process]) -> None:
+    factory = business(views.factory(), customers=5)
+    lost = next(record for record in factory.records if record.sequence == 6)
+    publish(views.settings, [record for record in factory.records if record is not lost])
+    code, said = run().ended()
+    assert code == 3
+    assert "a gap" in said
+    assert reached(views)[lost.shard] == 5
+
+
+def test_when_a_process_is_lost_the_other_takes_its_shards_from_the_checkpoints(
+    views: Views, run: Callable[..., Process]
+) -> None:
+    factory = business(views.factory(), customers=20)
+    publish(views.settings, factory.records)
+    first, second = run("one"), run("two")
+    eventually(lambda: has_all(views, factory.records), "rows")
+    eventually(
+        lambda: min(first.metric("shards_owned"), second.metric("shards_owned")) >= 1, "a share for each"
+    )
+    first.kill()
+    for number in range(200):
+        factory.credited(f"cus_{number % 20}", 1)
+    publish(views.settings, factory.records[-200:])
+    eventually(lambda: has_all(views, factory.records), "rows of all shards")
+    expect(views, factory)
+
+
+def test_a_lost_database_connection_is_made_again(views: Views, run: Callable[..., Process]) -> None:
+    factory = business(views.factory(), customers=5)
+    publish(views.settings, factory.records)
+    process = run()
+    eventually(lambda: has_all(views, factory.records), "rows")
+    with psycopg.connect(views.dsn, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'wallet-ledger%'"
+        )
+    more = [factory.credited("cus_1", 1) for _ in range(20)]
+    publish(views.settings, more)
+    eventually(lambda: has_all(views, factory.records), "rows after that")
+    expect(views, factory)
+    assert process.popen.poll() is None
+
+
+def test_a_restarted_broker_is_followed(views: Views, run: Callable[..., Process], broker: Kafka) -> None:
+    factory = business(views.factory(), customers=5)
+    publish(views.settings, factory.records)
+    process = run()
+    eventually(lambda: has_all(views, factory.records), "rows")
+    eventually(lambda: process.ready()[0] == 200, "ready")
+    broker.kill()
+    try:
+        eventually(lambda: "kafka" in process.ready()[1].get("problems", {}), "not ready without Kafka")
+    finally:
+        broker.start()
+        broker.wait_ready()
+    publish(views.settings, [factory.credited("cus_1", 1) for _ in range(20)])
+    eventually(lambda: has_all(views, factory.records), "rows after that")
+    expect(views, factory)
+    eventually(lambda: process.ready()[0] == 200, "ready again")
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        pytest.param(
+            {"WALLET_LEDGER_VIEWS_DSN": "postgresql://127.0.0.1:1/none"}, "VIEWS_DSN", id="unreachable"
+        ),
+        pytest.param({"WALLET_LEDGER_KEYS_DSN": "nonsense"}, "KEYS_DSN", id="no DSN"),
+        pytest.param({"WALLET_LEDGER_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "127.0.0.1:1", id="no Kafka"),
+        pytest.param({"WALLET_LEDGER_KEY_ENCRYPTION_KEY": "c2hvcnQ="}, "32 bytes", id="short key"),
+        pytest.param({"WALLET_LEDGER_KEY_ENCRYPTION_KEY": "A" * 43 + "="}, "does not fit", id="wrong key"),
+        pytest.param({"WALLET_LEDGER_SHARDS": str(SHARDS + 1)}, "shards", id="wrong number of shards"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_line(
+    views: Views, run: Callable[..., Process], environment: dict[str, str], says: str
+) -> None:
+    views.factory().registered("cus_1")
+    code, said = run(**environment).ended()
+    assert code == 2
+    [line] = said.splitlines()
+    assert says in line
+
+
+def test_a_missing_topic_is_said_in_one_line(views: Views, run: Callable[..., Process]) -> None:
+    asyncio.run(_without_topics(views.settings))
+    code, said = run().ended()
+    assert code == 2
+    [line] = said.splitlines()
+    assert "missing" in line
