@@ -47,8 +47,7 @@ def show(business: str | None, *, as_json: bool) -> None:
             record.key_id, f"{record.prefix}…", record.business_id, record.mode, record.name,
             ",".join(record.scopes), made, _state(record),
         )  # fmt: skip
-    console = Console()
-    console.print(table, width=max(console.width, WIDTH_MIN))
+    Console(width=max(Console().width, WIDTH_MIN)).print(table)
 
 
 def revoke(key_id: str, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ VERSION = "sample-1"
 """In every idempotency key: change it with the stories, or an old key meets another request."""
 
 SEED = 20_261_123
-MERCHANT_MOVES = 11
+MERCHANT_MOVES = 6
 REASONS = (
     "Welcome bonus 🎉",
     "Goodwill for a late delivery",
@@ -102,20 +102,24 @@ def _story(number: int, person: Person, random: Random) -> Story:
 
 def _upstream(teller: _Teller) -> list[Move]:
     random = teller.random
+    pay, order, dispute = teller.reference("pay"), teller.reference("ord"), teller.reference("dp")
     moves = [
-        teller.credit(
-            "USD", random.randrange(2_500, 50_000, 50), Cause.TOP_UP, reference=teller.reference("pay")
-        ),
-        teller.credit(
-            "INR", random.randrange(100_000, 2_000_000, 100), Cause.TOP_UP, reference=teller.reference("pay")
-        ),
+        teller.credit("USD", random.randrange(2_500, 50_000, 50), Cause.TOP_UP, reference=pay),
+        teller.credit("INR", random.randrange(100_000, 2_000_000, 100), Cause.TOP_UP, reference=pay),
         teller.credit("USD", 500, Cause.PROMOTION, reason="Five on the house"),
-        teller.debit("USD", random.randint(50, 400), Cause.PURCHASE, reference=teller.reference("ord")),
+        teller.debit("USD", random.randint(50, 400), Cause.PURCHASE, reference=order),
         teller.debit(
             "INR", random.randint(50, 400), Cause.INVOICE_PAYMENT, reference=teller.reference("inv")
         ),
         teller.credit(
             "INR", random.randrange(1_000, 50_000, 100), Cause.REFUND, reference=teller.reference("ref")
+        ),
+        teller.debit("INR", random.randint(50, 200), Cause.PURCHASE, reference=order),
+        teller.credit("INR", random.randrange(500, 5_000, 50), Cause.PAYMENT_REVERSAL, reference=pay),
+        teller.debit("USD", random.randint(20, 90), Cause.DISPUTE, reference=dispute),
+        teller.credit("USD", random.randrange(100, 900, 10), Cause.DISPUTE_REVERSAL, reference=dispute),
+        teller.credit(
+            "USD", random.randrange(1_000, 9_000, 50), Cause.TOP_UP, reference=teller.reference("pay")
         ),
     ]
     if teller.number % 4 == 0:

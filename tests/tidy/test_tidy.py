@@ -51,7 +51,8 @@ BANS = [
         "settings are read by services/settings.py",
         """
         deploy/bootstrap.py services/api/metrics.py
-        services/standalone/kafka.py services/standalone/machine.py services/standalone/postgres.py
+        services/standalone/jars.py services/standalone/kafka.py services/standalone/machine.py
+        services/standalone/postgres.py
         """,  # for children, and for a library that has no other way
     ),
     ban(
