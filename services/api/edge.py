@@ -30,7 +30,7 @@ class Edge:
             return
         started = perf_counter()
         call = Call(scope, receive, self._body_bytes_max)
-        scope["state"]["call"] = call
+        scope.setdefault("state", {})["call"] = call  # a server without lifespan has no state
         status = 500
 
         async def answer(message: Message) -> None:

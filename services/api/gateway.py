@@ -47,8 +47,12 @@ class Pending(NamedTuple):
 class KafkaGateway:
     """One producer and one reader of one partition of `ledger.replies` per process. Implements `ports.Gateway`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, commands: str = COMMANDS.name, replies: str = REPLIES.name
+    ) -> None:
         self._settings = settings
+        self._commands = commands
+        self._replies = replies
         self._instance = secrets.token_bytes(16)
         self._prefix = self._instance.hex()
         self._numbers = count(1)
@@ -74,9 +78,9 @@ class KafkaGateway:
         )
         await self._producer.start()
         await self._consumer.start()
-        await self._producer.partitions_for(COMMANDS.name)
+        await self._producer.partitions_for(self._commands)
         partition = int.from_bytes(self._instance[:4]) % REPLIES_PARTITIONS
-        await self._listen(TopicPartition(REPLIES.name, partition))
+        await self._listen(TopicPartition(self._replies, partition))
         self._reply_prefix = f"{partition}/"
         for routine in (self._read_replies(), self._sweep(), self._probe()):
             self._supervise(routine)
@@ -122,7 +126,7 @@ class KafkaGateway:
         value = codec.encode_command(command)
         try:
             acknowledged = await self._producer.send(
-                COMMANDS.name, value, key=command.subject.encode(), partition=shard
+                self._commands, value, key=command.subject.encode(), partition=shard
             )
         except KafkaError as error:  # raised before the record is in a batch
             raise self._refuse(f"Kafka does not take it: {type(error).__name__}") from error

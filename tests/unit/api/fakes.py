@@ -1,0 +1,274 @@
+"""A ledger and its read models in memory, with the contracts of `services.api.ports`."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+import httpx
+from litestar.types import ASGIApp
+from msgspec import UNSET
+
+from events.codec import decode_command, decode_reply, encode_command, encode_reply, timestamp
+from events.commands import ChangeProfile, Command, CreditWallet, DebitWallet, RegisterCustomer
+from events.facts import Cause, Refusal
+from events.ids import Tenant, entry_id
+from events.replies import Outcome, Reply
+from events.sharding import shard_of
+from services.api.app import create_app
+from services.api.asking import Asking
+from services.api.auth import Authenticator, Caller
+from services.api.keys import secret_hash
+from services.api.parts import Parts
+from services.api.ports import (
+    CustomerFilter,
+    CustomerRow,
+    EntryRow,
+    NotHandedOver,
+    OutcomeUnknown,
+    Page,
+    Ticket,
+    ViewsUnavailable,
+    WalletRow,
+)
+from services.api.rates import UsdRates
+from services.settings import Settings
+
+TENANT = Tenant("bus_one", "test")
+OTHER = Tenant("bus_two", "test")
+SECRETS = {
+    "wl_test_all": Caller("key_all", TENANT, frozenset({"read", "write"}), float("inf")),
+    "wl_test_reader": Caller("key_reader", TENANT, frozenset({"read"}), float("inf")),
+    "wl_test_writer": Caller("key_writer", TENANT, frozenset({"write"}), float("inf")),
+    "wl_test_expired": Caller("key_expired", TENANT, frozenset({"read", "write"}), 1.0),
+    "wl_test_other": Caller("key_other", OTHER, frozenset({"read", "write"}), float("inf")),
+}
+START_MICROS = 1_790_000_000_000_000
+
+Who = tuple[Tenant, str]
+
+
+class FakeLedger:
+    """Implements `ports.Gateway`: decides at once, unless a test says what becomes of the next command."""
+
+    def __init__(self, shards: int) -> None:
+        self.shards = shards
+        self.commands: list[Command] = []
+        self.next: Reply | NotHandedOver | OutcomeUnknown | None = None
+        self.customers: dict[Who, CustomerRow] = {}
+        self.balances: dict[tuple[Tenant, str, str], int] = {}
+        self.entries: dict[Who, list[EntryRow]] = {}
+        self.sequences = [0] * shards
+        self._receipts: dict[tuple[Who, str], tuple[bytes, Reply]] = {}
+        self._numbers = count(1)
+
+    def ticket(self) -> Ticket:
+        number = f"{next(self._numbers):032x}"
+        return Ticket(number, f"0/{number}", timestamp(START_MICROS + 5_000_000))
+
+    async def ask(self, command: Command, shard: int) -> Reply:
+        decoded, asked = decode_command(encode_command(command))  # what a worker could not read, fails here
+        assert shard == shard_of(decoded.subject, self.shards)
+        self.commands.append(decoded)
+        if self.next is not None:
+            planned, self.next = self.next, None
+            if isinstance(planned, Exception):
+                raise planned
+            return planned
+        who = (decoded.tenant, decoded.subject)
+        key = decoded.id if decoded.idempotencykey is UNSET else decoded.idempotencykey
+        if (receipt := self._receipts.get((who, key))) is not None:
+            same = receipt[0] == bytes(decoded.data)
+            replay = _changed(receipt[1], correlation=decoded.id, replayed=True)
+            return replay if same else Reply(correlation=decoded.id, outcome=Outcome.KEY_REUSED)
+        reply = decode_reply(encode_reply(self._decide(decoded, asked, shard)))
+        self._receipts[(who, key)] = (bytes(decoded.data), reply)
+        return reply
+
+    def _decide(self, command: Command, asked: Any, shard: int) -> Reply:
+        who = (command.tenant, command.subject)
+        self.sequences[shard] += 1
+        moment = START_MICROS + sum(self.sequences) * 1_000
+        facts: dict[str, Any] = {
+            "correlation": command.id,
+            "outcome": Outcome.APPLIED,
+            "position": f"{shard}:{self.sequences[shard]}",
+            "time": timestamp(moment),
+        }
+        if isinstance(asked, RegisterCustomer):
+            self.customers[who] = _customer(command.subject, asked, facts["time"])
+            return Reply(**facts, registered=facts["time"])
+        known = self.customers.get(who)
+        if known is None:
+            return Reply(**facts | {"outcome": Outcome.REFUSED}, code=Refusal.NOT_FOUND)
+        registered = timestamp(int(known.created_at.timestamp() * 1e6))
+        if isinstance(asked, ChangeProfile):
+            self.customers[who] = _altered(known, asked)
+            return Reply(**facts, registered=registered)
+        return self._move(who, asked, facts, registered)
+
+    def _move(
+        self, who: Who, asked: CreditWallet | DebitWallet, facts: dict[str, Any], registered: str
+    ) -> Reply:
+        wallet = (*who, asked.currency)
+        before = self.balances.get(wallet, 0)
+        after = before + asked.amount if isinstance(asked, CreditWallet) else before - asked.amount
+        if after < 0:
+            refused = facts | {"outcome": Outcome.REFUSED, "balance_before": before}
+            return Reply(**refused, code=Refusal.INSUFFICIENT_WALLET_FUNDS)
+        self.balances[wallet] = after
+        row = EntryRow(
+            entry_id=entry_id(facts["position"].encode()),
+            currency=asked.currency,
+            is_credit=isinstance(asked, CreditWallet),
+            amount=asked.amount,
+            balance_before=before,
+            balance_after=after,
+            cause=Cause.ADJUSTMENT,
+            reference=None,
+            reason=None if asked.reason is UNSET else asked.reason,
+            created_at=datetime.fromisoformat(facts["time"]),
+        )
+        self.entries.setdefault(who, []).insert(0, row)
+        money = {"currency": asked.currency, "amount": asked.amount, "balance_before": before}
+        return Reply(**facts, **money, balance_after=after, entry_id=row.entry_id, registered=registered)
+
+
+class FakeViews:
+    """Implements `ports.Queries` over what the ledger holds; `away` makes every statement fail."""
+
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger = ledger
+        self.away = False
+        self.empty = False
+
+    async def customer(self, tenant: Tenant, customer_id: str) -> tuple[int, CustomerRow | None]:
+        self._check()
+        return self._sequence(customer_id), self._customers().get((tenant, customer_id))
+
+    async def customers(self, tenant: Tenant, page: Page, where: CustomerFilter) -> list[CustomerRow]:
+        self._check()
+        rows = [row for (owner, _), row in reversed(self._customers().items()) if owner == tenant]
+        if where.name is not None:
+            rows = [row for row in rows if where.name.lower() in row.name.lower()]
+        if where.email is not None:
+            rows = [row for row in rows if where.email.lower() == row.email.lower()]
+        return rows[page.offset : page.offset + page.limit]
+
+    async def wallets(self, tenant: Tenant, customer_id: str) -> tuple[int, datetime | None, list[WalletRow]]:
+        self._check()
+        row = self._customers().get((tenant, customer_id))
+        if row is None:
+            return self._sequence(customer_id), None, []
+        wallets = [
+            WalletRow(currency, balance, row.created_at)
+            for (owner, owned_by, currency), balance in self._ledger.balances.items()
+            if (owner, owned_by) == (tenant, customer_id)
+        ]
+        return self._sequence(customer_id), row.created_at, wallets
+
+    async def entries(
+        self, tenant: Tenant, customer_id: str, page: Page, currency: str | None
+    ) -> tuple[int, list[EntryRow] | None]:
+        self._check()
+        if (tenant, customer_id) not in self._customers():
+            return self._sequence(customer_id), None
+        rows = self._ledger.entries.get((tenant, customer_id), [])
+        found = [row for row in rows if currency in (None, row.currency)]
+        return self._sequence(customer_id), found[page.offset : page.offset + page.limit]
+
+    def _customers(self) -> dict[Who, CustomerRow]:
+        return {} if self.empty else self._ledger.customers
+
+    def _sequence(self, customer_id: str) -> int:
+        return self._ledger.sequences[shard_of(customer_id, self._ledger.shards)]
+
+    def _check(self) -> None:
+        if self.away:
+            raise ViewsUnavailable
+
+
+class FakeVisibility:
+    """Implements `ports.Visibility`: says what a test wants to hear, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.visible = True
+        self.waits: list[tuple[int, int, float]] = []
+
+    async def wait(self, shard: int, sequence: int, seconds: float) -> bool:
+        self.waits.append((shard, sequence, seconds))
+        return self.visible
+
+
+class FakeReadiness:
+    """Implements `health.Readiness`."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+
+    async def problems(self) -> dict[str, str]:
+        return self.found
+
+
+@dataclass
+class Api:
+    """The application over fakes."""
+
+    ledger: FakeLedger
+    views: FakeViews
+    visibility: FakeVisibility
+    readiness: FakeReadiness
+    app: ASGIApp
+    keys: dict[bytes, Caller] = field(default_factory=dict)
+
+    def client(self, secret: str | None = "wl_test_all") -> httpx.AsyncClient:
+        headers = {} if secret is None else {"authorization": f"Bearer {secret}"}
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.app, raise_app_exceptions=False),  # type: ignore[arg-type]
+            base_url="http://api.test",
+            headers=headers,
+        )
+
+
+def make_api(**changes: Any) -> Api:
+    """An api with test settings, changed where a test says so."""
+    settings = Settings(shards=4, **changes)
+    ledger = FakeLedger(settings.shards)
+    views, visibility, readiness = FakeViews(ledger), FakeVisibility(), FakeReadiness()
+    keys = {secret_hash(secret): caller for secret, caller in SECRETS.items()}
+
+    async def lookup(digest: bytes) -> Caller | None:
+        return keys.get(digest)
+
+    parts = Parts(
+        settings=settings,
+        auth=Authenticator(lookup),
+        asking=Asking(ledger, visibility, settings.shards, settings.read_wait_seconds),
+        queries=views,
+        visibility=visibility,
+        rates=UsdRates(settings),
+        readiness=readiness,
+    )
+    return Api(ledger, views, visibility, readiness, create_app(parts), keys)
+
+
+def _customer(customer_id: str, asked: RegisterCustomer, time: str) -> CustomerRow:
+    return CustomerRow(
+        customer_id=customer_id,
+        name=asked.name,
+        email=asked.email,
+        phone_number=None if asked.phone_number is UNSET else asked.phone_number,
+        metadata={} if asked.metadata is UNSET else asked.metadata,
+        preferred_locale=None if asked.preferred_locale is UNSET else asked.preferred_locale,
+        created_at=datetime.fromisoformat(time),
+    )
+
+
+def _altered(row: CustomerRow, asked: ChangeProfile) -> CustomerRow:
+    fields = ("name", "email", "phone_number", "metadata", "preferred_locale")
+    said = {name: getattr(asked, name) for name in fields}
+    return row._replace(**{name: value for name, value in said.items() if value is not UNSET})
+
+
+def _changed(reply: Reply, **changes: Any) -> Reply:
+    return Reply(**{name: getattr(reply, name) for name in reply.__struct_fields__} | changes)
