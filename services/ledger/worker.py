@@ -101,6 +101,7 @@ class Worker:
         self.skew_seconds = 0.0
         self._customers: OrderedDict[UUID, Customer] = OrderedDict()
         self._inbox: list[CommandRecord] = []
+        self._untouched: dict[int, int] = {}
         self._unanswered: set[asyncio.Task[None]] = set()
         self._relay = Relay(self._broker, self._store, self._clock)
         self._beaten = float("-inf")
@@ -173,10 +174,12 @@ class Worker:
             if refused:
                 await self._store.release(refused)
                 self.refused |= {row.shard: now + REFUSED_SECONDS for row in refused}
-            starts = await self._beating(self._starts(taken))
+            self._untouched |= await self._beating(self._starts(taken))
             self.owned.update({row.shard: row for row in taken})
             self._inbox = []
-            self._broker.assign({row.shard: row.position + 1 for row in self.owned.values()} | starts)
+            self._broker.assign(
+                {row.shard: row.position + 1 for row in self.owned.values()} | self._untouched
+            )
             metrics.TAKEOVERS.inc(len(taken))
             log.info("shards_taken", shards=sorted(row.shard for row in taken))
         metrics.SHARDS_OWNED.set(len(self.owned))
@@ -204,13 +207,17 @@ class Worker:
     async def _beating(self, work: Coroutine[Any, Any, T]) -> T:
         """Await something long without losing the session."""
         task = asyncio.ensure_future(work)
-        while not (await asyncio.wait({task}, timeout=HEARTBEAT_SECONDS))[0]:
-            await self._store.heartbeat([], self._clock.micros() - ATTEMPT_MICROS)
+        try:
+            while not (await asyncio.wait({task}, timeout=HEARTBEAT_SECONDS))[0]:
+                await self._store.heartbeat([], self._clock.micros() - ATTEMPT_MICROS)
+        finally:
+            task.cancel()  # nothing of this life may go on in the next
+            await asyncio.wait({task})
         return task.result()
 
     async def _hand_back(self) -> None:
         """The next owner starts where we stopped: published, noted, unlocked."""
-        await self._relay.flush(FLUSH_SECONDS)
+        await self._beating(self._relay.flush(FLUSH_SECONDS))
         if self._unanswered:
             await asyncio.wait(self._unanswered, timeout=1.0)
         if self.owned:
@@ -340,6 +347,8 @@ class Worker:
     def _merge(self, batch: Batch) -> None:
         """The batch is true now."""
         self.owned.update(batch.shards)
+        for shard in batch.shards:
+            self._untouched.pop(shard, None)
         for stream, customer in batch.customers.items():
             self._customers[stream] = customer
             self._customers.move_to_end(stream)

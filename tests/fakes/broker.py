@@ -86,7 +86,6 @@ class MemoryBroker:
         self._next = {}
 
     async def close(self) -> None:
-        self.gate.check()
         self._next = {}
 
     async def commands_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:

@@ -3,14 +3,20 @@
 import asyncio
 import functools
 import selectors
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 START_MICROS = 1_790_000_000_000_000
 STUCK_SECONDS_MAX = 3_600.0
+
+PROCESS: ContextVar[object] = ContextVar("PROCESS", default=None)
+"""The simulated process that a task belongs to: tasks it makes inherit it."""
 
 
 class Stuck(AssertionError):
@@ -37,9 +43,28 @@ class SimLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _Jumping()
         super().__init__(self._jumping)
+        self._tasks: dict[object, WeakSet[asyncio.Task[Any]]] = defaultdict(WeakSet)
+        self.set_task_factory(self._new_task)
 
     def time(self) -> float:
         return self._jumping.now
+
+    def tasks_of(self, process: object) -> set[asyncio.Task[Any]]:
+        return {task for task in self._tasks[process] if not task.done()}
+
+    def _new_task(
+        self, loop: asyncio.AbstractEventLoop, coro: Any, context: Context | None = None
+    ) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, context=context)
+        self._tasks[(context or copy_context()).get(PROCESS)].add(task)
+        return task
+
+
+def tasks_of(process: object) -> set[asyncio.Task[Any]]:
+    """Unfinished tasks of one simulated process."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimLoop)
+    return loop.tasks_of(process)
 
 
 class SimClock:

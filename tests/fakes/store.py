@@ -91,7 +91,6 @@ class MemoryStore:
         self._used = asyncio.get_running_loop().time()
 
     async def close(self) -> None:
-        self.gate.check()
         self.database.end(self)
 
     async def claim(self, shards: Sequence[int]) -> list[ShardRow]:

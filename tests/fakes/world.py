@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.fakes import asking
 from tests.fakes.broker import MemoryBroker, MemoryKafka
 from tests.fakes.gate import Gate, Killed
 from tests.fakes.keys import GlassCoffin, MemoryKeys
-from tests.fakes.simulation import SimClock, until
+from tests.fakes.simulation import PROCESS, SimClock, tasks_of, until
 from tests.fakes.store import MemoryDatabase, MemoryStore
 
 SECRET = b"secret of request hashes"
@@ -61,23 +62,25 @@ class Node:
             acknowledge_topic=acknowledge_topic,
         )
         self.known: BaseException | None = None
-        self._before = asyncio.all_tasks()
         self.start()
 
     def start(self) -> None:
         """Once more, like a stranger: what `__main__` does after a failure."""
-        self.task = asyncio.create_task(self.worker.run())
+        context = contextvars.copy_context()
+        context.run(PROCESS.set, self)
+        self.task = asyncio.create_task(self.worker.run(), context=context)
 
     def kill(self) -> None:
         """kill -9: from now on nothing of it has an effect; the server ends its session."""
         self.gate.dead = True
         self.store.database.end(self.store)
-        for task in asyncio.all_tasks() - self._before:
-            if task is not asyncio.current_task():
-                task.cancel()
+        for task in tasks_of(self):
+            task.cancel()
 
     async def end(self) -> BaseException | None:
         """Until `run` is over; what it raised, which the test knows then."""
+        if self.task.done() and self.known is not None:
+            return self.known
         try:
             await asyncio.wait_for(asyncio.shield(self.task), ANSWER_SECONDS)
         except (Exception, Killed, asyncio.CancelledError) as error:  # noqa: BLE001 - it is the result

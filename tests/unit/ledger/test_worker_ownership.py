@@ -1,0 +1,309 @@
+"""Who owns a shard, where its next owner goes on, and what an old one may still do."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from structlog.typing import EventDict
+
+from events.commands import CustomerAsk
+from events.replies import Outcome
+from events.sharding import shard_of
+from services.ledger import worker as worker_module
+from services.ledger.ports import Loaded
+from tests.fakes.asking import REGISTER, credit, debit
+from tests.fakes.simulation import simulated, tasks_of, until
+from tests.fakes.store import SessionLost
+from tests.fakes.world import Node, World
+
+A = "cus_a"
+SHARDS = 4
+TAKEOVER_SECONDS_MAX = 10.0
+
+
+def customer_of(shard: int) -> str:
+    return next(name for n in range(99) if shard_of(name := f"cus_{n}", SHARDS) == shard)
+
+
+async def seconds_until_owned(node: Node, count: int = SHARDS) -> float:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await until(lambda: len(node.worker.owned) == count)
+    return loop.time() - began
+
+
+@simulated
+async def test_a_standby_owns_nothing_until_the_owner_stops() -> None:
+    world = World()
+    async with world.node() as owner:
+        await world.ask(A, REGISTER)
+        async with world.node() as standby:
+            await asyncio.sleep(20)
+            assert (len(owner.worker.owned), standby.worker.owned) == (4, {})
+            owner.worker.stop()
+            assert await owner.end() is None
+            assert await seconds_until_owned(standby) < 2
+            assert (await world.ask(A, credit(5))).balance_after == 5
+    assert len(world.kafka.events[world.shard(A)]) == 2
+
+
+@simulated
+async def test_a_killed_owner_is_followed_at_once() -> None:
+    world = World()
+    async with world.node() as owner, world.node() as standby:
+        await world.ask(A, REGISTER)
+        commit = owner.gate.hold("commit")
+        asked = world.send(A, credit(5))
+        await commit.reached.wait()
+        owner.kill()
+        await owner.end()
+        assert await seconds_until_owned(standby) < 2
+        assert (await world.answer(asked)).balance_after == 5
+        await world.taken()
+    assert len(world.stored(A)) == 2
+
+
+@simulated
+async def test_a_frozen_owner_loses_its_lease_and_wakes_up_silent() -> None:
+    world = World()
+    async with world.node() as owner, world.node() as standby:
+        await world.ask(A, REGISTER)
+        frozen = owner.gate.hold("fetch", "after")
+        asked = world.send(A, credit(5))
+        await frozen.reached.wait()
+        assert await seconds_until_owned(standby) < TAKEOVER_SECONDS_MAX
+        assert (await world.answer(asked)).balance_after == 5
+        frozen.released.set()
+        assert isinstance(await owner.end(), SessionLost)
+        assert len(world.replies(asked)) == 1
+    assert len(world.stored(A)) == 2
+
+
+@simulated
+async def test_an_idle_owner_keeps_its_lease() -> None:
+    world = World()
+    async with world.node() as owner:
+        await seconds_until_owned(owner)
+        await asyncio.sleep(60)
+        assert all(row.epoch == 1 for row in world.database.rows.values())
+
+
+@simulated
+async def test_a_long_scan_at_take_over_keeps_the_lease() -> None:
+    world = World()
+    async with world.node() as first:
+        await world.ask(A, REGISTER)
+        first.worker.stop()
+    async with world.node() as owner, world.node() as rival:
+        scan = owner.gate.hold("events_from", "after")
+        rival.gate.hold("claim")
+        await scan.reached.wait()
+        rival.gate.hold("claim").released.set()
+        await asyncio.sleep(15)
+        assert rival.worker.owned == {}
+        scan.released.set()
+        await seconds_until_owned(owner)
+
+
+@simulated
+async def test_a_session_lost_during_the_scan_leaves_no_task_behind() -> None:
+    """A relay of a life before would throw the producer of the next one away."""
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+    async with world.node() as node:
+        scan = node.gate.hold("events_from", "after")
+        await scan.reached.wait()
+        world.database.end_all()
+        assert isinstance(await node.end(), SessionLost)
+        assert tasks_of(node) == set()
+
+
+# --- where to read on ---
+
+
+@simulated
+async def test_a_new_owner_goes_on_behind_the_last_command() -> None:
+    world = World()
+    asked = [world.send(A, ask) for ask in (REGISTER, credit(5), debit(1))]
+    async with world.node():
+        await world.taken()
+    async with world.node():
+        assert (await world.ask(A, credit(1))).balance_after == 5
+    assert [len(world.replies(one)) for one in asked] == [1, 1, 1]
+
+
+@simulated
+async def test_a_bad_record_is_a_position_too(logs: list[EventDict]) -> None:
+    world = World()
+    world.send_bytes(world.shard(A), b"{")
+    async with world.node():
+        await world.taken()
+    async with world.node():
+        assert (await world.ask(A, REGISTER)).outcome is Outcome.APPLIED
+    assert len(world.kafka.dead_letters) == 1
+    assert "position_unverified" not in [entry["event"] for entry in logs]
+
+
+@simulated
+async def test_another_command_at_the_position_is_an_alarm_and_the_log_is_read_again(
+    logs: list[EventDict],
+) -> None:
+    """The topic was made again and filled from a copy: offsets say nothing, receipts everything."""
+    world = World()
+    shard = world.shard(A)
+    asks: list[CustomerAsk] = [REGISTER, credit(5), debit(6)]
+    asked = [world.send(A, ask, key=f"k{number}") for number, ask in enumerate(asks)]
+    async with world.node():
+        await world.taken()
+    copies = world.kafka.commands[shard]
+    world.kafka.recreate_commands(shard)
+    world.rereading = True
+    world.send_bytes(shard, b"{")
+    for value in copies:
+        world.kafka.send(shard, value)
+    async with world.node():
+        assert (await world.ask(A, credit(1))).balance_after == 6
+        await world.taken()
+    for one in asked:
+        first, again = world.replies(one)
+        assert (first.position, first.replayed, again.replayed) == (again.position, False, True)
+    assert len(world.stored()) == 4
+    alarms = [entry for entry in logs if entry["event"] == "position_unverified"]
+    assert [(entry["shard"], entry["log_level"]) for entry in alarms] == [(shard, "error")]
+
+
+@simulated
+async def test_a_log_without_the_position_is_read_from_what_is_left() -> None:
+    world = World()
+    shard = world.shard(A)
+    async with world.node():
+        await world.ask(A, REGISTER, key="k")
+    world.kafka.recreate_commands(shard)
+    world.rereading = True
+    async with world.node():
+        assert (await world.ask(A, credit(5))).balance_after == 5
+    world.kafka.truncate_commands(shard, 1)
+    async with world.node():
+        assert (await world.ask(A, credit(5))).balance_after == 10
+    assert len(world.stored(A)) == 3
+
+
+@simulated
+async def test_a_log_that_is_read_again_is_read_from_its_beginning_although_more_shards_come() -> None:
+    """The next take-over must not move the reader to behind the position that was not verified."""
+    world = World()
+    first, second = customer_of(0), customer_of(1)
+    for _ in range(3):
+        world.send(first, REGISTER)
+    async with world.node():
+        await world.taken()
+    world.kafka.recreate_commands(0)
+    world.rereading = True
+    world.database.moved = {1, 2, 3}
+    async with world.node() as node:
+        await seconds_until_owned(node, count=1)
+        world.database.moved = set()
+        await seconds_until_owned(node)
+        assert (await world.ask(first, credit(5))).balance_after == 5
+        assert (await world.ask(second, REGISTER)).outcome is Outcome.APPLIED
+
+
+# --- bounds ---
+
+
+@simulated
+async def test_the_cold_aggregates_of_a_batch_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "BATCH_COLD_MAX", 7)
+    world = World()
+    asked = [world.send(f"cus_{number}", REGISTER) for number in range(40)]
+    asked += [world.send(f"cus_{number}", credit(1)) for number in range(40)]
+    async with world.node() as node:
+        loads: list[int] = []
+        load = node.store.load
+
+        async def counted(streams: Sequence[Any], *rest: Any) -> Loaded:
+            loads.append(len(streams))
+            return await load(streams, *rest)
+
+        monkeypatch.setattr(node.store, "load", counted)
+        found = [await world.answer(one) for one in asked]
+    assert {reply.outcome for reply in found} == {Outcome.APPLIED}
+    assert max(loads) == 7
+    assert sum(loads) == 40
+    for number in range(40):
+        stored = [event.type for event in world.stored(f"cus_{number}")]
+        assert stored == ["customer.registered.v1", "wallet.credited.v1"]
+
+
+@simulated
+async def test_the_cache_of_aggregates_is_bounded_and_what_left_it_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_module, "CACHED_CUSTOMERS_MAX", 3)
+    world = World()
+    async with world.node() as node:
+        for number in range(8):
+            await world.ask(f"cus_{number}", REGISTER)
+            await world.ask(f"cus_{number}", credit(number + 1))
+        assert len(node.worker._customers) <= 3
+        for number in range(8):
+            assert (await world.ask(f"cus_{number}", debit(1))).balance_after == number
+
+
+@simulated
+async def test_clocks_are_compared_with_every_heartbeat() -> None:
+    world = World()
+    async with world.node() as node:
+        node.clock.ahead_seconds = 1.5
+        await asyncio.sleep(2.5)
+        assert 1.4 < node.worker.skew_seconds < 1.6
+
+
+# --- handing back ---
+
+
+@simulated
+async def test_shards_are_handed_back_published() -> None:
+    world = World()
+    async with world.node() as node:
+        publish = node.gate.hold("publish")
+        await world.ask(A, REGISTER)
+        await publish.reached.wait()
+        node.worker.stop()
+        await asyncio.sleep(2)
+        assert world.database.locks != {}
+        publish.released.set()
+        assert await node.end() is None
+    row = world.database.rows[world.shard(A)]
+    assert (row.published_sequence, row.published_offset) == (1, 0)
+    assert world.database.locks == {}
+
+
+@simulated
+async def test_a_publish_that_takes_too_long_is_the_next_owners_and_no_failure() -> None:
+    """Waiting for it must not cost the session in which the shards are handed back."""
+    world = World()
+    async with world.node() as node:
+        publish = node.gate.hold("publish")
+        await world.ask(A, REGISTER)
+        await publish.reached.wait()
+        node.worker.stop()
+        assert await node.end() is None
+    async with world.node():
+        await world.taken()
+
+
+@simulated
+async def test_the_batch_at_hand_is_finished_before_the_shards_are_handed_back() -> None:
+    world = World()
+    async with world.node() as node:
+        commit = node.gate.hold("commit")
+        asked = world.send(A, REGISTER)
+        await commit.reached.wait()
+        node.worker.stop()
+        commit.released.set()
+        assert await node.end() is None
+        assert (await world.answer(asked)).outcome is Outcome.APPLIED
+    assert world.database.rows[world.shard(A)].position == 0
