@@ -130,7 +130,7 @@ class Relay:
         return 0.0 if state.behind_since is None else (self._clock.micros() - state.behind_since) / 1e6
 
     def _wake(self, state: _Shard) -> None:
-        if state.published == state.committed:
+        if state.published == state.committed or self.diverged is not None:
             return
         if state.behind_since is None:
             state.behind_since = self._clock.micros()

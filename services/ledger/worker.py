@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from events.codec import decode_envelope, decode_fact, encode_reply
 from events.commands import RegisterCustomer
+from events.ids import parse_position
 from services.ledger import intake, metrics
 from services.ledger.batch import Answer, Batch, DeadLetter, Rules
 from services.ledger.domain.customer import INITIAL, Customer, fold
@@ -360,10 +361,10 @@ class Worker:
             metrics.COMMANDS.labels(kind, outcome).inc(count)
 
     async def _answer(self, batch: Batch) -> None:
-        if not self._acknowledge_topic or not batch.events:
+        positions = self._unpublished(batch.answers) if self._acknowledge_topic else {}
+        if not positions:
             self._send(batch.answers)
             return
-        positions = {event.shard: event.sequence for event in batch.events}
         task = asyncio.create_task(self._answer_when_published(positions, batch.answers))
         self._unanswered.add(task)
         task.add_done_callback(self._unanswered.discard)
@@ -371,6 +372,16 @@ class Worker:
             await asyncio.wait(
                 self._unanswered, return_when=asyncio.FIRST_COMPLETED, timeout=HEARTBEAT_SECONDS
             )
+
+    def _unpublished(self, answers: Sequence[Answer]) -> dict[int, int]:
+        """What these answers speak of and the topic lacks: a repeated answer speaks of its event, too."""
+        positions: dict[int, int] = {}
+        for answer in answers:
+            if answer.reply.position:
+                shard, sequence = parse_position(answer.reply.position)
+                if sequence > self._relay.published(shard)[0]:
+                    positions[shard] = max(sequence, positions.get(shard, 0))
+        return positions
 
     async def _answer_when_published(self, positions: dict[int, int], answers: Sequence[Answer]) -> None:
         await self._relay.wait_published(positions)

@@ -1,0 +1,326 @@
+"""From the store to the topic: no gap whatever fails, repeats at most, and never other bytes."""
+
+import asyncio
+
+import pytest
+from structlog.typing import EventDict
+
+from events.codec import decode_envelope
+from events.replies import Outcome
+from services.ledger import relay as relay_module
+from services.ledger.ports import TopicDiverged
+from tests.fakes.asking import REGISTER, credit
+from tests.fakes.broker import PublishFailed
+from tests.fakes.simulation import simulated, until
+from tests.fakes.world import World
+
+A = "cus_a"
+FAILURE = PublishFailed("NotEnoughReplicas")
+
+
+def sequences(world: World, shard: int) -> list[int]:
+    return [int(decode_envelope(value).sequence) for _, value in world.kafka.events[shard]]
+
+
+async def spoken(world: World, count: int) -> int:
+    """A customer with so many events; its shard."""
+    async with world.node():
+        await world.ask(A, REGISTER)
+        for _ in range(count - 1):
+            await world.ask(A, credit(1))
+        await world.taken()
+    return world.shard(A)
+
+
+@simulated
+async def test_the_topic_holds_the_stores_bytes_under_the_customers_key() -> None:
+    world = World()
+    shard = await spoken(world, 5)
+    rows = world.database.events[shard]
+    assert world.kafka.events[shard] == [(A.encode(), row.value) for row in rows]
+    assert sequences(world, shard) == [1, 2, 3, 4, 5]
+
+
+@simulated
+async def test_a_failed_batch_followed_by_a_good_one_leaves_no_gap() -> None:
+    world = World()
+    shard = world.shard(A)
+    async with world.node() as node:
+        await world.ask(A, REGISTER)
+        await world.taken()
+        node.gate.fail("publish", "before", FAILURE)
+        await world.ask(A, credit(1))
+        await world.ask(A, credit(2))
+        await world.taken()
+        assert node.broker.publishers == 2
+    assert sequences(world, shard) == [1, 2, 3]
+
+
+@simulated
+async def test_a_batch_that_was_there_after_all_is_found_and_not_repeated() -> None:
+    world = World()
+    async with world.node() as node:
+        node.gate.fail("publish", "after", FAILURE)
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(1))
+        await world.taken()
+    assert sequences(world, world.shard(A)) == [1, 2]
+
+
+@simulated
+async def test_a_given_up_batch_that_arrives_late_is_a_repeat_and_no_divergence() -> None:
+    world = World()
+    shard = world.shard(A)
+    async with world.node() as node:
+        node.gate.fail("publish", "before", FAILURE)
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(1))
+        await world.taken()
+        world.kafka.deliver_late()
+        assert sequences(world, shard)[-1] == 1
+        await world.ask(A, credit(2))
+        await world.taken()
+    async with world.node() as node:
+        await world.ask(A, credit(3))
+        await world.taken()
+        assert node.worker.refused == {}
+    assert sequences(world, shard) == [1, 2, 1, 3, 4]
+
+
+@simulated
+async def test_failures_of_the_new_producer_and_of_the_scan_are_tried_again() -> None:
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, REGISTER)
+        await world.taken()
+        node.gate.fail("publish", "before", *[FAILURE] * 3)
+        node.gate.fail("renew_publisher", "before", *[FAILURE] * 7)
+        node.gate.fail("events_from", "before", *[FAILURE] * 2)
+        await world.ask(A, credit(1))
+        await world.taken()
+    assert sequences(world, world.shard(A)) == [1, 2]
+
+
+@simulated
+async def test_other_shards_go_on_publishing_after_one_failed() -> None:
+    world = World()
+    names = {world.shard(name): name for name in (f"cus_{number}" for number in range(40))}
+    async with world.node() as node:
+        node.gate.fail("publish", "before", FAILURE, FAILURE)
+        for name in names.values():
+            world.send(name, REGISTER)
+        await world.taken()
+    assert [sequences(world, shard) for shard in range(4)] == [[1]] * 4
+
+
+@simulated
+async def test_what_does_not_fit_the_queue_is_read_from_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "QUEUED_MAX", 5)
+    monkeypatch.setattr(relay_module, "BATCH_EVENTS_MAX", 3)
+    world = World()
+    shard = world.shard(A)
+    async with world.node() as node:
+        publish = node.gate.hold("publish")
+        await world.ask(A, REGISTER)
+        for _ in range(20):
+            await world.ask(A, credit(1))
+        assert len(node.worker._relay._shards[shard].queue) <= 5
+        publish.released.set()
+        await world.taken()
+        await world.ask(A, credit(1))
+        await world.taken()
+    assert sequences(world, shard) == list(range(1, 23))
+
+
+@simulated
+async def test_a_batch_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "BATCH_BYTES_MAX", 2_500)
+    world = World(shards=1)
+    async with world.node() as node:
+        sizes: list[int] = []
+        append = world.kafka.append
+
+        def noted(shard: int, records: list[tuple[bytes, bytes]]) -> int:
+            sizes.append(len(records))
+            return append(shard, records)
+
+        monkeypatch.setattr(world.kafka, "append", noted)
+        node.gate.fail("publish", "before", FAILURE)
+        for number in range(9):
+            world.send(f"cus_{number}", REGISTER)
+        await world.taken()
+    assert sum(sizes) == 9
+    assert 1 < max(sizes) < 4
+
+
+# --- take-over ---
+
+
+@simulated
+async def test_what_the_last_owner_did_not_publish_is_published_by_the_next() -> None:
+    world = World()
+    async with world.node() as node:
+        node.gate.hold("publish")
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(1))
+        node.kill()
+        await node.end()
+    async with world.node():
+        await world.taken()
+    assert sequences(world, world.shard(A)) == [1, 2]
+
+
+@simulated
+async def test_what_was_published_and_not_noted_is_found() -> None:
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, REGISTER)
+        await world.taken()
+        node.kill()
+        await node.end()
+    assert world.database.rows[world.shard(A)].published_sequence == 0
+    async with world.node():
+        await world.ask(A, credit(1))
+        await world.taken()
+    assert sequences(world, world.shard(A)) == [1, 2]
+
+
+@simulated
+@pytest.mark.parametrize("kept", [0, 1, 3])
+async def test_a_topic_that_lost_its_tail_is_filled_again(kept: int, logs: list[EventDict]) -> None:
+    world = World()
+    shard = await spoken(world, 5)
+    del world.kafka.events[shard][kept:]
+    async with world.node():
+        await world.ask(A, credit(9))
+        await world.taken()
+    assert sequences(world, shard) == [1, 2, 3, 4, 5, 6]
+    alarms = [entry["shards"] for entry in logs if entry["event"] == "topic_lost_events"]
+    assert alarms == [[shard]]
+
+
+@simulated
+async def test_a_topic_that_was_made_again_with_repeats_is_understood() -> None:
+    """Offsets moved: the record at the noted offset is another one of ours."""
+    world = World()
+    shard = await spoken(world, 4)
+    records = world.kafka.events[shard]
+    world.kafka.events[shard] = [records[0], records[0], records[1], records[0], records[2]]
+    async with world.node():
+        await world.taken()
+    assert sequences(world, shard) == [1, 1, 2, 1, 3, 4]
+
+
+async def refused_because(world: World, shard: int, logs: list[EventDict]) -> None:
+    """One worker takes every other shard, leaves this one and its lock alone, and goes on without it."""
+    before = list(world.kafka.events[shard])
+    async with world.node() as node:
+        await until(lambda: len(node.worker.owned) == 3)
+        assert set(node.worker.refused) == {shard}
+        assert shard not in world.database.locks
+        asked = world.send(A, credit(5))
+        other = next(name for n in range(99) if world.shard(name := f"cus_{n}") != shard)
+        assert (await world.ask(other, REGISTER)).outcome is Outcome.APPLIED
+        await asyncio.sleep(3)
+        assert world.replies(asked) == []
+    assert world.kafka.events[shard] == before
+    assert "topic_diverged" in [entry["event"] for entry in logs]
+
+
+@simulated
+async def test_a_topic_ahead_of_the_store_is_not_owned(logs: list[EventDict]) -> None:
+    """The store was restored from a backup."""
+    world = World()
+    shard = await spoken(world, 3)
+    backup = world.database.rows[shard], list(world.database.events[shard])
+    async with world.node():
+        await world.ask(A, credit(5))
+        await world.taken()
+    world.database.rows[shard], world.database.events[shard] = backup
+    await refused_because(world, shard, logs)
+
+
+@simulated
+@pytest.mark.parametrize("place", [0, 2])
+async def test_other_bytes_at_a_sequence_are_not_owned(place: int, logs: list[EventDict]) -> None:
+    world = World()
+    shard = await spoken(world, 3)
+    key, value = world.kafka.events[shard][place]
+    world.kafka.events[shard][place] = (key, value.replace(b"biz_1", b"biz_2"))
+    world.kafka.events[shard].insert(0, world.kafka.events[shard][0])
+    await refused_because(world, shard, logs)
+
+
+@simulated
+@pytest.mark.parametrize("foreign", [b"", b"{}", b"\xff", b"null"])
+async def test_what_is_no_event_at_all_is_not_ours(foreign: bytes, logs: list[EventDict]) -> None:
+    world = World()
+    shard = await spoken(world, 3)
+    world.kafka.events[shard].append((b"", foreign))
+    await refused_because(world, shard, logs)
+
+
+@simulated
+async def test_a_refused_shard_is_taken_once_the_topic_fits_again() -> None:
+    world = World()
+    shard = await spoken(world, 3)
+    world.kafka.events[shard].append((b"", b"?"))
+    async with world.node() as node:
+        await until(lambda: len(node.worker.owned) == 3)
+        asked = world.send(A, credit(5))
+        world.kafka.events[shard].pop()
+        assert (await world.answer(asked)).balance_after == 7
+
+
+@simulated
+async def test_a_divergence_found_after_a_failure_ends_the_worker_and_nothing_more_is_published() -> None:
+    """Someone else wrote to the topic while we owned the shard."""
+    world = World()
+    shard = await spoken(world, 3)
+    async with world.node() as node:
+        await until(lambda: len(node.worker.owned) == 4)
+        world.kafka.events[shard].append((b"", b"?"))
+        node.gate.fail("publish", "before", FAILURE)
+        asked = world.send(A, credit(5))
+        assert isinstance(await node.end(), TopicDiverged)
+        assert (await world.answer(asked)).balance_after == 7
+    assert world.kafka.events[shard][3:] == [(b"", b"?")]
+
+
+# --- lag ---
+
+
+@simulated
+async def test_a_shard_takes_nothing_while_too_many_events_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "LAG_EVENTS_MAX", 3)
+    world = World()
+    async with world.node() as node:
+        publish = node.gate.hold("publish")
+        await world.ask(A, REGISTER)
+        for _ in range(3):
+            assert (await world.ask(A, credit(1))).outcome is Outcome.APPLIED
+        reply = await world.ask(A, credit(1), key="k")
+        assert (reply.outcome, reply.code) == (Outcome.UNAVAILABLE, "SHARD_UNAVAILABLE")
+        publish.released.set()
+        await world.taken()
+        assert (await world.ask(A, credit(1), key="k")).balance_after == 4
+    assert world.kafka.dead_letters == []
+
+
+@simulated
+async def test_a_shard_takes_nothing_while_its_events_wait_too_long() -> None:
+    world = World()
+    other = next(name for n in range(99) if world.shard(name := f"cus_{n}") != world.shard(A))
+    async with world.node() as node:
+        publish = node.gate.hold("publish")
+        await world.ask(A, REGISTER)
+        await asyncio.sleep(29)
+        assert (await world.ask(A, credit(1))).outcome is Outcome.APPLIED
+        await asyncio.sleep(2)
+        assert (await world.ask(A, credit(1))).outcome is Outcome.UNAVAILABLE
+        assert (await world.ask(other, REGISTER)).outcome is Outcome.APPLIED
+        publish.released.set()
+        await world.taken()
+        assert (await world.ask(A, credit(1))).balance_after == 2
+        await asyncio.sleep(60)
+        assert (await world.ask(A, credit(1))).balance_after == 3
