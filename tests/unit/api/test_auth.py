@@ -1,0 +1,115 @@
+"""API keys are looked up once, remembered for seconds, and never for longer."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from services.api import auth
+from services.api.auth import Authenticator, Caller
+from services.api.errors import ApiError
+from services.api.keys import Scope
+from services.api.ports import ViewsUnavailable
+from tests.unit.api.fakes import TENANT
+
+CALLER = Caller("key_1", TENANT, frozenset({"read"}), float("inf"))
+
+
+class Table:
+    """The database: counts, answers what a test says, and can be slow or away."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.caller: Caller | None = CALLER
+        self.away = False
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def lookup(self, _: bytes) -> Caller | None:
+        self.asked += 1
+        await self.open.wait()
+        if self.away:
+            raise ViewsUnavailable
+        return self.caller
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The clock, to be set by the test."""
+    moment = [1000.0]
+    monkeypatch.setattr(auth, "monotonic", lambda: moment[0])
+    return moment
+
+
+async def ask(authenticator: Authenticator, secret: bytes = b"Bearer s") -> Caller:
+    return await authenticator.caller(secret, Scope.READ)
+
+
+async def test_many_requests_read_a_key_once(table: Table) -> None:
+    authenticator = Authenticator(table.lookup)
+    table.open.clear()
+    waiting = [asyncio.create_task(ask(authenticator)) for _ in range(50)]
+    await asyncio.sleep(0)
+    table.open.set()
+    assert await asyncio.gather(*waiting) == [CALLER] * 50
+    assert table.asked == 1
+
+
+async def test_a_revoked_key_works_no_longer_than_five_seconds(table: Table, now: list[float]) -> None:
+    authenticator = Authenticator(table.lookup)
+    await ask(authenticator)
+    table.caller = None
+    table.open.clear()  # the refresh in the background hangs
+    now[0] += auth.STALE_SECONDS
+    assert await ask(authenticator) == CALLER
+    now[0] = 1000.0 + auth.EXPIRED_SECONDS
+    assert auth.EXPIRED_SECONDS < 5
+    refused = asyncio.create_task(ask(authenticator))
+    await asyncio.sleep(0)
+    assert not refused.done()
+    table.open.set()
+    with pytest.raises(ApiError, match="UNAUTHORIZED"):
+        await refused
+
+
+async def test_a_key_in_use_is_read_again_in_the_background(table: Table, now: list[float]) -> None:
+    authenticator = Authenticator(table.lookup)
+    await ask(authenticator)
+    table.caller = None
+    now[0] += auth.STALE_SECONDS
+    assert await ask(authenticator) == CALLER
+    await asyncio.sleep(0.01)
+    with pytest.raises(ApiError, match="UNAUTHORIZED"):
+        await ask(authenticator)
+
+
+async def test_without_a_database_a_known_key_works_for_a_while(table: Table, now: list[float]) -> None:
+    authenticator = Authenticator(table.lookup)
+    await ask(authenticator)
+    table.away = True
+    now[0] += auth.STALE_SECONDS
+    assert await ask(authenticator) == CALLER
+    now[0] += auth.EXPIRED_SECONDS
+    with pytest.raises(ApiError) as unavailable:
+        await ask(authenticator)
+    assert (unavailable.value.status, unavailable.value.code) == (503, "SERVICE_UNAVAILABLE")
+
+
+async def test_unknown_keys_are_remembered_within_bounds(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "CACHED_MAX", 10)
+    table.caller = None
+    authenticator = Authenticator(table.lookup)
+    for number in range(30):
+        with pytest.raises(ApiError):
+            await ask(authenticator, f"Bearer {number}".encode())
+    with pytest.raises(ApiError):
+        await ask(authenticator, b"Bearer 29")
+    assert table.asked == 30
+    assert len(authenticator._entries) == 10

@@ -1,0 +1,150 @@
+"""What every answer has, the pages, and what goes wrong inside."""
+
+import re
+from html import escape
+
+import httpx
+import jsonschema
+import pytest
+from litestar import Litestar
+
+from services.api.openapi import document
+from services.api.operations import OPERATIONS
+from services.api.routes import ROUTES
+from tests.unit.api.fakes import Api
+
+
+@pytest.mark.parametrize("path", ["/livez", "/customers", "/nowhere", "/docs", "/openapi.json", "/metrics"])
+async def test_every_answer_is_hardened(client: httpx.AsyncClient, path: str) -> None:
+    headers = (await client.get(path)).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "unsafe" not in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["x-request-id"]
+
+
+async def test_a_request_id_is_kept_if_it_can_be_one(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/livez", headers={"x-request-id": "a-b_c.9:Z"})).headers[
+        "x-request-id"
+    ] == "a-b_c.9:Z"
+    seen = set()
+    for given in (b"", b"a b", b"a\xff", b"x" * 129, b"<script>"):
+        answer = await client.get("/livez", headers=[(b"x-request-id", given)])
+        assert answer.headers["x-request-id"].startswith("req_")
+        seen.add(answer.headers["x-request-id"])
+    assert len(seen) == 5
+
+
+async def test_a_defect_shows_its_request_id_and_nothing_else(
+    api: Api, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("secret value")
+
+    api.views.customer = broken  # type: ignore[method-assign,assignment]
+    answer = await client.get("/customers/cus_x", headers={"x-request-id": "quote-me"})
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "INTERNAL_SERVER_ERROR"
+    assert answer.headers["x-request-id"] == "quote-me"
+    assert answer.headers["x-should-retry"] == "false"
+    assert "secret" not in answer.text
+    assert "secret" not in caplog.text
+
+
+async def test_other_methods_say_which_are_allowed(client: httpx.AsyncClient) -> None:
+    answer = await client.delete("/customers")
+    assert (answer.status_code, answer.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert {"GET", "POST"} <= set(answer.headers["allow"].replace(" ", "").split(","))
+
+
+async def test_readiness_names_what_is_missing(api: Api) -> None:
+    async with api.client(None) as client:
+        assert (await client.get("/livez")).json() == {"status": "alive"}
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready", "problems": {}})
+        api.readiness.found = {"projections": "no projector is running"}
+        missing = await client.get("/readyz")
+        assert (missing.status_code, missing.json()["problems"]) == (503, api.readiness.found)
+
+
+async def test_requests_are_measured_by_route(client: httpx.AsyncClient, customer: str) -> None:
+    def count(text: str) -> float:
+        line = (
+            r'api_request_seconds_count\{method="GET",route="/customers/\{customer_id\}",status="4xx"\} (\S+)'
+        )
+        return float(found[1]) if (found := re.search(line, text)) else 0.0
+
+    before = count((await client.get("/metrics")).text)
+    await client.get("/customers/cus_nobody")
+    after = (await client.get("/metrics")).text
+    assert count(after) == before + 1
+    assert customer not in after
+
+
+def test_the_document_describes_every_route() -> None:
+    routes = {
+        (method.lower(), re.sub(r":str", "", path))
+        for handler in ROUTES
+        for path in handler.paths
+        for method in handler.http_methods
+        if path not in ("/openapi.json", "/docs", "/docs/docs.css")
+    }
+    assert {(operation.method, operation.path) for operation in OPERATIONS} == routes
+
+
+async def test_the_document_is_valid_openapi(client: httpx.AsyncClient) -> None:
+    served = (await client.get("/openapi.json")).json()
+    assert served == document()
+    assert served["openapi"].startswith("3.1.")
+    for schema in served["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    references = set(re.findall(r"#/components/schemas/(\w+)", str(served)))
+    assert references == set(served["components"]["schemas"])
+    for path, methods in served["paths"].items():
+        for operation in methods.values():
+            named = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "path"}
+            assert named == set(re.findall(r"\{(\w+)\}", path))
+            assert "200" in operation["responses"]
+
+
+async def test_answers_fit_their_schemas(client: httpx.AsyncClient, customer: str) -> None:
+    schemas = document()["components"]["schemas"]
+    path = f"/customers/{customer}"
+    entry = {"amount": 5, "currency": "USD", "entry_type": "credit", "reason": "r"}
+    answers = {
+        "CustomerWallet": await client.post(f"{path}/wallets/ledger-entries", json=entry),
+        "Customer": await client.get(path),
+        "CustomerPage": await client.get("/customers"),
+        "WalletList": await client.get(f"{path}/wallets"),
+        "LedgerEntryPage": await client.get(f"{path}/wallets/ledger-entries"),
+        "Error": await client.get("/customers/cus_nobody"),
+    }
+    for name, answer in answers.items():
+        whole = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}
+        jsonschema.validate(answer.json(), whole)
+
+
+async def test_the_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+    page = await client.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert not re.search(r"<script|<style|style=|onclick|javascript:|https?://", page.text)
+    links = set(re.findall(r'(?:href|src)="([^"]+)"', page.text))
+    for link in links:
+        if link.startswith("#"):
+            assert f'id="{link[1:]}"' in page.text, link
+        else:
+            assert (await client.get(link)).status_code == 200, link
+    style = await client.get("/docs/docs.css")
+    assert style.headers["content-type"] == "text/css; charset=utf-8"
+    assert not re.search(r"https?:|@import|url\(", style.text)
+    for operation in OPERATIONS:
+        assert escape(operation.summary) in page.text
+
+
+def test_routes_are_as_litestar_takes_them() -> None:
+    assert len(Litestar(route_handlers=ROUTES, openapi_config=None).routes) == len(
+        {path for h in ROUTES for path in h.paths}
+    )
