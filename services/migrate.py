@@ -36,10 +36,11 @@ def migrate(settings: Settings) -> list[str]:
         "views": settings.views_dsn.get_secret_value(),
         "keys": settings.keys_dsn.get_secret_value(),
     }
-    return [_migrate_one(name, dsns[name], settings.shards) for name in DATABASES]
+    return [migrate_database(name, dsns[name], settings.shards) for name in DATABASES]
 
 
-def _migrate_one(name: str, dsn: str, shards: int) -> str:
+def migrate_database(name: str, dsn: str, shards: int) -> str:
+    """One of `DATABASES`."""
     engine = create_engine(sqlalchemy_url(dsn), poolclass=NullPool)
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})

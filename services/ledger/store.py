@@ -13,7 +13,6 @@ from psycopg import Connection, Pipeline
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 
-from events.codec import decode_envelope
 from services.ledger import statements
 from services.ledger.ports import (
     Attempt,
@@ -27,6 +26,7 @@ from services.ledger.ports import (
     WrongStore,
 )
 from services.ledger.receipts import Receipt, ReceiptKey
+from services.ledger.recorder import EventMapper, StreamRecorder
 
 T = TypeVar("T")
 
@@ -87,6 +87,8 @@ class PostgresStore:
         self._dsn = dsn
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._connection: Connection[TupleRow] | None = None
+        self._mapper = EventMapper()
+        self._recorder: StreamRecorder
 
     async def open(self) -> None:
         await self._run(self._open)
@@ -112,7 +114,7 @@ class PostgresStore:
         await self._run(lambda: self._commit(commit))
 
     async def events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:
-        return await self._run(lambda: self._events_after(shard, sequence, limit))
+        return await self._run(lambda: self._recorder.select_shard(shard, sequence, limit))
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -129,6 +131,7 @@ class PostgresStore:
         connection = psycopg.connect(self._dsn, autocommit=True, options=options, **_CLIENT)  # type: ignore[arg-type]
         connection.prepare_threshold = 2
         self._connection = connection
+        self._recorder = StreamRecorder(connection)
         if connection.info.server_version >= PIPELINES_SINCE:
             connection.execute(f"SET transaction_timeout = '{TRANSACTION_SECONDS}s'")
         for name, wanted in _CHECKED.items():
@@ -165,9 +168,9 @@ class PostgresStore:
         with _pipelined(session):
             session.execute(statements.NOTE_PUBLISHED, _columns([_published(row) for row in rows], 4))
             session.execute(statements.PRUNE_ATTEMPTS, [forget_before])
-            clock = session.execute(statements.SERVER_MICROS).fetchone()
-        assert clock is not None
-        return int(clock[0])
+            clock = session.execute(statements.SERVER_MICROS)
+        ((micros,),) = clock.fetchall()
+        return int(micros)
 
     def _load(
         self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int
@@ -180,15 +183,15 @@ class PostgresStore:
             tried = (
                 session.execute(statements.ATTEMPTS, [*_columns(attempts, 3), since]) if attempts else None
             )
-            for stream, state in events.fetchall() if events else []:
-                histories[stream].append(state)
-            receipts = {
-                ReceiptKey(stream, origin, key): Receipt(*rest)
-                for stream, origin, key, *rest in (found.fetchall() if found else [])
-            }
-            matched: dict[Attempt, list[Receipt]] = defaultdict(list)
-            for stream, hashed, attempt, *rest in tried.fetchall() if tried else []:
-                matched[Attempt(stream, hashed, attempt)].append(Receipt(hashed, *rest))
+        for stream, state in events.fetchall() if events else []:
+            histories[stream].append(state)
+        receipts = {
+            ReceiptKey(stream, origin, key): Receipt(*rest)
+            for stream, origin, key, *rest in (found.fetchall() if found else [])
+        }
+        matched: dict[Attempt, list[Receipt]] = defaultdict(list)
+        for stream, hashed, attempt, *rest in tried.fetchall() if tried else []:
+            matched[Attempt(stream, hashed, attempt)].append(Receipt(hashed, *rest))
         return Loaded(histories, receipts, matched)
 
     def _commit(self, commit: Commit) -> None:
@@ -213,17 +216,11 @@ class PostgresStore:
     def _insert(self, commit: Commit) -> None:
         session = self._session
         if commit.events:
-            session.execute(statements.INSERT_EVENTS, _columns([row[:6] for row in commit.events], 6))
+            events = [self._mapper.stored(row) for row in commit.events]
+            self._recorder.insert_events(events, places=[(row.shard, row.sequence) for row in commit.events])
             session.execute(statements.INSERT_RECEIPTS, _columns(commit.receipts, 8))
         if commit.attempts:
             session.execute(statements.UPSERT_ATTEMPTS, _columns(commit.attempts, 6))
-
-    def _events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:
-        rows = self._session.execute(statements.EVENTS_AFTER, [shard, sequence, limit]).fetchall()
-        return [
-            StoredRow(stream, version, kind, value, shard, sequence, decode_envelope(value).subject.encode())
-            for stream, version, kind, value, shard, sequence in rows
-        ]
 
 
 def _pipelined(session: Connection[TupleRow]) -> AbstractContextManager[Pipeline | None]:
