@@ -1,0 +1,169 @@
+"""Laws of the whole path on fakes: whatever is asked, and whoever dies when, the ledger is whole."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from events.codec import decode_envelope, decode_fact, decode_reply, digest, genesis
+from events.ids import parse_position
+from events.replies import Outcome
+from services.ledger import receipts
+from services.ledger import worker as worker_module
+from services.ledger.domain.customer import Customer, fold, signed
+from tests.fakes.simulation import simulate
+from tests.fakes.world import World
+from tests.laws.strategies import asks, registrations
+from tests.laws.trouble import Customers, Step, Trouble, live_through
+
+SHARDS = 2
+CUSTOMERS = ("cus_a", "cus_b", "cus_c")
+
+
+steps = st.builds(
+    Step,
+    customer=st.sampled_from(CUSTOMERS),
+    ask=st.one_of(asks, asks, asks, registrations),
+    key=st.sampled_from([None, None, "k1", "k2", "k3"]),
+    attempt=st.sampled_from([0, 0, 0, 1, 2]),
+    pause_ms=st.sampled_from([0, 0, 0, 1, 7, 40]),
+)
+stories = st.lists(steps, min_size=1, max_size=40)
+seeds = st.integers(0, 2**32 - 1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short_memory() -> Iterator[None]:
+    """Receipts are read for three batches after a take-over, then met at the commit."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(worker_module, "CAREFUL_BATCHES", 3)
+    patch.setattr(worker_module, "BATCH_COMMANDS_MAX", 6)
+    with structlog.testing.capture_logs():
+        yield
+    patch.undo()
+
+
+@given(stories, seeds, st.sampled_from([0.0, 0.02, 0.1]))
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_happens_the_ledger_is_whole(story: list[Step], seed: int, often: float) -> None:
+    trouble = Trouble(seed, often)
+    with told(seed, trouble):
+        simulate(_whole(story, trouble))
+
+
+async def _whole(story: list[Step], trouble: Trouble) -> None:
+    world = World(SHARDS)
+    live = await live_through(world, story, trouble)
+    chain_is_whole(world)
+    receipts_stand_in_the_topic(world)
+    replay_equals(world, live)
+    books_balance(world)
+    answers_are_true(world)
+
+
+@given(stories, seeds)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_second_delivery_of_every_command_changes_nothing(story: list[Step], seed: int) -> None:
+    trouble = Trouble(seed, 0.05)
+    with told(seed, trouble):
+        simulate(_delivered_twice([step._replace(attempt=0) for step in story], trouble))
+
+
+async def _delivered_twice(story: list[Step], trouble: Trouble) -> None:
+    world = World(SHARDS)
+    await live_through(world, story, trouble)
+    before = [world.topic(shard) for shard in range(SHARDS)]
+    first = answers(world)
+    world.kafka.replies.clear()
+    for shard in range(SHARDS):
+        for value in list(world.kafka.commands[shard]):
+            world.kafka.send(shard, value)
+    world.rereading = True
+    await live_through(world, [], trouble)
+    assert [world.topic(shard) for shard in range(SHARDS)] == before
+    for correlation, position in answers(world).items():
+        assert first.get(correlation, position) == position
+
+
+def answers(world: World) -> dict[str, str]:
+    """Position by correlation, of what was applied or refused."""
+    replies = [decode_reply(value) for _, value in world.kafka.replies]
+    return {reply.correlation: reply.position for reply in replies if reply.position}
+
+
+@contextmanager
+def told(seed: int, trouble: Trouble) -> Iterator[None]:
+    """With a failure, the seed and what it did."""
+    try:
+        yield
+    except BaseException:
+        note(f"seed {seed}: {', '.join(trouble.log) or 'no trouble'}")
+        raise
+
+
+def chain_is_whole(world: World) -> None:
+    """Sequences gapless (`World.topic` asserts that), each event naming the bytes before it; topic = store."""
+    for shard in range(SHARDS):
+        head, last = genesis("memory", shard), ""
+        for sequence, value in enumerate(world.topic(shard), start=1):
+            envelope = decode_envelope(value)
+            assert (envelope.previoushash, int(envelope.sequence)) == (head.hex(), sequence)
+            assert envelope.time >= last
+            head, last = digest(value), envelope.time
+        assert world.database.rows[shard].head == head
+        assert world.topic(shard) == [row.value for row in world.database.events[shard]]
+
+
+def receipts_stand_in_the_topic(world: World) -> None:
+    events = [decode_envelope(value) for shard in range(SHARDS) for value in world.topic(shard)]
+    rebuilt = {receipts.ReceiptKey(*row[:3]): row for row in map(receipts.row_of, events)}
+    assert rebuilt == world.database.receipts
+    assert len(rebuilt) == len(events)
+
+
+def replay_equals(world: World, live: Customers) -> None:
+    """What a rebuild from the topic gives is what the last process had in memory, and what its streams say."""
+    replayed: Customers = {}
+    versions: Counter[UUID] = Counter()
+    for shard in range(SHARDS):
+        for value in world.topic(shard):
+            envelope = decode_envelope(value)
+            stream = receipts.row_of(envelope).stream
+            versions[stream] += 1
+            assert envelope.streamversion == versions[stream]
+            replayed[stream] = fold(
+                [(decode_fact(envelope), envelope.time)], replayed.get(stream, Customer())
+            )
+    assert {stream: replayed.get(stream, Customer()) for stream in live} == live
+
+
+def books_balance(world: World) -> None:
+    for customer in CUSTOMERS:
+        sums: Counter[str] = Counter()
+        for envelope in world.stored(customer):
+            fact = decode_fact(envelope)
+            if signed(fact):
+                sums[fact.currency] += signed(fact)  # type: ignore[union-attr, index]
+                assert fact.balance_after == sums[fact.currency] >= 0  # type: ignore[union-attr, index]
+
+
+def answers_are_true(world: World) -> None:
+    """Every answer speaks of an event with its command's key; no command is answered in two ways."""
+    told: dict[str, tuple[Outcome, str]] = {}
+    for _, value in world.kafka.replies:
+        reply = decode_reply(value)
+        assert reply.outcome in (Outcome.APPLIED, Outcome.REFUSED, Outcome.KEY_REUSED)
+        assert told.setdefault(reply.correlation, (reply.outcome, reply.position)) == (
+            reply.outcome,
+            reply.position,
+        )
+        if reply.position:
+            shard, sequence = parse_position(reply.position)
+            event = decode_envelope(world.database.event(shard, sequence))
+            assert shard == world.sent[reply.correlation].shard
+            assert event.time == reply.time
