@@ -3,7 +3,8 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import psycopg
@@ -26,11 +27,10 @@ _POLL_SECONDS = 0.02
 
 
 class Speed(NamedTuple):
-    """`began_after`: seconds until the first progress, which are not in the rate."""
+    """From the first progress seen to the last: how long a process takes to start is not in it."""
 
     events: int
     seconds: float
-    began_after: float
 
     @property
     def rate(self) -> float:
@@ -106,29 +106,41 @@ def count(stage: Stage, where: tuple[str, str]) -> int:
         return _count(connection, where[1])
 
 
-def watch(stage: Stage, where: tuple[str, str], until: int) -> Speed:
-    """Look on while a count goes up to `until`; the rate is from the first progress seen to the end.
+def watch(
+    stage: Stage,
+    where: tuple[str, str],
+    until: int,
+    during: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Speed:
+    """Look on while a count goes up to `until`; `during` is entered at the first progress.
 
     Raises:
         StandaloneError: a process died, or nothing moved for too long.
     """
     database, statement = where
     with psycopg.connect(stage.dsn(database), autocommit=True) as connection:
-        start = now = time.monotonic()
-        before = seen = _count(connection, statement)
-        first = (now, seen)
-        moved = now
-        while seen < until:
-            stage.check_alive()
-            time.sleep(_POLL_SECONDS)
-            last, seen, now = seen, _count(connection, statement), time.monotonic()
-            if seen > last:
-                moved = now
-                if last == before:
-                    first = (now, seen)
-            elif now - moved > STALLED_SECONDS:
-                raise StandaloneError(f"{until - seen} of {until - before} events do not come: {statement}")
-    return Speed(until - first[1], max(moved - first[0], 1e-9), first[0] - start)
+        before = _count(connection, statement)
+        if before >= until:
+            return Speed(0, 1.0)
+        first = _progress(stage, connection, statement, before)
+        began = time.monotonic()
+        seen = first
+        with during():
+            while seen < until:
+                seen = _progress(stage, connection, statement, seen)
+            ended = time.monotonic()
+    return Speed(until - first, max(ended - began, 1e-9))
+
+
+def _progress(stage: Stage, connection: psycopg.Connection, statement: str, last: int) -> int:
+    """The count once it is above `last`."""
+    deadline = time.monotonic() + STALLED_SECONDS
+    while (seen := _count(connection, statement)) <= last:
+        stage.check_alive()
+        if time.monotonic() > deadline:
+            raise StandaloneError(f"no progress beyond {last} for {STALLED_SECONDS:g} s: {statement}")
+        time.sleep(_POLL_SECONDS)
+    return seen
 
 
 def _count(connection: psycopg.Connection, statement: str) -> int:

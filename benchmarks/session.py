@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from events.ids import derived
 from services.standalone.process import StandaloneError
 
 BALANCE = 1_000_000_000
+BULK_PROFILE_SECONDS = 3.0
 Acknowledged = list[tuple[str, list[tuple[int, str]]]]
 
 
@@ -123,12 +125,10 @@ class Session:
                 stage.start("ledger")
                 bulk.watch(stage, bulk.STORED, until)
                 stage.stop("ledger")
-            with (
-                Meter(stage) as meter,
-                recording(stage, None, scenario.name, self._sizes.seconds),
-            ):
+            spies = partial(recording, stage, self._profiles, scenario.name, BULK_PROFILE_SECONDS)
+            with Meter(stage) as meter:
                 stage.start(scenario.worker, wait=False)
-                speed = bulk.watch(stage, where, until)
+                speed = bulk.watch(stage, where, until, spies)
             self._note_bulk(scenario, speed, meter)
             stage.start("ledger", "projections")
             bulk.watch(stage, bulk.APPLIED, until)
