@@ -154,7 +154,8 @@ def test_make_run(copy: Path, programs: Path) -> None:
         assert any(ord(letter) > 0x1F000 for name in names for letter in name), "no emoji in any name"
         assert any("\u0600" <= letter <= "\u06ff" for name in names for letter in name), "no Arabic name"
 
-        balance = credit_as_printed(copy, first.output.read_text())
+        code = printed_code(first.output.read_text())
+        balance = credit(copy, code)
         run_readme(copy)
         family = first.family()
         assert len(family) > 6
@@ -171,7 +172,7 @@ def test_make_run(copy: Path, programs: Path) -> None:
         later = Run(copy, programs, port)
         try:
             took.append(later.ready(120)[1])
-            assert credit_as_printed(copy, later.output.read_text()) == balance, "asked again, not done again"
+            assert credit(copy, code) == balance, "asked again, it is not done again"
             family = later.family()
             later.make.kill()
             later.make.wait()
@@ -180,16 +181,19 @@ def test_make_run(copy: Path, programs: Path) -> None:
             later.end()
 
 
-def credit_as_printed(copy: Path, output: str) -> int:
-    """Run the SDK lines that were shown to the person; the balance they print."""
-    start = output.index("from dodopayments import")
-    code = output[start : output.index("print(wallet.balance)") + len("print(wallet.balance)")]
-    code = "\n".join(line.rstrip() for line in code.splitlines())
-    done = subprocess.run(
-        [copy / ".venv" / "bin" / "python", "-c", code], capture_output=True, text=True, check=False, env={}
+def printed_code(output: str) -> str:
+    """The Python that was shown to the person, beside a curl for the same."""
+    assert re.search(r"curl -s http://127\.0\.0\.1:\d+/customers/\w+/wallets/ledger-entries \\", output), (
+        output
     )
+    end = "print(wallet.balance)"
+    code = output[output.index("from dodopayments import") : output.index(end) + len(end)]
+    return "\n".join(line.rstrip() for line in code.splitlines())
+
+
+def credit(copy: Path, code: str) -> int:
+    """Run it; the balance that it prints."""
+    python = copy / ".venv" / "bin" / "python"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, env={})
     assert done.returncode == 0, done.stderr
-    curl = re.search(r"curl -s (\S+) \\", output)
-    assert curl, output
-    assert curl[1].endswith("/wallets/ledger-entries")
     return int(done.stdout)

@@ -1,0 +1,73 @@
+"""What a person reads where the project cannot run, and that what is installed is what was asked for."""
+
+import importlib.util
+import platform
+import re
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def bootstrap() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "deploy" / "bootstrap.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_an_old_python_is_one_line(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4))
+    assert bootstrap.main(["run"]) == 1
+    assert re.fullmatch(r"make run: needs Python 3\.11 or later; .*\n", capsys.readouterr().err)
+
+
+def test_linux_on_arm_without_a_compiler_is_one_line(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert bootstrap.main(["check"]) == 1
+    said = capsys.readouterr().err
+    assert "faust-streaming has no wheel" in said
+    assert said.count("\n") == 1
+
+
+def test_an_unknown_target_is_told_the_known_ones(
+    bootstrap: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bootstrap.main(["walk"]) == 2
+    targets = set(re.findall(r"^make (\w+)", capsys.readouterr().out, re.MULTILINE))
+    wanted = re.search(r"^\.PHONY: (.*) help$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert wanted is not None
+    assert targets == set(wanted[1].split())
+
+
+def test_every_dependency_is_pinned_with_hashes_and_names_no_place() -> None:
+    text = (ROOT / "deploy" / "requirements.txt").read_text()
+    assert "://" not in text
+    assert "--index" not in text
+    entries = [entry for entry in re.split(r"\n(?=\S)", text) if entry.strip()]
+    assert all("--hash=sha256:" in entry for entry in entries)
+    pinned = {}
+    for entry in entries:
+        requirement = Requirement(entry.split("\\")[0].strip())
+        (version,) = requirement.specifier
+        assert version.operator == "=="
+        pinned[requirement.name] = version.version
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for line in project["dependencies"] + project["optional-dependencies"]["dev"]:
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(pinned[wanted.name]), f"{line}: run `make lock`"
