@@ -14,6 +14,8 @@ from tests.fakes.store import SessionLost
 from tests.fakes.world import Node, World
 
 CRASHES_MAX = 12
+LATE_OFTEN = 0.02
+"""How often a batch that was given up arrives after all."""
 CALLS = ("open", "claim", "heartbeat", "load", "commit", "commit", "commit", "events_after", "publish",
          "publish", "publish", "events_from", "renew_publisher", "fetch", "dead_letter", "commands_at")  # fmt: skip
 """Where it happens: most often where it hurts."""
@@ -42,6 +44,8 @@ class Trouble:
         self.log: list[str] = []
 
     def on_pass(self, node: Node, call: str, phase: Phase) -> None:
+        if self._random.random() < LATE_OFTEN:
+            node.broker.kafka.deliver_late()
         if self.crashes >= CRASHES_MAX or call not in CALLS or self._random.random() > self._often:
             return
         self.crashes += 1
