@@ -13,12 +13,12 @@ class Breaks:
     """`halted` shards get nothing more from this process; others go on. A restart tries each of them again."""
 
     def __init__(self) -> None:
-        self._known: dict[int, int] = {}
+        self.known: dict[int, int] = {}
         self.halted: dict[int, Break] = {}
 
     def load(self, connection: psycopg.Connection) -> None:
         rows = connection.execute("SELECT shard, sequence FROM chain_breaks").fetchall()
-        self._known = dict(rows)
+        self.known = dict(rows)
 
     def note(self, connection: psycopg.Connection, found: Iterable[Break]) -> bool:
         """Count each break; true if one was met fewer than three times, so that reading again may still help."""
@@ -36,7 +36,7 @@ class Breaks:
                 [shard, sequence, reason],
             ).fetchone()
             assert row is not None
-            self._known[shard] = sequence
+            self.known[shard] = sequence
             if row[0] >= TIMES_MAX:
                 self.halted[shard] = Break(shard, sequence, reason)
             else:
@@ -45,8 +45,8 @@ class Breaks:
 
     def passed(self, connection: psycopg.Connection, moved: Mapping[int, Checkpoint]) -> None:
         """Within the batch's transaction: forget breaks that these checkpoints have left behind."""
-        done = [shard for shard in moved if moved[shard].sequence >= self._known.get(shard, 2**63)]
+        done = [shard for shard in moved if moved[shard].sequence >= self.known.get(shard, 2**63)]
         if done:
             connection.execute("DELETE FROM chain_breaks WHERE shard = ANY(%s)", [done])
             for shard in done:
-                del self._known[shard]
+                del self.known[shard]

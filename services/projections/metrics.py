@@ -27,8 +27,9 @@ LAG_SECONDS = Gauge(
     "wallet_ledger_projection_lag_seconds", "For how long the oldest of them has been waiting"
 )
 SHARDS = Gauge("wallet_ledger_projection_shards_owned", "Shards assigned to this process")
-BREAKS = Counter(
-    "wallet_ledger_projection_chain_breaks_total", "Gaps, broken links and unreadable events met"
+BREAKS = Gauge(
+    "wallet_ledger_projection_chain_breaks",
+    "Shards whose next event was missing, unreadable or in no chain when it was last tried; kept over restarts",
 )
 HALTED = Gauge(
     "wallet_ledger_projection_shards_halted", "ALARM if above 0: shards that met one break three times"

@@ -14,7 +14,7 @@ from services.projections import metrics
 from services.projections.event import Record
 from services.projections.inbox import Inbox
 from services.projections.lag import Lag
-from services.projections.projector import Applied, ChainBroken, Projector
+from services.projections.projector import Applied, Projector
 
 DATABASE_PATIENCE_SECONDS = 10.0
 RETRY_SECONDS = 0.2
@@ -56,11 +56,7 @@ class Writer:
             batch = await self._inbox.take()
             metrics.RECORDS.inc(len(batch))
             began = time.perf_counter()
-            try:
-                applied = await self._patiently(Projector.apply, batch)
-            except ChainBroken as error:
-                metrics.BREAKS.inc(len(error.breaks))
-                raise
+            applied = await self._patiently(Projector.apply, batch)
             self._measure(batch, applied, time.perf_counter() - began)
 
     async def close(self, instance: str) -> None:
@@ -92,7 +88,8 @@ class Writer:
             {record.shard: record.offset + 1 for record in batch if record.shard not in self.halted()}
         )
         self.last_progress = time.monotonic()
-        metrics.HALTED.set(len(self.halted()))
+        metrics.BREAKS.set(len(self._projector.breaks.known))
+        metrics.HALTED.set(len(self._projector.breaks.halted))
         metrics.TRANSACTION.observe(seconds)
         metrics.LAST_PROGRESS.set_to_current_time()
         if applied.events:

@@ -56,6 +56,7 @@ def test_lag_counts_records_and_the_time_since_they_were_seen() -> None:
     lag.observe(100.0, {0: 10, 1: 7})
     assert (lag.records(), lag.seconds(103.0)) == ({1: 2}, 3.0)
     lag.applied({1: 7})
+    lag.applied({1: 6})  # a record that came again
     lag.observe(104.0, {0: 12, 1: 7})
     assert (lag.records(), lag.seconds(104.5)) == ({0: 2}, 0.5)
 

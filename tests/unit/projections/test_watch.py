@@ -1,0 +1,137 @@
+"""When the watch worries: a deaf consumer, a lost assignment, a crashed Faust; and when it does not."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+from faust.types import TP
+
+from events.topics import EVENTS
+from services.projections import watch as watching
+from services.projections.lag import Lag
+from services.projections.watch import Hangs, Watch
+
+
+class Consumer:
+    """Answers like Faust's, without a broker."""
+
+    def __init__(self) -> None:
+        self.shards = {0, 1}
+        self.ends: dict[int, int] | None = {0: 0, 1: 0}
+
+    def assignment(self) -> set[TP]:
+        return {TP(EVENTS.name, shard) for shard in self.shards}
+
+    async def highwaters(self, *partitions: TP) -> dict[TP, int]:
+        if self.ends is None:
+            raise KafkaConnectionError
+        return {tp: self.ends[tp.partition] for tp in partitions}
+
+
+class Writer:
+    """What the watch sees of the real one."""
+
+    def __init__(self) -> None:
+        self.trouble: str | None = None
+        self.last_progress = time.monotonic()
+        self.beats = 0
+        self.stuck: set[int] = set()
+
+    def halted(self) -> set[int]:
+        return self.stuck
+
+    async def heartbeat(self, instance: str) -> None:
+        self.beats += 1
+
+
+class Stage:
+    """A watch with everything around it played."""
+
+    def __init__(self) -> None:
+        self.consumer, self.writer, self.lag = Consumer(), Writer(), Lag()
+        self.app: Any = SimpleNamespace(consumer=self.consumer, crashed=False, crash_reason=None)
+        self.watch = Watch(self.app, self.writer, self.lag, "one")  # type: ignore[arg-type]
+
+    async def run(self, seconds: float) -> None:
+        """Raises what the watch raises; returns if it does not within that time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.watch.watch_forever()
+        except TimeoutError:
+            return
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr(watching, "WATCH_SECONDS", 0.005)
+    monkeypatch.setattr(watching, "NO_PROGRESS_SECONDS_MAX", 0.1)
+    return Stage()
+
+
+async def test_idle_is_ready_and_beats(stage: Stage) -> None:
+    assert "assignment" in stage.watch.problems()
+    await stage.run(0.3)
+    assert stage.watch.problems() == {}
+    assert stage.writer.beats > 3
+
+
+async def test_work_without_progress_ends_the_process(stage: Stage) -> None:
+    stage.consumer.ends = {0: 5, 1: 0}
+    with pytest.raises(Hangs, match="no progress"):
+        await stage.run(2)
+
+
+async def test_work_with_progress_does_not(stage: Stage) -> None:
+    stage.consumer.ends = {0: 5, 1: 0}
+
+    async def progress() -> None:
+        while True:
+            stage.writer.last_progress = time.monotonic()
+            await asyncio.sleep(0.01)
+
+    progressing = asyncio.create_task(progress())
+    await stage.run(0.4)
+    progressing.cancel()
+
+
+async def test_a_lost_assignment_ends_the_process_and_does_not_beat(stage: Stage) -> None:
+    stage.consumer.shards = set()
+    with pytest.raises(Hangs, match="no shard is assigned"):
+        await stage.run(2)
+    assert stage.writer.beats == 0
+
+
+async def test_without_kafka_it_waits_but_is_not_ready(stage: Stage) -> None:
+    stage.consumer.ends = None
+    await stage.run(0.4)
+    assert "kafka" in stage.watch.problems()
+
+
+async def test_a_halted_shard_is_no_reason_to_restart_but_to_alarm(stage: Stage) -> None:
+    stage.consumer.ends, stage.writer.stuck = {0: 5, 1: 0}, {0}
+    await stage.run(0.4)
+    assert "chain" in stage.watch.problems()
+
+
+async def test_far_behind_is_not_ready(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "NO_PROGRESS_SECONDS_MAX", 10.0)
+    stage.consumer.ends = {0: watching.READY_LAG_RECORDS_MAX + 1, 1: 0}
+    await stage.run(0.1)
+    assert "lag" in stage.watch.problems()
+    stage.lag.applied({0: watching.READY_LAG_RECORDS_MAX + 1})
+    await stage.run(0.1)
+    assert stage.watch.problems() == {}
+
+
+async def test_a_crash_of_faust_ends_the_process(stage: Stage) -> None:
+    stage.app.crashed, stage.app.crash_reason = True, RuntimeError("boom")
+    with pytest.raises(Hangs, match="RuntimeError"):
+        await stage.run(2)
+
+
+async def test_a_lost_database_is_a_problem(stage: Stage) -> None:
+    stage.writer.trouble = "no database: OperationalError"
+    assert stage.watch.problems()["database"] == "no database: OperationalError"
