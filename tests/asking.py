@@ -45,7 +45,11 @@ class Asker:
 
     async def start(self) -> None:
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True, request_timeout_ms=10_000
+            bootstrap_servers=self._bootstrap,
+            acks="all",
+            enable_idempotence=True,
+            request_timeout_ms=10_000,
+            max_request_size=2**21,
         )
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap, group_id=None, auto_offset_reset="earliest"
@@ -93,9 +97,13 @@ class Asker:
 
     async def reply(self, sent: Sent, seconds: float = 20) -> Reply:
         """The first reply to it. Raises TimeoutError."""
+        return await self.answer(sent.correlation, seconds)
+
+    async def answer(self, correlation: str, seconds: float = 20) -> Reply:
+        """The first reply with this correlation. Raises TimeoutError."""
         async with asyncio.timeout(seconds), self._news:
-            await self._news.wait_for(lambda: self.replies.get(sent.correlation))
-        return self.replies[sent.correlation][0]
+            await self._news.wait_for(lambda: self.replies.get(correlation))
+        return self.replies[correlation][0]
 
     async def ask(self, customer: str, ask: CustomerAsk, key: str = "", seconds: float = 20) -> Reply:
         """Send once and wait."""

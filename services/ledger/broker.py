@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES
+from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS
 from services.kafka import client_options
 from services.ledger import metrics
 from services.ledger.ports import CommandRecord, StoredRow
@@ -109,7 +109,8 @@ class KafkaBroker:
         ]
 
     def reply(self, partition: int, value: bytes) -> None:
-        if self._replies_queued >= REPLIES_QUEUED_MAX:
+        nowhere = partition >= REPLIES_PARTITIONS  # the producer would wait for it, and all others behind
+        if nowhere or self._replies_queued >= REPLIES_QUEUED_MAX:
             metrics.REPLIES_DROPPED.inc()  # the asker will be told that the outcome is unknown
             return
         self._replies[partition].append(value)
