@@ -1,0 +1,276 @@
+"""Keys, queries and visibility on a real PostgreSQL, over rows that the real projector wrote."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from events.ids import Tenant
+from events.sharding import shard_of
+from services.api import keys
+from services.api.keys import KeyRefused, Scope, create_key, list_keys, revoke_key, rotate_key, secret_hash
+from services.api.ports import CustomerFilter, Page, ViewsUnavailable
+from services.api.queries import PostgresQueries
+from services.api.visibility import CHANNEL, PostgresVisibility
+from services.migrate import migrate_database
+
+SHARDS = 4
+MINE = Tenant("bus_mine", "test")
+LIVE = Tenant("bus_mine", "live")
+OTHER = Tenant("bus_other", "test")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def dsn(database: Callable[[str], str]) -> str:
+    made = database("api_views")
+    migrate_database("views", made, SHARDS)
+    return made
+
+
+@pytest.fixture
+async def queries(dsn: str) -> AsyncIterator[PostgresQueries]:
+    made = PostgresQueries(dsn, SHARDS)
+    await made.open()
+    yield made
+    await made.close()
+
+
+def register(dsn: str, tenant: Tenant, customer_id: str, number: int, name: str = "Ana") -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO customers (business_id, mode, customer_id, shard, name, email, phone_number, metadata, "
+            "preferred_locale, created_at, updated_at) VALUES (%s, %s, %s, %s, %s, %s, NULL, %s, NULL, %s, %s)",
+            [
+                tenant.business_id, tenant.mode, customer_id, shard_of(customer_id, SHARDS), name,
+                f"{customer_id}@Example.com", '{"tier": "gold", "age": 3}', *[START + timedelta(minutes=number)] * 2,
+            ],
+        )  # fmt: skip
+
+
+def enter(dsn: str, tenant: Tenant, customer_id: str, sequence: int, currency: str = "USD") -> None:
+    shard = shard_of(customer_id, SHARDS)
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO ledger_entries (shard, sequence, business_id, mode, customer_id, entry_id, currency, is_credit, "
+            "amount_minor, balance_before_minor, balance_after_minor, cause, counter_account, reason, created_at) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, true, 5, 0, 5, 'adjustment', 'x', 'why', %s)",
+            [shard, sequence, *_who(tenant, customer_id), f"wle_{shard}_{sequence}", currency, START],
+        )
+        connection.execute(
+            "INSERT INTO wallets (business_id, mode, customer_id, currency, balance_minor, shard, sequence, updated_at) "
+            "VALUES (%s, %s, %s, %s, 5, %s, %s, %s) ON CONFLICT DO NOTHING",
+            [*_who(tenant, customer_id), currency, shard, sequence, START],
+        )
+        connection.execute("UPDATE checkpoints SET sequence = %s WHERE shard = %s", [sequence, shard])
+
+
+def _who(tenant: Tenant, customer_id: str) -> tuple[str, str, str]:
+    return tenant.business_id, tenant.mode, customer_id
+
+
+async def test_a_customer_is_his_tenants(dsn: str, queries: PostgresQueries) -> None:
+    register(dsn, MINE, "cus_1", 1, "Nguyễn")
+    enter(dsn, MINE, "cus_1", 7)
+    sequence, row = await queries.customer(MINE, "cus_1")
+    assert row is not None
+    assert (sequence, row.name, row.metadata, row.phone_number) == (
+        7,
+        "Nguyễn",
+        {"tier": "gold", "age": 3},
+        None,
+    )
+    assert row.created_at == START + timedelta(minutes=1)
+    for stranger in (LIVE, OTHER):
+        assert await queries.customer(stranger, "cus_1") == (7, None)
+        assert await queries.wallets(stranger, "cus_1") == (7, None, [])
+        assert await queries.entries(stranger, "cus_1", Page(10, 0), None) == (7, None)
+        assert await queries.customers(stranger, Page(10, 0), CustomerFilter()) == []
+
+
+async def test_customers_are_found(dsn: str, queries: PostgresQueries) -> None:
+    for number, name in enumerate(("Ana", "Bánh 100%", "Chi_2", "ANA MARIA")):
+        register(dsn, MINE, f"cus_{number}", number, name)
+
+    async def names(page: Page = Page(10, 0), **where: object) -> list[str]:  # noqa: B008 immutable
+        return [row.name for row in await queries.customers(MINE, page, CustomerFilter(**where))]  # type: ignore[arg-type]
+
+    assert await names() == ["ANA MARIA", "Chi_2", "Bánh 100%", "Ana"]
+    assert await names(Page(2, 1)) == ["Chi_2", "Bánh 100%"]
+    assert await names(name="ana") == ["ANA MARIA", "Ana"]
+    assert await names(name="%") == ["Bánh 100%"]
+    assert await names(name="_") == ["Chi_2"]
+    assert await names(name="\\") == []
+    assert await names(email="CUS_2@example.COM") == ["Chi_2"]
+    assert await names(email="cus_2") == []
+    since, until = START + timedelta(minutes=1), START + timedelta(minutes=2)
+    assert await names(created_at_gte=since, created_at_lte=until) == ["Chi_2", "Bánh 100%"]
+    assert await names(name="'; DROP TABLE customers; --") == []
+
+
+async def test_entries_and_wallets(dsn: str, queries: PostgresQueries) -> None:
+    register(dsn, MINE, "cus_1", 1)
+    assert await queries.entries(MINE, "cus_1", Page(10, 0), None) == (0, [])
+    for sequence in range(1, 4):
+        enter(dsn, MINE, "cus_1", sequence)
+    enter(dsn, MINE, "cus_1", 4, "INR")
+    sequence, rows = await queries.entries(MINE, "cus_1", Page(2, 1), None)
+    assert sequence == 4
+    assert rows is not None
+    assert [row.entry_id[-1] for row in rows] == ["3", "2"]
+    assert (rows[0].amount, rows[0].reason, rows[0].created_at) == (5, "why", START)
+    _, rupees = await queries.entries(MINE, "cus_1", Page(10, 0), "INR")
+    assert rupees is not None
+    assert [row.currency for row in rupees] == ["INR"]
+    assert (await queries.entries(MINE, "cus_1", Page(0, 0), None))[1] == []
+    _, created_at, wallets = await queries.wallets(MINE, "cus_1")
+    assert created_at == START + timedelta(minutes=1)
+    assert sorted((wallet.currency, wallet.balance) for wallet in wallets) == [("INR", 5), ("USD", 5)]
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [("entries", "ledger_entries_newest"), ("customers", "customers_newest")],
+)
+def test_pages_come_from_an_index(dsn: str, query: str, index: str) -> None:
+    from services.api import queries as statements
+
+    if query == "entries":
+        statement, values = statements._ENTRIES, [*_who(MINE, "cus_1"), 10, 0, 1]
+    else:
+        statement, values = statements._CUSTOMERS + statements._CUSTOMERS_NEWEST, [*_who(MINE, "")[:2], 10, 0]
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
+        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {statement}", values).fetchall())
+    assert index in plan, plan
+    assert f"Sort Key: {query}" not in plan
+
+
+async def test_reads_survive_a_server_that_dropped_their_connections(
+    dsn: str, queries: PostgresQueries
+) -> None:
+    register(dsn, MINE, "cus_1", 1)
+    await asyncio.gather(*(queries.customer(MINE, "cus_1") for _ in range(20)))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    found = await asyncio.gather(*(queries.customer(MINE, "cus_1") for _ in range(20)))
+    assert all(row is not None for _, row in found)
+
+
+async def test_a_server_that_is_away_is_said_to_be() -> None:
+    queries = PostgresQueries("postgresql://nobody@127.0.0.1:1/nothing", SHARDS)
+    await queries._pool.open(wait=False)
+    try:
+        with pytest.raises(ViewsUnavailable):
+            await queries.customer(MINE, "cus_1")
+    finally:
+        await queries.close()
+
+
+async def test_waits_end_at_the_notification(dsn: str, queries: PostgresQueries) -> None:
+    looks = 0
+
+    async def no_look() -> list[tuple[int, int]]:
+        nonlocal looks
+        looks += 1
+        return []
+
+    visibility = PostgresVisibility(dsn, SHARDS, no_look)
+    await visibility.start()
+    try:
+        async with asyncio.timeout(5):
+            while looks < 2:  # noqa: ASYNC110 the second look follows LISTEN
+                await asyncio.sleep(0.01)
+        waiter = asyncio.create_task(visibility.wait(2, 9, 5))
+        await asyncio.sleep(0)
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, "nonsense 1:3 2:9"])
+        assert await asyncio.wait_for(waiter, 3)
+        assert await visibility.wait(1, 3, 0)
+    finally:
+        await visibility.stop()
+
+
+async def test_a_listener_that_was_cut_off_comes_back(dsn: str, queries: PostgresQueries) -> None:
+    visibility = PostgresVisibility(dsn, SHARDS, queries.checkpoints)
+    await visibility.start()
+    try:
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            listeners = (
+                "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+            )
+            async with asyncio.timeout(10):
+                while not (old := await (await connection.execute(listeners)).fetchone()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                await connection.execute("SELECT pg_terminate_backend(%s)", [old[0]])
+                await connection.execute("UPDATE checkpoints SET sequence = 5 WHERE shard = 3")
+                while (new := await (await connection.execute(listeners)).fetchone()) in (None, old):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            assert new is not None
+        assert await visibility.wait(3, 5, 3)  # what it missed, it has looked up
+    finally:
+        await visibility.stop()
+
+
+async def test_a_key_lives_from_creation_to_revocation(dsn: str, queries: PostgresQueries) -> None:
+    record, secret = create_key(dsn, "bus_mine", "test", "shop", [Scope.WRITE, Scope.READ])
+    assert secret.startswith("wl_test_")
+    assert len(secret) == len("wl_test_") + 43
+    assert secret.startswith(record.prefix)
+    assert len(record.prefix) == len("wl_test_") + 4
+    with psycopg.connect(dsn) as connection:
+        (row,) = connection.execute("SELECT row_to_json(api_keys)::text FROM api_keys").fetchall()
+    assert secret[len(record.prefix) :] not in row[0]
+    caller = await queries.key(secret_hash(secret))
+    assert caller is not None
+    assert (caller.key_id, caller.tenant, caller.scopes) == (record.key_id, MINE, {"read", "write"})
+    assert (await queries.key(secret_hash(secret + "x"))) is None
+    first = revoke_key(dsn, record.key_id)
+    assert first.revoked_at is not None
+    assert revoke_key(dsn, record.key_id) == first
+    assert await queries.key(secret_hash(secret)) is None
+
+
+def test_two_keys_of_a_name_live_at_most(dsn: str) -> None:
+    first, _ = create_key(dsn, "bus_mine", "test", "shop")
+    second, _ = create_key(dsn, "bus_mine", "test", "shop")
+    create_key(dsn, "bus_mine", "live", "shop")
+    create_key(dsn, "bus_mine", "test", "other")
+    with pytest.raises(KeyRefused, match="revoke one first"):
+        create_key(dsn, "bus_mine", "test", "shop")
+    revoke_key(dsn, first.key_id)
+    create_key(dsn, "bus_mine", "test", "shop")
+    assert len(list_keys(dsn)) == 5
+    assert len(list_keys(dsn, "bus_mine", "live")) == 1
+    assert second.key_id in {record.key_id for record in list_keys(dsn, "bus_mine")}
+
+
+async def test_rotation_overlaps(dsn: str, queries: PostgresQueries) -> None:
+    old, old_secret = create_key(dsn, "bus_mine", "test", "shop", [Scope.READ])
+    new, new_secret = rotate_key(dsn, old.key_id, timedelta(minutes=5))
+    assert (new.name, new.scopes, new.expires_at) == (old.name, old.scopes, None)
+    callers = [await queries.key(secret_hash(secret)) for secret in (old_secret, new_secret)]
+    assert callers[0] is not None
+    assert callers[1] is not None
+    assert 0 < callers[0].expires - datetime.now(UTC).timestamp() <= 300
+    assert callers[1].expires == float("inf")
+    with pytest.raises(KeyRefused):
+        rotate_key(dsn, new.key_id)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"business": ""}, {"business": "a b"}, {"mode": "prod"}, {"name": ""}, {"name": "x\n"}, {"scopes": []},
+        {"scopes": ["root"]}, {"expires": datetime(2020, 1, 1, tzinfo=UTC)}, {"expires": datetime(2030, 1, 1)},
+    ],
+)  # fmt: skip
+def test_a_key_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+    right = {"business": "bus_mine", "mode": "test", "name": "shop", "scopes": [Scope.READ]}
+    with pytest.raises(KeyRefused):
+        keys.create_key("postgresql://never-asked", **(right | wrong))  # type: ignore[arg-type]
