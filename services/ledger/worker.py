@@ -4,61 +4,29 @@ Its loop is also its heartbeat: a frozen worker stops beating and loses its sess
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
-from uuid import UUID
 
 import structlog
-from msgspec import UNSET
-from msgspec.structs import replace
 
-from events.codec import decode_envelope, decode_fact, encode_reply
-from events.commands import RegisterCustomer
-from events.ids import parse_position
 from services.ledger import intake, metrics
-from services.ledger.batch import Answer, Batch, DeadLetter, Rules
-from services.ledger.domain.customer import INITIAL, Customer, fold
+from services.ledger.answers import Answers
+from services.ledger.batch import Batch, DeadLetter, Rules
+from services.ledger.decisions import ATTEMPT_MICROS, Decisions, Keys, Read
 from services.ledger.intake import Asked, Rejected
-from services.ledger.ports import (
-    Attempt,
-    Broker,
-    Clock,
-    CommandRecord,
-    KnownKey,
-    Loaded,
-    ShardRow,
-    Store,
-    Unstorable,
-)
-from services.ledger.receipts import request_hash
+from services.ledger.ownership import Ownership
+from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, Store, Unstorable
 from services.ledger.relay import Relay
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
 BATCH_COMMANDS_MAX = 500
-BATCH_COLD_MAX = 200
-CACHED_CUSTOMERS_MAX = 200_000
 HEARTBEAT_SECONDS = 1.0
-ATTEMPT_MICROS = 15 * 60 * 1_000_000
-REFUSED_SECONDS = 10.0
-UNANSWERED_MAX = 1_000
 CAREFUL_BATCHES = 100
 PACE_SECONDS = 0.004
 FULL_COMMANDS = 100
 FLUSH_SECONDS = 5.0
-NOTHING = Loaded({}, {}, {})
-
-
-class Keys(Protocol):
-    """Data keys of customers by stream."""
-
-    async def of(self, existing: set[UUID], registering: set[UUID]) -> dict[UUID, bytes]:
-        """Keys of existing customers, and keys (made now where there is none) of those being registered."""
-        ...
-
-    def forget(self) -> None: ...
 
 
 class Coffin(Protocol):
@@ -97,17 +65,26 @@ class Worker:
         self._reset()
 
     def _reset(self) -> None:
-        self.owned: dict[int, ShardRow] = {}
-        self.refused: dict[int, float] = {}
-        self.skew_seconds = 0.0
-        self._customers: OrderedDict[UUID, Customer] = OrderedDict()
-        self._inbox: list[CommandRecord] = []
-        self._untouched: dict[int, int] = {}
-        self._unanswered: set[asyncio.Task[None]] = set()
+        """A new life: nothing of an earlier one is believed."""
         self._relay = Relay(self._broker, self._store, self._clock)
+        self._ownership = Ownership(self._store, self._broker, self._relay, self._shards, self._beating)
+        self._decisions = Decisions(self._store, self._keys, self._rules)
+        self._answers = Answers(self._broker, self._relay, self._acknowledge_topic)
+        self._inbox: list[CommandRecord] = []
         self._beaten = float("-inf")
         self._began = float("-inf")
         self._careful = CAREFUL_BATCHES
+        self.skew_seconds = 0.0
+
+    @property
+    def owned(self) -> set[int]:
+        """The shards this worker holds."""
+        return set(self._ownership.owned)
+
+    @property
+    def refused(self) -> set[int]:
+        """Free shards that it does not take: topic and store differ."""
+        return set(self._ownership.refused)
 
     def stop(self) -> None:
         """Finish the batch at hand, publish, hand the shards back."""
@@ -146,64 +123,19 @@ class Worker:
             self._inbox += await self._broker.fetch(0, BATCH_COMMANDS_MAX)
         self._began = loop.time()
 
-    # --- owning ---
-
     async def _beat(self) -> None:
         """Once a second: keep the session, compare clocks, look for free shards."""
         now = asyncio.get_running_loop().time()
         if now - self._beaten < HEARTBEAT_SECONDS:
             return
         self._beaten = now
-        rows = [self._with_published(row) for row in self.owned.values()]
         before = self._clock.micros()
-        server = await self._store.heartbeat(rows, before - ATTEMPT_MICROS)
+        server = await self._store.heartbeat(self._ownership.rows(), before - ATTEMPT_MICROS)
         self.skew_seconds = ((before + self._clock.micros()) / 2 - server) / 1e6
-        self._relay.observe()
         metrics.CLOCK_SKEW_SECONDS.set(self.skew_seconds)
-        metrics.CACHED_CUSTOMERS.set(len(self._customers))
-        await self._take_over(now)
-
-    async def _take_over(self, now: float) -> None:
-        self.refused = {shard: until for shard, until in self.refused.items() if until > now}
-        free = [
-            shard for shard in range(self._shards) if shard not in self.owned and shard not in self.refused
-        ]
-        rows = await self._store.claim(free) if free else []
-        if rows:
-            taken = await self._beating(self._relay.take_over(rows))
-            refused = [row for row in rows if row not in taken]
-            if refused:
-                await self._store.release(refused)
-                self.refused |= {row.shard: now + REFUSED_SECONDS for row in refused}
-            self._untouched |= await self._beating(self._starts(taken))
-            self.owned.update({row.shard: row for row in taken})
-            self._inbox = []
-            self._broker.assign(
-                {row.shard: row.position + 1 for row in self.owned.values()} | self._untouched
-            )
-            metrics.TAKEOVERS.inc(len(taken))
-            log.info("shards_taken", shards=sorted(row.shard for row in taken))
-        metrics.SHARDS_OWNED.set(len(self.owned))
-        metrics.SHARDS_REFUSED.set(len(self.refused))
-
-    async def _starts(self, rows: Sequence[ShardRow]) -> dict[int, int]:
-        """Where to read on: behind the last command taken, if the log still has that very command there.
-
-        Otherwise from the log's beginning, which is safe: every command has a receipt or is late.
-        """
-        found = await self._broker.commands_at({row.shard: row.position for row in rows if row.position >= 0})
-        begins = await self._broker.commands_begin([row.shard for row in rows])
-        starts = {}
-        for row in rows:
-            value = found.get(row.shard)
-            if value is not None and intake.identity(value) == row.position_command_id:
-                starts[row.shard] = row.position + 1
-                continue
-            starts[row.shard] = begins[row.shard]
-            if row.position >= 0:
-                metrics.POSITIONS_UNVERIFIED.inc()
-                log.error("position_unverified", shard=row.shard, action="reading the log from its beginning")
-        return starts
+        self._relay.observe()
+        if await self._ownership.take_free(now):
+            self._inbox = []  # everything is read on from where the shard rows say
 
     async def _beating(self, work: Coroutine[Any, Any, T]) -> T:
         """Await something long without losing the session."""
@@ -219,44 +151,36 @@ class Worker:
     async def _hand_back(self) -> None:
         """The next owner starts where we stopped: published, noted, unlocked."""
         await self._beating(self._relay.flush(FLUSH_SECONDS))
-        if self._unanswered:
-            await asyncio.wait(self._unanswered, timeout=1.0)
-        if self.owned:
-            await self._store.release([self._with_published(row) for row in self.owned.values()])
-        log.info("shards_handed_back", count=len(self.owned))
+        await self._answers.settle()
+        rows = self._ownership.rows()
+        if rows:
+            await self._store.release(rows)
+        log.info("shards_handed_back", count=len(rows))
 
     async def _drop(self) -> None:
-        for task in self._unanswered:
-            task.cancel()
+        self._answers.drop()
         await self._relay.stop()
         await self._store.close()
         await self._broker.close()
         self._keys.forget()
-        self.owned = {}
+        self._ownership.owned.clear()
         self.connected = False
         metrics.SHARDS_OWNED.set(0)
 
-    def _with_published(self, row: ShardRow) -> ShardRow:
-        sequence, offset = self._relay.published(row.shard)
-        return replace(row, published_sequence=sequence, published_offset=offset)
-
-    # --- one batch ---
-
     async def _process(self, records: Sequence[CommandRecord]) -> None:
-        """Read, load, decide, commit, answer; by halves where the store refuses the data."""
+        """Read, decide, commit, answer; by halves where the store refuses the data."""
         now = self._clock.micros()
         read = [intake.read(r, self._shards, now, self._relay.available(r.shard)) for r in records]
-        fitting = self._fitting(read)
+        fitting = self._decisions.fitting(read)
         self._inbox = [*records[fitting:], *self._inbox]
         try:
             batch = await self._decide_and_commit(read[:fitting], now)
         except Unstorable as error:
             await self._split(records[:fitting], now, error)
             return
-        self._merge(batch)
-        await self._answer(batch)
+        await self._finish(batch)
 
-    async def _decide_and_commit(self, read: Sequence[Asked | Rejected], now: int) -> Batch:
+    async def _decide_and_commit(self, read: Read, now: int) -> Batch:
         """Keys are nearly always new: their receipts are read only where they may be known already.
 
         A key that is known all the same meets its receipt at the commit, which rolls back and is done again with
@@ -264,59 +188,16 @@ class Worker:
         """
         doubtful = self._careful > 0 or any(_may_be_known(one) for one in read)
         self._careful = max(0, self._careful - 1)
-        batch = await self._decide(read, now, receipts=doubtful)
+        batch = await self._decisions.decide(read, self._ownership.owned, now, receipts=doubtful)
         try:
             await self._commit(batch)
         except KnownKey:
             if doubtful:
                 raise
             self._careful = CAREFUL_BATCHES
-            batch = await self._decide(read, now, receipts=True)
+            batch = await self._decisions.decide(read, self._ownership.owned, now, receipts=True)
             await self._commit(batch)
         return batch
-
-    def _fitting(self, read: Sequence[Asked | Rejected]) -> int:
-        """How many of these fit into one batch: the cold aggregates of a batch are bounded."""
-        cold: set[UUID] = set()
-        for index, one in enumerate(read):
-            if isinstance(one, Asked) and one.key.stream not in self._customers:
-                cold.add(one.key.stream)
-                if len(cold) > BATCH_COLD_MAX:
-                    return index
-        return len(read)
-
-    async def _decide(self, read: Sequence[Asked | Rejected], now: int, receipts: bool) -> Batch:
-        asked = [one for one in read if isinstance(one, Asked)]
-        loaded = await self._load(asked, now, receipts)
-        registering = {one.key.stream for one in asked if isinstance(one.ask, RegisterCustomer)}
-        existing = {s for one in asked if self._customers.get(s := one.key.stream, INITIAL).registered}
-        data_keys = await self._keys.of(existing, registering - existing)
-        batch = Batch(self._rules, self.owned, self._customers, loaded, data_keys, now)
-        for one in read:
-            if isinstance(one, Asked):
-                batch.take(one)
-            else:
-                batch.reject(one)
-        return batch
-
-    async def _load(self, asked: Sequence[Asked], now: int, receipts: bool) -> Loaded:
-        """Receipts if asked for; histories of those not in memory, folded into the cache at once."""
-        cold = [stream for stream in {one.key.stream for one in asked} if stream not in self._customers]
-        retries = [
-            Attempt(
-                one.key.stream, request_hash(self._rules.request_secret, one.command, one.ask), attempt - 1
-            )
-            for one in asked
-            if one.command.idempotencykey is UNSET and (attempt := one.command.attempt)
-        ]
-        keys = list(dict.fromkeys(one.key for one in asked)) if receipts else []
-        if not (cold or keys or retries):
-            return NOTHING
-        with metrics.LOAD_SECONDS.time():
-            loaded = await self._store.load(cold, keys, list(dict.fromkeys(retries)), now - ATTEMPT_MICROS)
-        for stream in cold:
-            self._customers[stream] = _folded(loaded.histories.get(stream, ()))
-        return loaded
 
     async def _commit(self, batch: Batch) -> None:
         """Dead letters first: the position moves past a record only when it is kept elsewhere."""
@@ -324,7 +205,7 @@ class Worker:
             await self._broker.dead_letter(*await self._coffin.seal(letter))
             metrics.DEAD_LETTERS.labels(letter.code).inc()
         commit = batch.commit()
-        commit = commit._replace(after=[self._with_published(row) for row in commit.after])
+        commit = commit._replace(after=[self._ownership.with_published(row) for row in commit.after])
         with metrics.COMMIT_SECONDS.time():
             await self._store.commit(commit)
 
@@ -336,67 +217,23 @@ class Worker:
             await self._process(records[:half])
             await self._process(records[half:])
             return
-        record = records[0]
-        log.error("command_unstorable", shard=record.shard, offset=record.offset, error=str(error))
-        rejected = intake.unstorable(record)
-        batch = Batch(self._rules, self.owned, self._customers, NOTHING, {}, now)
-        batch.reject(rejected)
+        log.error("command_unstorable", shard=records[0].shard, offset=records[0].offset, error=str(error))
+        rejected = intake.unstorable(records[0])
+        batch = await self._decisions.decide([rejected], self._ownership.owned, now, receipts=False)
         await self._commit(batch)
-        self._merge(batch)
-        await self._answer(batch)
+        await self._finish(batch)
 
-    def _merge(self, batch: Batch) -> None:
-        """The batch is true now."""
-        self.owned.update(batch.shards)
-        for shard in batch.shards:
-            self._untouched.pop(shard, None)
-        for stream, customer in batch.customers.items():
-            self._customers[stream] = customer
-            self._customers.move_to_end(stream)
-        while len(self._customers) > CACHED_CUSTOMERS_MAX:
-            self._customers.popitem(last=False)
+    async def _finish(self, batch: Batch) -> None:
+        """The batch is true now: it may be built on, published and spoken of."""
+        self._ownership.merge(batch.shards)
+        self._decisions.merge(batch)
         self._relay.enqueue(batch.events)
         metrics.BATCH_COMMANDS.observe(batch.taken)
         for (kind, outcome), count in batch.outcomes.items():
             metrics.COMMANDS.labels(kind, outcome).inc(count)
-
-    async def _answer(self, batch: Batch) -> None:
-        positions = self._unpublished(batch.answers) if self._acknowledge_topic else {}
-        if not positions:
-            self._send(batch.answers)
-            return
-        task = asyncio.create_task(self._answer_when_published(positions, batch.answers))
-        self._unanswered.add(task)
-        task.add_done_callback(self._unanswered.discard)
-        if len(self._unanswered) > UNANSWERED_MAX:
-            await asyncio.wait(
-                self._unanswered, return_when=asyncio.FIRST_COMPLETED, timeout=HEARTBEAT_SECONDS
-            )
-
-    def _unpublished(self, answers: Sequence[Answer]) -> dict[int, int]:
-        """What these answers speak of and the topic lacks: a repeated answer speaks of its event, too."""
-        positions: dict[int, int] = {}
-        for answer in answers:
-            if answer.reply.position:
-                shard, sequence = parse_position(answer.reply.position)
-                if sequence > self._relay.published(shard)[0]:
-                    positions[shard] = max(sequence, positions.get(shard, 0))
-        return positions
-
-    async def _answer_when_published(self, positions: dict[int, int], answers: Sequence[Answer]) -> None:
-        await self._relay.wait_published(positions)
-        self._send(answers)
-
-    def _send(self, answers: Sequence[Answer]) -> None:
-        for answer in answers:
-            self._broker.reply(int(answer.to.partition("/")[0]), encode_reply(answer.reply))
+        await self._answers.give(batch.answers)
 
 
 def _may_be_known(one: Asked | Rejected) -> bool:
     """A caller's retry; and with dead letters the batch should not be done twice."""
     return isinstance(one, Rejected) or one.command.attempt > 0
-
-
-def _folded(history: Sequence[bytes]) -> Customer:
-    envelopes = [decode_envelope(value) for value in history]
-    return fold((decode_fact(envelope), envelope.time) for envelope in envelopes)

@@ -70,7 +70,7 @@ async def supervise(world: World, trouble: Trouble, done: asyncio.Event) -> Cust
         await asyncio.wait({node.task, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if done.is_set() and not node.task.done():
-            live = dict(node.worker._customers)
+            live = dict(node.worker._decisions.customers)
             node.worker.stop()
             node.gate.on_pass = None
             assert await node.end() is None

@@ -10,7 +10,7 @@ from structlog.typing import EventDict
 from events.commands import CustomerAsk
 from events.replies import Outcome
 from events.sharding import shard_of
-from services.ledger import worker as worker_module
+from services.ledger import decisions
 from services.ledger.ports import Loaded
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.simulation import simulated, tasks_of, until
@@ -40,7 +40,7 @@ async def test_a_standby_owns_nothing_until_the_owner_stops() -> None:
         await world.ask(A, REGISTER)
         async with world.node() as standby:
             await asyncio.sleep(20)
-            assert (len(owner.worker.owned), standby.worker.owned) == (4, {})
+            assert (len(owner.worker.owned), standby.worker.owned) == (4, set())
             owner.worker.stop()
             assert await owner.end() is None
             assert await seconds_until_owned(standby) < 2
@@ -101,7 +101,7 @@ async def test_a_long_scan_at_take_over_keeps_the_lease() -> None:
         await scan.reached.wait()
         rival.gate.hold("claim").released.set()
         await asyncio.sleep(15)
-        assert rival.worker.owned == {}
+        assert rival.worker.owned == set()
         scan.released.set()
         await seconds_until_owned(owner)
 
@@ -215,7 +215,7 @@ async def test_a_log_that_is_read_again_is_read_from_its_beginning_although_more
 
 @simulated
 async def test_the_cold_aggregates_of_a_batch_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "BATCH_COLD_MAX", 7)
+    monkeypatch.setattr(decisions, "BATCH_COLD_MAX", 7)
     world = World()
     asked = [world.send(f"cus_{number}", REGISTER) for number in range(40)]
     asked += [world.send(f"cus_{number}", credit(1)) for number in range(40)]
@@ -241,13 +241,13 @@ async def test_the_cold_aggregates_of_a_batch_are_bounded(monkeypatch: pytest.Mo
 async def test_the_cache_of_aggregates_is_bounded_and_what_left_it_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker_module, "CACHED_CUSTOMERS_MAX", 3)
+    monkeypatch.setattr(decisions, "CACHED_CUSTOMERS_MAX", 3)
     world = World()
     async with world.node() as node:
         for number in range(8):
             await world.ask(f"cus_{number}", REGISTER)
             await world.ask(f"cus_{number}", credit(number + 1))
-        assert len(node.worker._customers) <= 3
+        assert len(node.worker._decisions.customers) <= 3
         for number in range(8):
             assert (await world.ask(f"cus_{number}", debit(1))).balance_after == number
 
