@@ -83,7 +83,7 @@ async def test_a_given_up_batch_that_arrives_late_is_a_repeat_and_no_divergence(
     async with world.node() as node:
         await world.ask(A, credit(3))
         await world.taken()
-        assert node.worker.refused == {}
+        assert node.worker.refused == set()
     assert sequences(world, shard) == [1, 2, 1, 3, 4]
 
 
