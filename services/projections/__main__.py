@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
@@ -16,7 +15,7 @@ from events.sealing import Unsealable
 from services import logs, topics
 from services.keyring import KeyRing, parse_kek
 from services.projections.projector import Projector
-from services.projections.runner import run
+from services.projections.runner import PortTaken, run
 from services.settings import Settings
 
 EXIT_NOT_CONFIGURED = 2
@@ -39,10 +38,10 @@ def main(settings: Settings) -> int:
     try:
         projector = _projector(settings)
         _check_topics(settings)
+        return asyncio.run(_until_signal(settings, projector))
     except Unfit as error:
         print(f"projections: {error}", file=sys.stderr)
         return EXIT_NOT_CONFIGURED
-    return asyncio.run(_until_signal(settings, projector))
 
 
 async def _until_signal(settings: Settings, projector: Projector) -> int:
@@ -50,7 +49,10 @@ async def _until_signal(settings: Settings, projector: Projector) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     instance = settings.instance or f"{socket.gethostname()}-projections"
-    return await run(settings, instance, projector, stop)
+    try:
+        return await run(settings, instance, projector, stop)
+    except PortTaken as error:
+        raise Unfit(str(error)) from error
 
 
 def _projector(settings: Settings) -> Projector:
@@ -107,6 +109,4 @@ def _line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    code = main(Settings())
-    sys.stderr.flush()
-    os._exit(code) if code else sys.exit(code)
+    sys.exit(main(Settings()))

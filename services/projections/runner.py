@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import structlog
+from aiohttp import web
 
 from services import health
 from services.projections.agent import make_app
@@ -28,6 +29,10 @@ EXIT_CHAIN_BROKEN = 3
 STOP_SECONDS_MAX = 1.5
 
 log = structlog.get_logger()
+
+
+class PortTaken(Exception):
+    """Somebody else listens where health and metrics are to be served."""
 
 
 async def run(settings: Settings, instance: str, projector: Projector, stop: asyncio.Event) -> int:
@@ -48,8 +53,7 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
     with tempfile.TemporaryDirectory(prefix="wallet-ledger-projections-") as folder:
         app = make_app(settings, instance, Path(folder), next_offsets, inbox.put)
         watch = Watch(app, writer, lag, instance)
-        port = settings.projections_metrics_port or settings.http_port + 2
-        server = await health.serve(settings.http_host, port, watch.problems)
+        server = await _serve(settings, watch.problems)
         parts = (app.start(), writer.write_forever(), watch.watch_forever(), failed)
         work = [asyncio.ensure_future(part) for part in parts]
         code = await _until_over(work, stop)
@@ -60,6 +64,14 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
         if not await _stopped("faust", app.stop()):
             os._exit(code)  # its threads would keep the interpreter; nothing of ours is open any more
     return code
+
+
+async def _serve(settings: Settings, problems: health.Problems) -> web.AppRunner:
+    port = settings.projections_metrics_port or settings.http_port + 2
+    try:
+        return await health.serve(settings.http_host, port, problems)
+    except OSError as error:
+        raise PortTaken(f"cannot serve /readyz and /metrics: {error.strerror or error}") from error
 
 
 async def _until_over(work: Sequence[asyncio.Future[Any]], stop: asyncio.Event) -> int:
