@@ -1,6 +1,7 @@
 """A whole system for a test: servers of its own to kill and freeze, and services as real processes."""
 
 import base64
+import json
 import os
 import secrets
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+from urllib.error import HTTPError
 
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
@@ -61,6 +63,16 @@ class Process(Service):
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
+
+    def problems(self) -> dict[str, str]:
+        """What `/readyz` names; empty when it is ready."""
+        try:
+            with _direct.open(f"http://127.0.0.1:{self.port}/readyz", timeout=2) as answer:
+                assert answer.status == 200
+                return {}
+        except HTTPError as error:
+            found: dict[str, str] = json.load(error)["problems"]
+            return found
 
     def said(self, *words: str, since: int = 0) -> bool:
         """Whether a line of its log, from byte `since` on, holds all the words."""

@@ -239,9 +239,9 @@ class Relay:
             if shard in diverged:
                 continue
             if shard in lost:
-                if offset == state.published_offset and sequence == state.published:
-                    lost.discard(shard)
-                continue  # nothing is judged before the known record was found again
+                if offset != state.published_offset or sequence != state.published:
+                    continue  # nothing is judged before the known record was found again
+                lost.discard(shard)
             fits = sequence is not None and sequence <= state.published + 1
             if sequence is None or not fits or not await self._same(state, known[shard], sequence, value):
                 diverged.add(shard)

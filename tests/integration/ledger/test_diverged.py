@@ -1,0 +1,88 @@
+"""A store that is not the one which wrote the topic: its shards are not owned, and the others go on."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from uuid import uuid4
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from events.replies import Outcome
+from tests.asking import asking, credit, customer_in, read_topic, registration
+from tests.running import Process, System, eventually, running
+
+SHARDS = 3
+AHEAD = 1
+OTHER_BYTES = """
+    UPDATE stored_events SET state = convert_to(replace(convert_from(state, 'UTF8'), '"amount":7', '"amount":9'), 'UTF8')
+    WHERE shard = %s AND sequence = (SELECT max(sequence) FROM stored_events WHERE shard = %s)
+"""
+
+
+@pytest.fixture
+def system() -> Iterator[System]:
+    with running(SHARDS) as started:
+        yield started
+
+
+CUSTOMERS = [customer_in(shard, SHARDS, "d") for shard in range(SHARDS)]
+
+
+async def written(system: System, *, credited: list[str]) -> None:
+    """A worker's life: customers registered, some credited, all of it in the topic."""
+    worker = system.service("ledger", uuid4().hex)
+    worker.start()
+    async with asking(system.kafka.bootstrap, SHARDS) as asker:
+        for customer in CUSTOMERS:
+            assert (
+                await asker.ask(customer, registration(), f"register {customer}")
+            ).outcome is Outcome.APPLIED
+        for customer in credited:
+            assert (await asker.ask(customer, credit(7), uuid4().hex)).outcome is Outcome.APPLIED
+    eventually(lambda: worker.metric("wallet_ledger_relay_lag_events") == 0, 10, what="all is published")
+    worker.stop()
+
+
+def copied(system: System) -> SecretStr:
+    """A backup of the store, as another database."""
+    with closing(psycopg.connect(system.postgres.dsn(), autocommit=True)) as connection:
+        connection.execute("CREATE DATABASE backup TEMPLATE store")
+    return SecretStr(system.postgres.dsn("backup"))
+
+
+async def test_a_store_restored_from_a_backup_does_not_diverge_silently(system: System) -> None:
+    await written(system, credited=CUSTOMERS)
+    backup = copied(system)
+    await written(system, credited=[CUSTOMERS[AHEAD]])
+    await only_the_shard_concerned_stands_still(system, backup)
+
+
+async def test_other_bytes_at_a_sequence_do_not_diverge_silently(system: System) -> None:
+    await written(system, credited=CUSTOMERS)
+    with system.store() as store:
+        assert store.execute(OTHER_BYTES, [AHEAD, AHEAD]).rowcount == 1
+    await only_the_shard_concerned_stands_still(system, system.settings.store_dsn)
+
+
+async def only_the_shard_concerned_stands_still(system: System, store_dsn: SecretStr) -> None:
+    before = await read_topic(system.kafka.bootstrap, SHARDS)
+    worker = system.service("ledger", "restored", store_dsn=store_dsn)
+    worker.start()
+    eventually(lambda: owned(worker) == (SHARDS - 1, 1), what="all shards but one are owned")
+    async with asking(system.kafka.bootstrap, SHARDS) as asker:
+        refused = await asker.send(CUSTOMERS[AHEAD], credit(1), uuid4().hex)
+        for customer in (CUSTOMERS[0], CUSTOMERS[2]):
+            assert (await asker.ask(customer, credit(1), uuid4().hex)).outcome is Outcome.APPLIED
+        with pytest.raises(TimeoutError):
+            await asker.reply(refused, 3)
+    assert f"[{AHEAD}]" in worker.problems()["topic"]
+    assert worker.said("topic_diverged", f'"shard": {AHEAD}')
+    eventually(lambda: worker.metric("wallet_ledger_relay_lag_events") == 0, 10, what="all is published")
+    after = await read_topic(system.kafka.bootstrap, SHARDS)
+    assert [len(after[shard]) - len(before[shard]) for shard in range(SHARDS)] == [1, 0, 1]
+    assert worker.returncode() is None
+
+
+def owned(worker: Process) -> tuple[float, float]:
+    return worker.metric("wallet_ledger_shards_owned"), worker.metric("wallet_ledger_shards_refused")
