@@ -61,20 +61,13 @@ class KafkaBroker:
     async def commands_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
         if not positions:
             return {}
-        async with self._scanner(COMMANDS.name, positions) as scanner:
-            begins = await scanner.beginning_offsets(list(scanner.assignment()))
-            ends = await scanner.end_offsets(list(scanner.assignment()))
-            sought = {
-                TopicPartition(COMMANDS.name, shard): offset
-                for shard, offset in positions.items()
-                if begins[TopicPartition(COMMANDS.name, shard)]
-                <= offset
-                < ends[TopicPartition(COMMANDS.name, shard)]
-            }
-            found: dict[int, bytes] = {}
-            scanner.assign(list(sought))
-            for partition, offset in sought.items():
-                scanner.seek(partition, offset)
+        wanted = {TopicPartition(COMMANDS.name, shard): offset for shard, offset in positions.items()}
+        found: dict[int, bytes] = {}
+        async with self._scanner() as scanner:
+            begins = await scanner.beginning_offsets(list(wanted))
+            ends = await scanner.end_offsets(list(wanted))
+            sought = {p: offset for p, offset in wanted.items() if begins[p] <= offset < ends[p]}
+            _read_from(scanner, sought)
             give_up = asyncio.get_running_loop().time() + READ_SECONDS_MAX
             while len(found) < len(sought) and asyncio.get_running_loop().time() < give_up:
                 for partition, records in (await scanner.getmany(timeout_ms=200)).items():
@@ -91,10 +84,8 @@ class KafkaBroker:
 
     def assign(self, next_offsets: Mapping[int, int]) -> None:
         assert self._commands is not None
-        partitions = {TopicPartition(COMMANDS.name, shard): offset for shard, offset in next_offsets.items()}
-        self._commands.assign(list(partitions))
-        for partition, offset in partitions.items():
-            self._commands.seek(partition, offset)
+        starts = {TopicPartition(COMMANDS.name, shard): offset for shard, offset in next_offsets.items()}
+        _read_from(self._commands, starts)
 
     async def fetch(self, timeout_seconds: float, records_max: int) -> list[CommandRecord]:
         assert self._commands is not None
@@ -141,18 +132,14 @@ class KafkaBroker:
         self._publisher = await self._new_publisher()
 
     async def events_from(self, offsets: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
-        async with self._scanner(EVENTS.name, offsets) as scanner:
-            partitions = list(scanner.assignment())
-            begins = await scanner.beginning_offsets(partitions)
-            ends = await scanner.end_offsets(partitions)
-            left = set()
-            for partition in partitions:
-                start = offsets[partition.partition]
-                if not begins[partition] <= start <= ends[partition]:
-                    start = begins[partition]
-                scanner.seek(partition, start)
-                if start < ends[partition]:
-                    left.add(partition)
+        wanted = {TopicPartition(EVENTS.name, shard): offset for shard, offset in offsets.items()}
+        async with self._scanner() as scanner:
+            begins = await scanner.beginning_offsets(list(wanted))
+            ends = await scanner.end_offsets(list(wanted))
+            starts = {p: o if begins[p] <= o <= ends[p] else begins[p] for p, o in wanted.items()}
+            starts = {p: start for p, start in starts.items() if start < ends[p]}
+            _read_from(scanner, starts)
+            left = set(starts)
             while left:
                 for partition, records in (await scanner.getmany(timeout_ms=500)).items():
                     for record in records:
@@ -182,11 +169,10 @@ class KafkaBroker:
         )
 
     @contextlib.asynccontextmanager
-    async def _scanner(self, topic: str, shards: Mapping[int, int]) -> AsyncIterator[AIOKafkaConsumer]:
+    async def _scanner(self) -> AsyncIterator[AIOKafkaConsumer]:
         scanner = self._consumer()
         await scanner.start()
         try:
-            scanner.assign([TopicPartition(topic, shard) for shard in shards])
             await asyncio.sleep(0)  # aiokafka's own tasks must have begun, or stop() raises CancelledError
             yield scanner
         finally:
@@ -220,6 +206,13 @@ class KafkaBroker:
         assert self._replier is not None
         future = await self._replier.send_batch(batch, REPLIES.name, partition=partition)
         future.add_done_callback(_note_lost_reply)
+
+
+def _read_from(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int]) -> None:
+    """Nothing is awaited between: a partition without an offset is an error as soon as aiokafka sees it."""
+    consumer.assign(list(starts))
+    for partition, offset in starts.items():
+        consumer.seek(partition, offset)
 
 
 def _note_lost_reply(future: "asyncio.Future[object]") -> None:
