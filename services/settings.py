@@ -1,9 +1,10 @@
 """Everything that may be configured, read once from `WALLET_LEDGER_*` variables by the composition roots."""
 
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -40,7 +41,9 @@ class Settings(BaseSettings):
     shards: int = Field(32, ge=1, le=1024, description="partitions of all topics keyed by customer")
     currencies: tuple[str, ...] = Field(("USD", "INR"), description="open for wallets; JSON list")
     usd_rates: dict[str, str] = Field(
-        {"USD": "1", "INR": "0.0112"}, description="for total_balance_usd only; JSON object"
+        {"USD": "1", "INR": "0.0112"},
+        validate_default=True,
+        description="for total_balance_usd only; JSON object",
     )
 
     # API
@@ -65,4 +68,18 @@ class Settings(BaseSettings):
     def _currencies_are_codes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or any(len(code) != 3 or not code.isupper() for code in value):
             raise ValueError('currencies are ISO 4217 codes, e.g. ["USD", "INR"]')
+        return value
+
+    @field_validator("usd_rates")
+    @classmethod
+    def _open_currencies_have_rates(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        for currency in info.data.get("currencies", ()):
+            try:
+                rate = Decimal(value.get(currency, "0"))
+            except InvalidOperation:
+                rate = Decimal(0)
+            if not rate.is_finite() or rate <= 0:
+                raise ValueError(
+                    f"US dollars per {currency}, which is open, must be a positive decimal number"
+                )
         return value

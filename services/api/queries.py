@@ -16,6 +16,7 @@ from services.api.ports import CustomerFilter, CustomerRow, EntryRow, Page, View
 
 CONNECTIONS = 8
 _WAIT_SECONDS = 2.0
+_CONNECT_SECONDS_MAX = 5
 OPTIONS = "-c statement_timeout=2s -c timezone=UTC"
 """Of every connection to the read models: nothing here may take longer, and times are shown in UTC."""
 
@@ -67,6 +68,7 @@ class PostgresQueries:
     """Implements `ports.Queries` on a pool. Autocommit: a transaction per statement costs two round trips more."""
 
     def __init__(self, dsn: str, shards: int) -> None:
+        self._dsn = dsn
         self._shards = shards
         self._pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] = AsyncConnectionPool(
             dsn,
@@ -74,12 +76,18 @@ class PostgresQueries:
             max_size=CONNECTIONS,
             timeout=_WAIT_SECONDS,
             open=False,
-            kwargs={"autocommit": True, "options": OPTIONS, "connect_timeout": 5},
+            kwargs={"autocommit": True, "options": OPTIONS, "connect_timeout": _CONNECT_SECONDS_MAX},
         )
         self._healing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Raises PoolTimeout when the server cannot be reached."""
+        """
+        Raises:
+            OperationalError: the server cannot be reached; the pool itself would try for long and not say why.
+        """
+        options: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS_MAX}
+        async with await AsyncConnection.connect(self._dsn, **options):
+            pass
         await self._pool.open(wait=True, timeout=10)
 
     async def close(self) -> None:

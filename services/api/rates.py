@@ -1,7 +1,6 @@
 """`total_balance_usd`: configured rates, whole cents, no float."""
 
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from math import lcm
 
@@ -14,14 +13,8 @@ class UsdRates:
     """US dollars per unit of each open currency."""
 
     def __init__(self, settings: Settings) -> None:
-        """
-        Raises:
-            ValueError: an open currency has no rate, or its rate is no positive number.
-        """
         cents_per_minor = {
-            currency: _rate(currency, settings.usd_rates.get(currency))
-            * 100
-            / 10 ** get_currency_precision(currency)
+            currency: Fraction(settings.usd_rates[currency]) * 100 / 10 ** get_currency_precision(currency)
             for currency in settings.currencies
         }
         self._denominator = lcm(*(rate.denominator for rate in cents_per_minor.values()))
@@ -41,15 +34,3 @@ class UsdRates:
         if twice > self._denominator or (twice == self._denominator and cents % 2):
             return cents + 1
         return cents
-
-
-def _rate(currency: str, text: str | None) -> Fraction:
-    if text is None:
-        raise ValueError(f"usd_rates has no rate for {currency}, which is open")
-    try:
-        rate = Decimal(text)
-    except InvalidOperation as error:
-        raise ValueError(f"the rate of {currency} is not a number") from error
-    if not rate.is_finite() or rate <= 0:
-        raise ValueError(f"the rate of {currency} is not a positive number")
-    return Fraction(rate)

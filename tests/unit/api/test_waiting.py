@@ -181,9 +181,9 @@ def test_totals_are_exact_and_rounded_once(
 @pytest.mark.parametrize("rate", ["", "x", "0", "-1", "NaN", "Infinity"])
 def test_a_rate_is_a_positive_number(rate: str) -> None:
     with pytest.raises(ValueError, match="USD"):
-        UsdRates(Settings(currencies=("USD",), usd_rates={"USD": rate}))
+        Settings(currencies=("USD",), usd_rates={"USD": rate})
 
 
 def test_an_open_currency_needs_a_rate() -> None:
     with pytest.raises(ValueError, match="JPY"):
-        UsdRates(Settings(currencies=("JPY",)))
+        Settings(currencies=("JPY",))

@@ -1,0 +1,270 @@
+"""The api as a process: it starts or says why not, survives hostile bytes, drains and leaves."""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from services.api.keys import create_key, secret_hash
+from services.api.protocol import HEAD_BYTES_MAX
+from services.migrate import migrate_database
+from services.settings import Settings
+from services.standalone.kafka import Kafka
+from services.standalone.process import free_port
+from services.topics import ensure
+from tests.servers import fresh_database
+
+SHARDS = Settings.model_fields["shards"].default
+START_SECONDS_MAX = 20
+
+
+class Process:
+    """`wallet-ledger api` as a child."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        self.port = int(environment["WALLET_LEDGER_HTTP_PORT"])
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        with log.open("wb") as output:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", "services.cli", "api"],
+                env={**os.environ, "PYTHONPATH": os.getcwd(), **environment},
+                stdout=output,
+                stderr=output,
+            )
+
+    def wait_ready(self) -> None:
+        until = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < until and self.child.poll() is None:
+            try:
+                if httpx.get(f"{self.base_url}/livez").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        pytest.fail(f"the api did not start: {self.log.read_text()}")
+
+    def end(self) -> int:
+        self.child.send_signal(signal.SIGTERM)
+        return self.child.wait(15)
+
+    def send(self, data: bytes) -> bytes:
+        """Raw bytes, and all that comes back until the server closes or is silent."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=3) as connection:
+            received = b""
+            try:
+                connection.sendall(data)
+                while chunk := connection.recv(65_536):
+                    received += chunk
+            except (TimeoutError, ConnectionError):
+                pass
+            return received
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    """A broker of our own: nobody may answer the commands of these tests."""
+    with tempfile.TemporaryDirectory(prefix="wallet-ledger-") as folder:
+        made = Kafka(Path(folder) / "kafka")
+        made.start()
+        made.wait_ready()
+        ensure(Settings(kafka_bootstrap=made.bootstrap))
+        yield made.bootstrap
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def environment(broker: str, postgres: str) -> dict[str, str]:
+    views = fresh_database(postgres, "api_server_views")
+    migrate_database("views", views, SHARDS)
+    settings = {"KAFKA_BOOTSTRAP": broker, "VIEWS_DSN": views, "HTTP_PORT": str(free_port())}
+    return {f"WALLET_LEDGER_{name}": value for name, value in settings.items()}
+
+
+@contextmanager
+def running(environment: dict[str, str], log: Path) -> Iterator[Process]:
+    process = Process(environment, log)
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        if process.child.poll() is None:
+            process.child.kill()
+            process.child.wait()
+
+
+@pytest.fixture(scope="module")
+def shared(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """One process for the tests that leave it as it was."""
+    with running(environment, tmp_path_factory.mktemp("api") / "api.log") as process:
+        yield process
+
+
+@pytest.fixture
+def api(environment: dict[str, str], tmp_path: Path) -> Iterator[Process]:
+    """A process of the test's own."""
+    with running(
+        {**environment, "WALLET_LEDGER_HTTP_PORT": str(free_port())}, tmp_path / "api.log"
+    ) as process:
+        yield process
+
+
+@pytest.fixture
+def key(environment: dict[str, str]) -> str:
+    return create_key(environment["WALLET_LEDGER_VIEWS_DSN"], "bus_one", "test", secrets.token_hex(4))[1]
+
+
+def test_it_serves_and_leaves_in_order(api: Process, key: str) -> None:
+    with httpx.Client(base_url=api.base_url, headers={"authorization": f"Bearer {key}"}) as client:
+        assert client.get("/customers").json() == {"items": []}
+        assert set(client.get("/readyz").json()["problems"]) == {"projections"}
+        assert "wallet_ledger_api_request_seconds" in client.get("/metrics").text
+        assert client.get("/docs/docs.css").status_code == 200
+    assert api.end() == 0
+    assert key not in api.log.read_text()
+
+
+def test_a_request_in_progress_is_answered_before_it_leaves(api: Process, key: str) -> None:
+    """No ledger runs here: the command waits for its reply while the process is told to stop."""
+
+    async def scenario() -> httpx.Response:
+        async with httpx.AsyncClient(base_url=api.base_url, timeout=15) as client:
+            asked = asyncio.create_task(
+                client.post(
+                    "/customers", json={"name": "A", "email": "e"}, headers={"authorization": f"Bearer {key}"}
+                )
+            )
+            while "commands_in_flight 1.0" not in (await client.get("/metrics")).text:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            api.child.send_signal(signal.SIGTERM)
+            return await asked
+
+    answer = asyncio.run(scenario())
+    assert (answer.status_code, answer.json()["code"]) == (504, "OUTCOME_UNKNOWN")
+    assert answer.headers["x-should-retry"] == "false"
+    assert api.child.wait(10) == 0
+
+
+def test_a_revoked_key_is_refused_within_five_seconds(
+    shared: Process, key: str, environment: dict[str, str]
+) -> None:
+    with httpx.Client(base_url=shared.base_url, headers={"authorization": f"Bearer {key}"}) as client:
+        assert client.get("/customers").status_code == 200
+        with psycopg.connect(environment["WALLET_LEDGER_VIEWS_DSN"]) as connection:
+            connection.execute("UPDATE api_keys SET revoked_at = now() WHERE hash = %s", [secret_hash(key)])
+        revoked = time.monotonic()
+        while client.get("/customers").status_code == 200:
+            assert time.monotonic() - revoked < 5
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nno colon\r\n\r\n",
+        b"POST /customers HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+        b"POST /customers HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /customers HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * (HEAD_BYTES_MAX + 1) + b"\r\n\r\n",
+        b"GET /" + b"a" * (HEAD_BYTES_MAX + 1) + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\n"
+        + b"".join(b"x%d: 1\r\n" % number for number in range(200))
+        + b"\r\n",
+    ],
+)
+def test_hostile_bytes_get_a_4xx_or_nothing(shared: Process, head: bytes) -> None:
+    received = shared.send(head)
+    assert received == b"" or received.startswith(b"HTTP/1.1 4"), received[:200]
+    if received and b"application/json" in received:
+        assert set(json.loads(received.partition(b"\r\n\r\n")[2])) == {"code", "message"}
+    assert httpx.get(f"{shared.base_url}/livez").status_code == 200
+    assert "Traceback" not in shared.log.read_text()
+
+
+def test_an_endless_body_is_refused_in_bounded_memory(shared: Process, key: str) -> None:
+    before = psutil.Process(shared.child.pid).memory_info().rss
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(2_000):
+            yield b" " * 65_536
+
+    answer = httpx.post(
+        f"{shared.base_url}/customers",
+        content=endless(),
+        headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
+    assert psutil.Process(shared.child.pid).memory_info().rss - before < 20 * 1024 * 1024
+
+
+def test_a_taken_port_is_one_line(shared: Process, environment: dict[str, str], tmp_path: Path) -> None:
+    second = Process(environment, tmp_path / "second.log")
+    assert second.child.wait(START_SECONDS_MAX) not in (0, 1)
+    assert len(second.log.read_text().strip().splitlines()) == 1
+    assert "port" in second.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("VIEWS_DSN", "postgresql://nobody:x@127.0.0.1:1/nothing", "VIEWS_DSN"),
+        ("KAFKA_BOOTSTRAP", "127.0.0.1:1", "KAFKA_BOOTSTRAP"),
+        ("SHARDS", "31", "SHARDS"),
+        ("HTTP_PORT", "99999", "HTTP_PORT"),
+        ("USD_RATES", '{"USD": "1"}', "INR"),
+    ],
+)
+def test_what_cannot_work_is_said_and_ends(
+    environment: dict[str, str], tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    wrong = {**environment, "WALLET_LEDGER_HTTP_PORT": str(free_port()), f"WALLET_LEDGER_{name}": value}
+    log = tmp_path / "api.log"
+    with log.open("wb") as output:
+        code = subprocess.run(
+            [sys.executable, "-m", "services.cli", "api"],
+            env={**os.environ, "PYTHONPATH": os.getcwd(), **wrong},
+            stdout=output,
+            stderr=output,
+            timeout=60,
+            check=False,
+        ).returncode
+    assert code not in (0, 1)
+    lines = [line for line in log.read_text().splitlines() if line.startswith("wallet-ledger:")]
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert "Traceback" not in log.read_text()
+
+
+def test_several_processes_share_a_port_and_its_numbers(
+    environment: dict[str, str], key: str, tmp_path: Path
+) -> None:
+    two = {**environment, "WALLET_LEDGER_HTTP_PROCESSES": "2", "WALLET_LEDGER_HTTP_PORT": str(free_port())}
+    process = Process(two, tmp_path / "api.log")
+    process.wait_ready()
+    children = psutil.Process(process.child.pid).children(recursive=True)
+    for _ in range(20):
+        answer = httpx.get(f"{process.base_url}/customers", headers={"authorization": f"Bearer {key}"})
+        assert answer.status_code == 200
+    line = 'api_request_seconds_count{method="GET",route="/customers",status="2xx"} 20.0'
+    assert line in httpx.get(f"{process.base_url}/metrics").text
+    process.child.kill()  # the children see that their parent is gone
+    process.child.wait()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
