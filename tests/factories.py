@@ -164,9 +164,8 @@ class EventFactory:
         self._heads[shard] = digest(value)
         self._sequences[shard] = sequence
         self._versions[tenant, stream] = version
-        record = Record(shard, sequence, customer_id.encode(), value)
-        self.records.append(record)
-        return record
+        self.records.append(Record(shard, sequence, customer_id.encode(), value))
+        return self.records[-1]
 
     def key_of(self, customer_id: str, tenant: Tenant = TENANT) -> bytes:
         """The data key of a customer, made on first use."""
