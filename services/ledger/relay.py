@@ -15,6 +15,7 @@ import structlog
 from events.codec import Malformed, decode_envelope
 from services.ledger import metrics
 from services.ledger.ports import Broker, Clock, ShardRow, Store, StoredRow, TopicDiverged
+from services.pace import Pace
 
 log = structlog.get_logger()
 
@@ -22,7 +23,7 @@ QUEUED_MAX = 2_000
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 768 * 1024
 PACE_SECONDS = 0.008
-SAME_MOMENT_SECONDS = 0.0005
+"""A Kafka batch costs about the same for one event as for ten: here, in the broker and in its readers."""
 LAG_EVENTS_MAX = 10_000
 LAG_SECONDS_MAX = 30.0
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -50,7 +51,7 @@ class Relay:
         self._clock = clock
         self._shards: dict[int, _Shard] = {}
         self._recovery: asyncio.Task[None] | None = None
-        self._opened = float("-inf")
+        self._pace = Pace(PACE_SECONDS)
         self.diverged: TopicDiverged | None = None
 
     async def take_over(self, rows: Iterable[ShardRow]) -> list[ShardRow]:
@@ -140,7 +141,7 @@ class Relay:
     async def _send(self, state: _Shard) -> None:
         try:
             while state.published < state.committed:
-                await self._paced()
+                await self._pace.turn()
                 batch = await self._next_batch(state)
                 offset = await self._broker.publish(state.shard, batch)
                 self._advance(state, batch[-1].sequence, offset + len(batch) - 1)
@@ -154,18 +155,6 @@ class Relay:
             state.sending = None
             if self._recovery is None:
                 self._recovery = asyncio.create_task(self._recover())
-
-    async def _paced(self) -> None:
-        """At once after a quiet moment, together with what comes next in a busy one.
-
-        A Kafka batch costs about the same for one event as for ten, here and in the broker and the readers.
-        """
-        loop = asyncio.get_running_loop()
-        passed = loop.time() - self._opened
-        if SAME_MOMENT_SECONDS <= passed < PACE_SECONDS:
-            await asyncio.sleep(PACE_SECONDS - passed)
-        if loop.time() - self._opened >= PACE_SECONDS:
-            self._opened = loop.time()
 
     async def _next_batch(self, state: _Shard) -> list[StoredRow]:
         if not state.queue:

@@ -17,6 +17,7 @@ from services.ledger.intake import Asked, Rejected
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, Store, Unstorable
 from services.ledger.relay import Relay
+from services.pace import Pace
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -25,7 +26,7 @@ BATCH_COMMANDS_MAX = 500
 HEARTBEAT_SECONDS = 1.0
 CAREFUL_BATCHES = 100
 PACE_SECONDS = 0.004
-FULL_COMMANDS = 100
+"""A batch costs about the same for one command as for ten."""
 FLUSH_SECONDS = 5.0
 
 
@@ -72,7 +73,7 @@ class Worker:
         self._answers = Answers(self._broker, self._relay, self._acknowledge_topic)
         self._inbox: list[CommandRecord] = []
         self._beaten = float("-inf")
-        self._began = float("-inf")
+        self._pace = Pace(PACE_SECONDS)
         self._careful = CAREFUL_BATCHES
         self.skew_seconds = 0.0
 
@@ -108,20 +109,11 @@ class Worker:
         if self._relay.diverged is not None:
             raise self._relay.diverged
         if not self._inbox:
+            await self._pace.turn()
             self._inbox = await self._broker.fetch(HEARTBEAT_SECONDS / 2, BATCH_COMMANDS_MAX)
-            await self._gather()
         if self._inbox:
             records, self._inbox = self._inbox[:BATCH_COMMANDS_MAX], self._inbox[BATCH_COMMANDS_MAX:]
             await self._process(records)
-
-    async def _gather(self) -> None:
-        """In a busy moment, wait a little for company: a batch costs about the same for one command as for ten."""
-        loop = asyncio.get_running_loop()
-        missing = PACE_SECONDS - (loop.time() - self._began)
-        if missing > 0 and 0 < len(self._inbox) < FULL_COMMANDS:
-            await asyncio.sleep(missing)
-            self._inbox += await self._broker.fetch(0, BATCH_COMMANDS_MAX)
-        self._began = loop.time()
 
     async def _beat(self) -> None:
         """Once a second: keep the session, compare clocks, look for free shards."""
