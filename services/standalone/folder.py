@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from services.standalone.place import make_enterable
 from services.standalone.process import WrongSetting
 
 ROTATED_BYTES = 16 * 1024 * 1024
@@ -32,9 +33,7 @@ class Folder:
             WrongSetting: another process has it, or it cannot be made.
         """
         try:
-            if not self.path.exists():
-                self.path.mkdir(parents=True)
-                self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)  # root's database runs as another user
+            make_enterable(self.path)
             self.logs.mkdir(mode=0o700, exist_ok=True)
             file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:

@@ -1,8 +1,8 @@
 """Where the database's files go. PostgreSQL refuses to run as root, who lends them to a nameless user."""
 
-import hashlib
 import os
 import pwd
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,18 +65,26 @@ def choose(folder: Path) -> Place:
     note = folder / NOTE
     if note.exists():
         place = Place(Path(note.read_text().strip()), UID)
-        if not place.cluster.exists():
+        if not place.folder.exists():
             raise StandaloneError(f"{note} says that the database is in {place.folder}, but it is not there")
         return place
     if enterable(folder, UID):
         return Place(folder, UID)
-    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    name = secrets.token_hex(8)  # not from the path: a data folder made anew must not find an old database
     for parent in ELSEWHERE:
         if enterable(parent.parent, UID) and os.access(parent.parent, os.W_OK):
-            parent.mkdir(mode=0o711, exist_ok=True)
-            (parent / name).mkdir(mode=0o711, exist_ok=True)
+            for step in (parent, parent / name):
+                make_enterable(step)
+            note.write_text(f"{parent / name}\n")
             return Place(parent / name, UID)
     raise StandaloneError(f"user {UID} can enter neither {folder} nor {ELSEWHERE[0].parent}")
+
+
+def make_enterable(folder: Path) -> None:
+    """Make a folder that root's database user may pass through, whatever the umask; an existing one stays as it is."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
 
 
 def enterable(folder: Path, uid: int) -> bool:

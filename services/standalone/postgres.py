@@ -11,7 +11,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from services.standalone.place import NOTE, Place, choose
+from services.standalone.place import Place, choose, make_enterable
 from services.standalone.process import Server, StandaloneError, run, spawn
 
 USER = "ledger"
@@ -60,15 +60,12 @@ class Postgres(Server):
 
     def start(self) -> None:
         """Make the cluster if there is none, then start; `wait_ready` tells when it answers."""
-        if not self.folder.exists():
-            self.folder.mkdir(parents=True, mode=0o711 if os.geteuid() == 0 else 0o700)
+        make_enterable(self.folder)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._place = place = choose(self.folder)
         programs = place.programs(_package())
         if not place.cluster.exists():
             self._initdb(place, programs)
-        if place.folder != self.folder:
-            (self.folder / NOTE).write_text(f"{place.folder}\n")
         self._forget_the_dead(place.cluster / "postmaster.pid")
         options = [f"--{name}={value}" for name, value in OPTIONS.items()]
         self._process = spawn(

