@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import psycopg
 import structlog
 
+from services.pace import Pace
 from services.projections import metrics
 from services.projections.event import Record
 from services.projections.inbox import Inbox
@@ -18,6 +19,8 @@ from services.projections.projector import Applied, Projector
 
 DATABASE_PATIENCE_SECONDS = 10.0
 RETRY_SECONDS = 0.2
+PACE_SECONDS = 0.008
+"""A transaction costs about the same for one event as for ten."""
 
 log = structlog.get_logger()
 P = ParamSpec("P")
@@ -32,6 +35,7 @@ class Writer:
         self._inbox = inbox
         self._lag = lag
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="projector")
+        self._pace = Pace(PACE_SECONDS)
         self.trouble: str | None = None
         self.last_progress = time.monotonic()
 
@@ -53,6 +57,7 @@ class Writer:
     async def write_forever(self) -> None:
         """Raises what `Projector.apply` does, once patience is at its end."""
         while True:
+            await self._pace.turn()
             batch = await self._inbox.take()
             metrics.RECORDS.inc(len(batch))
             began = time.perf_counter()

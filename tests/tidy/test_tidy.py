@@ -60,7 +60,7 @@ BANS = [
         "money is whole minor units; seconds and rates only, in these files",
         """
         benchmarks/meter.py services/api/auth.py services/api/gateway.py services/api/queries.py
-        services/ledger/relay.py services/ledger/worker.py
+        services/pace.py services/ledger/worker.py
         """,
     ),
     ban(
