@@ -54,6 +54,9 @@ class Place:
             for part in (package, package.with_name(f"{package.name}.libs")):
                 if part.exists():
                     shutil.copytree(part, fresh / part.name, ignore=shutil.ignore_patterns("include", "*.py"))
+            for path in (fresh, *fresh.rglob("*")):
+                executable = path.is_dir() or path.stat().st_mode & 0o100
+                path.chmod(0o755 if executable else 0o644)  # whatever the umask of the installation
             fresh.rename(copy)
         return copy / package.name / "pginstall" / "bin"
 

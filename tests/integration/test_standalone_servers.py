@@ -171,7 +171,7 @@ class TestAsRoot:
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         open_folder, closed = folder / "open", folder / "closed"
-        open_folder.mkdir(mode=0o711)
+        place.make_enterable(open_folder)
         closed.mkdir(mode=0o700)
         monkeypatch.setattr(place, "ELSEWHERE", (open_folder / "wallet-ledger",))
         server = Postgres(closed / "postgres")
