@@ -203,6 +203,16 @@ def test_a_decision_that_fails_takes_only_itself_away(deck: Deck, monkeypatch: p
     assert deck.rows[SHARD].position == two.record.offset
 
 
+def test_a_decision_that_fails_is_passed_over(deck: Deck, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the partition would meet it again for ever."""
+    monkeypatch.setattr(module, "decide", lambda *_: 1 / 0)
+    poison = deck.asked(A, REGISTER)
+    batch = deck.play(poison)
+    row = deck.rows[SHARD]
+    assert (row.position, row.position_command_id, row.sequence) == (poison.record.offset, "cmd_1", 0)
+    assert outcomes(batch) == ["failed"]
+
+
 def test_half_a_decision_leaves_nothing(deck: Deck, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second fact of a decision cannot be encoded: the first one must not stand alone."""
     deck.known(A)
