@@ -1,13 +1,17 @@
 """The only SQL of the api: read models and API keys. One statement per answer, so that it is one snapshot."""
 
 import asyncio
+import contextlib
+import os
+import socket
 from collections.abc import Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from events.ids import Tenant
 from events.sharding import shard_of
@@ -17,6 +21,10 @@ from services.api.ports import CustomerFilter, CustomerRow, EntryRow, Page, View
 CONNECTIONS = 8
 _WAIT_SECONDS = 2.0
 _CONNECT_SECONDS_MAX = 5
+_SILENCE_SECONDS_MAX = 3.0
+"""The server's own limit, and one second for the way."""
+
+_WAITING_MAX = 2_000
 OPTIONS = "-c statement_timeout=2s -c timezone=UTC"
 """Of every connection to the read models: nothing here may take longer, and times are shown in UTC."""
 
@@ -72,9 +80,10 @@ class PostgresQueries:
         self._shards = shards
         self._pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] = AsyncConnectionPool(
             dsn,
-            min_size=2,
+            min_size=CONNECTIONS // 2,
             max_size=CONNECTIONS,
             timeout=_WAIT_SECONDS,
+            max_waiting=_WAITING_MAX,
             open=False,
             kwargs={"autocommit": True, "options": OPTIONS, "connect_timeout": _CONNECT_SECONDS_MAX},
         )
@@ -156,28 +165,44 @@ class PostgresQueries:
 
     async def _run(self, statement: LiteralString, values: Sequence[object]) -> list[Any]:
         """Repeats once: after a restart of the server every pooled connection is dead."""
+        started = monotonic()
         try:
             try:
                 return await self._once(statement, values)
             except psycopg.errors.QueryCanceled:
                 raise
             except psycopg.OperationalError:
+                if monotonic() - started > _WAIT_SECONDS:
+                    raise
                 await self._heal()
                 return await self._once(statement, values)
-        except (psycopg.OperationalError, PoolTimeout) as error:
+        except psycopg.OperationalError as error:
             raise ViewsUnavailable(type(error).__name__) from error
 
     async def _once(self, statement: LiteralString, values: Sequence[object]) -> list[Any]:
         async with self._pool.connection() as connection:
-            cursor = connection.cursor(binary=True)
-            await cursor.execute(statement, values)
-            return await cursor.fetchall()
+            timer = asyncio.get_running_loop().call_later(_SILENCE_SECONDS_MAX, _cut, connection)
+            try:
+                cursor = connection.cursor(binary=True)
+                await cursor.execute(statement, values)
+                return await cursor.fetchall()
+            finally:
+                timer.cancel()
 
     async def _heal(self) -> None:
         """Throw dead connections out; many requests find them at the same time, one looks."""
         if self._healing is None or self._healing.done():
             self._healing = asyncio.get_running_loop().create_task(self._pool.check())
-        await asyncio.shield(self._healing)
+        await asyncio.wait({self._healing}, timeout=_WAIT_SECONDS)
+
+
+def _cut(connection: AsyncConnection[tuple[Any, ...]]) -> None:
+    """End a connection whose server is silent: it may be frozen, and psycopg would wait for it half a minute."""
+    with (
+        contextlib.suppress(psycopg.Error, OSError),
+        socket.socket(fileno=os.dup(connection.fileno())) as cut,
+    ):
+        cut.shutdown(socket.SHUT_RDWR)
 
 
 def _literal(text: str) -> str:

@@ -1,8 +1,10 @@
 """Keys, queries and visibility on a real PostgreSQL, over rows that the real projector wrote."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,6 +17,7 @@ from services.api.ports import CustomerFilter, Page, ViewsUnavailable
 from services.api.queries import PostgresQueries
 from services.api.visibility import CHANNEL, PostgresVisibility
 from services.migrate import migrate_database
+from services.standalone.postgres import Postgres
 
 SHARDS = 4
 MINE = Tenant("bus_mine", "test")
@@ -162,14 +165,54 @@ async def test_reads_survive_a_server_that_dropped_their_connections(
     assert all(row is not None for _, row in found)
 
 
-async def test_a_server_that_is_away_is_said_to_be() -> None:
-    queries = PostgresQueries("postgresql://nobody@127.0.0.1:1/nothing", SHARDS)
-    await queries._pool.open(wait=False)
+@pytest.fixture
+def server() -> Iterator[Postgres]:
+    """A server of our own, to freeze and kill."""
+    with tempfile.TemporaryDirectory(prefix="wallet-ledger-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        made = Postgres(folder / "postgres")
+        made.start()
+        made.wait_ready()
+        yield made
+        made.kill()
+
+
+async def test_a_server_that_is_frozen_or_gone_is_said_to_be_in_time(server: Postgres) -> None:
+    dsn = server.create_database("views")
+    migrate_database("views", dsn, SHARDS)
+    queries = PostgresQueries(dsn, SHARDS)
+    await queries.open()
     try:
-        with pytest.raises(ViewsUnavailable):
-            await queries.customer(MINE, "cus_1")
+        await _outage(server, queries)
     finally:
         await queries.close()
+
+
+async def _outage(server: Postgres, queries: PostgresQueries) -> None:
+    async def asks(count: int) -> list[object]:
+        return list(
+            await asyncio.gather(
+                *(queries.customer(MINE, "cus_1") for _ in range(count)), return_exceptions=True
+            )
+        )
+
+    assert await asks(3) == [(0, None)] * 3
+    server.freeze()
+    try:
+        async with asyncio.timeout(6):
+            assert {type(one) for one in await asks(20)} == {ViewsUnavailable}
+    finally:
+        server.thaw()
+    assert await asks(3) == [(0, None)] * 3
+    server.kill()
+    async with asyncio.timeout(6):
+        assert {type(one) for one in await asks(20)} == {ViewsUnavailable}
+    server.start()
+    server.wait_ready()
+    async with asyncio.timeout(10):
+        while await asks(1) != [(0, None)]:
+            pass
 
 
 async def test_waits_end_at_the_notification(dsn: str, queries: PostgresQueries) -> None:
