@@ -18,7 +18,7 @@ from services.projections.projector import Projector
 from services.projections.runner import PortTaken, run
 from services.settings import Settings
 
-EXIT_NOT_CONFIGURED = 2
+EXIT_SETTINGS, EXIT_UNREACHABLE, EXIT_MISFIT = 3, 4, 5
 GIL_SECONDS_MAX = 0.001
 """How long a thread may keep the others waiting (default 5 ms): receiving, fetching and writing share one process."""
 
@@ -26,7 +26,11 @@ log = structlog.get_logger()
 
 
 class Unfit(Exception):
-    """The surroundings are not as they must be; one line for whoever started us."""
+    """The surroundings are not as they must be; one line for whoever started us, and an exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def main(settings: Settings) -> int:
@@ -41,7 +45,7 @@ def main(settings: Settings) -> int:
         return asyncio.run(_until_signal(settings, projector))
     except Unfit as error:
         print(f"projections: {error}", file=sys.stderr)
-        return EXIT_NOT_CONFIGURED
+        return error.code
 
 
 async def _until_signal(settings: Settings, projector: Projector) -> int:
@@ -52,7 +56,7 @@ async def _until_signal(settings: Settings, projector: Projector) -> int:
     try:
         return await run(settings, instance, projector, stop)
     except PortTaken as error:
-        raise Unfit(str(error)) from error
+        raise Unfit(str(error), EXIT_SETTINGS) from error
 
 
 def _projector(settings: Settings) -> Projector:
@@ -60,22 +64,24 @@ def _projector(settings: Settings) -> Projector:
     try:
         kek = parse_kek(settings.key_encryption_key.get_secret_value())
     except ValueError as error:
-        raise Unfit(f"WALLET_LEDGER_KEY_ENCRYPTION_KEY: {error}") from error
+        raise Unfit(f"WALLET_LEDGER_KEY_ENCRYPTION_KEY: {error}", EXIT_SETTINGS) from error
     keys_dsn = settings.keys_dsn.get_secret_value()
     keys = KeyRing(keys_dsn, kek)
     try:
         _check_keys(keys, keys_dsn)
     except psycopg.Error as error:
-        raise Unfit(f"WALLET_LEDGER_KEYS_DSN: {_line(error)}") from error
+        raise Unfit(f"WALLET_LEDGER_KEYS_DSN: {_line(error)}", _code(error)) from error
     except Unsealable as error:
-        raise Unfit(f"WALLET_LEDGER_KEY_ENCRYPTION_KEY: {error}") from error
+        raise Unfit(f"WALLET_LEDGER_KEY_ENCRYPTION_KEY: {error}", EXIT_SETTINGS) from error
     projector = Projector(settings.views_dsn.get_secret_value(), keys)
     try:
         shards = len(projector.load())
     except psycopg.Error as error:
-        raise Unfit(f"WALLET_LEDGER_VIEWS_DSN: {_line(error)}") from error
+        raise Unfit(f"WALLET_LEDGER_VIEWS_DSN: {_line(error)}", _code(error)) from error
     if shards != settings.shards:
-        raise Unfit(f"the read models have {shards} shards, the configuration says {settings.shards}")
+        raise Unfit(
+            f"the read models have {shards} shards, the configuration says {settings.shards}", EXIT_MISFIT
+        )
     return projector
 
 
@@ -94,11 +100,17 @@ def _check_topics(settings: Settings) -> None:
     try:
         topics.check(settings)
     except topics.WrongTopic as error:
-        raise Unfit(str(error)) from error
+        raise Unfit(str(error), EXIT_MISFIT) from error
     except (KafkaError, OSError) as error:
-        raise Unfit(f"Kafka at {settings.kafka_bootstrap}: {_line(error)}") from error
+        raise Unfit(f"Kafka at {settings.kafka_bootstrap}: {_line(error)}", EXIT_UNREACHABLE) from error
     finally:
         chatter.setLevel(level)
+
+
+def _code(error: psycopg.Error) -> int:
+    if isinstance(error, psycopg.OperationalError):
+        return EXIT_UNREACHABLE
+    return EXIT_MISFIT if isinstance(error, psycopg.errors.UndefinedTable) else EXIT_SETTINGS
 
 
 def _line(error: Exception) -> str:

@@ -25,7 +25,7 @@ from services.settings import Settings
 
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
-EXIT_CHAIN_BROKEN = 3
+EXIT_CHAIN_BROKEN = 5  # as all of the command line: what is there does not fit
 STOP_SECONDS_MAX = 1.5
 
 log = structlog.get_logger()
