@@ -31,6 +31,9 @@ def bench(
     profile: Annotated[
         Path | None, typer.Option(help="Folder for py-spy profiles; it slows what it looks at.")
     ] = None,
+    patience: Annotated[
+        float, typer.Option(help="Seconds to wait, before each scenario, until nothing else works.")
+    ] = 0.0,
     list_only: Annotated[bool, typer.Option("--list", help="Print the names of the scenarios.")] = False,
 ) -> None:
     """Measure the ledger on this machine, against what a team writes first, and check that nothing was lost.
@@ -43,7 +46,7 @@ def bench(
         raise typer.Exit(0 if chosen else 2)
     began = datetime.now(UTC)
     sizes = QUICK if quick else FULL
-    sizes = sizes._replace(seconds=seconds or sizes.seconds)
+    sizes = sizes._replace(seconds=seconds or sizes.seconds, patience_seconds=patience)
     file = output or RESULTS / f"{began:%Y-%m-%dT%H%M%SZ}.json"
     try:
         with interruptible(), Stage(data_dir, api_processes) as stage:

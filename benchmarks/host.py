@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import psycopg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.stage import Stage
 
@@ -18,10 +19,11 @@ PACKAGES = ("aiokafka", "faust-streaming", "litestar", "msgspec", "psycopg", "uv
 DURABILITY = ("fsync", "full_page_writes", "synchronous_commit", "wal_sync_method", "shared_buffers")
 ROOT = Path(__file__).resolve().parent.parent
 _SYNCS = 200
+_VERIFICATIONS = 5_000
 
 
 def machine(stage: Stage) -> dict[str, Any]:
-    """Processor, memory, kernel, disk; `load_before` and `steal_percent` say how quiet it was."""
+    """Processor, memory, kernel, disk; the last three say how fast it was just then, and how quiet."""
     return {
         "cpu": _cpu_model(),
         "cores": psutil.cpu_count(),
@@ -29,6 +31,7 @@ def machine(stage: Stage) -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "filesystem": _filesystem(stage.folder),
         "fdatasync_ms_p50": _sync_ms(stage.folder),
+        "verify_us": _verify_us(),
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "steal_percent": psutil.cpu_times_percent(0.5).steal if sys.platform == "linux" else None,
     }
@@ -85,6 +88,16 @@ def _filesystem(folder: Path) -> str:
     """Type of the file system that holds the data: on tmpfs a durable commit costs nothing."""
     mounts = [m for m in psutil.disk_partitions(all=True) if folder.is_relative_to(m.mountpoint)]
     return max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else "?"
+
+
+def _verify_us() -> float:
+    """Processor time of one Ed25519 verification: makes runs comparable where a processor is shared."""
+    key = Ed25519PrivateKey.generate()
+    public, signature = key.public_key(), key.sign(b"wallet")
+    began = time.process_time()
+    for _ in range(_VERIFICATIONS):
+        public.verify(signature, b"wallet")
+    return round((time.process_time() - began) / _VERIFICATIONS * 1e6, 1)
 
 
 def _sync_ms(folder: Path) -> float:

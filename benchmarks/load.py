@@ -1,8 +1,13 @@
-"""What the load generator is told and what it tells: the language between two processes."""
+"""What the load generator is told and what it tells: it is a process of its own."""
 
 import random
+import subprocess
+import sys
 
+import msgspec
 from msgspec import Struct
+
+from services.standalone.process import StandaloneError
 
 BODIES = 1024
 OVERDRAFTS_EACH = 256
@@ -71,3 +76,23 @@ def _body(number: int, chance: random.Random) -> bytes:
     if is_overdraft(number):
         kind, amount = "debit", AMOUNT_BEYOND_ALL
     return b'{"amount":%d,"currency":"USD","entry_type":"%s"}' % (amount, kind.encode())
+
+
+def generate(plan: Plan) -> Outcome:
+    """Run the generator.
+
+    Raises:
+        StandaloneError: it failed, or nothing was ever answered with 200.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.generator"],
+        input=msgspec.msgpack.encode(plan),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StandaloneError(f"the load generator failed:\n{done.stderr.decode(errors='replace')}")
+    outcome = msgspec.msgpack.decode(done.stdout, type=Outcome)
+    if not outcome.answers.get("200"):
+        raise StandaloneError(f"no request got a 200: answers {outcome.answers}, none to {outcome.broken}")
+    return outcome

@@ -10,6 +10,9 @@ import psutil
 from benchmarks.stage import Stage
 from services.standalone.supervisor import direct
 
+QUIET_PERCENT_MAX = 20.0
+"""Of all cores together: what our own processes need while nobody asks them for anything, and a little."""
+
 _BATCH = re.compile(rb"^wallet_ledger_batch_commands_(sum|count) (\S+)$", re.MULTILINE)
 
 
@@ -58,6 +61,13 @@ class Meter:
         except (OSError, HTTPException):
             return 0.0, 0.0
         return float(found.get(b"sum", 0)), float(found.get(b"count", 0))
+
+
+def wait_for_quiet(seconds: float) -> None:
+    """Return when little else runs on this machine, or when the patience is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and psutil.cpu_percent(interval=0.5) > QUIET_PERCENT_MAX:
+        pass
 
 
 def _machine_seconds() -> float:

@@ -1,5 +1,6 @@
 """Where the time goes: py-spy on what is measured. It slows it: such figures are to read, not to compare."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -11,6 +12,10 @@ from benchmarks.stage import Stage
 
 PROFILED = ("api", "ledger", "projections", "baseline-0")
 SAMPLES_PER_SECOND = 200
+_IDLE = (
+    "_worker (concurrent/futures/thread.py:81)"  # waits for work in C, which py-spy cannot tell from working
+)
+_LINE = re.compile(r":\d+\)$")
 _PY_SPY = Path(sys.executable).parent / "py-spy"
 
 
@@ -50,13 +55,16 @@ def summary(file: Path, top: int = 60) -> str:
     total = 0
     for line in file.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
-        frames = stack.split(";")
+        if stack.endswith(_IDLE):
+            continue
+        frames = [_LINE.sub(")", frame) for frame in stack.split(";")]
         total += int(count)
         own[frames[-1]] += int(count)
         for frame in set(frames):
             inclusive[frame] += int(count)
     lines = [f"{total} samples"]
     for title, counter in (("inclusive", inclusive), ("own", own)):
+        shown = [(frame, count) for frame, count in counter.most_common() if count < total]
         lines.append(f"-- {title}")
-        lines += [f"{count / total:6.1%}  {frame}" for frame, count in counter.most_common(top)]
+        lines += [f"{count / total:6.1%}  {frame}" for frame, count in shown[:top]]
     return "\n".join(lines) + "\n"

@@ -52,6 +52,7 @@ class Bulk(NamedTuple):
     target: Target
 
 
+WARM_UP = Http("warm-up", 32, ALL, Target())
 BASELINES = (
     Http("baseline-32-uniform", 32, ALL, Target(), baseline=True),
     Http("baseline-32-hot", 32, 1, Target(), baseline=True),

@@ -1,18 +1,16 @@
 """One run: prepare, go through the scenarios, check."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from benchmarks import baseline, bulk, checks
-from benchmarks.load import Outcome, Plan
-from benchmarks.meter import Meter
+from benchmarks.load import Outcome, Plan, generate
+from benchmarks.meter import Meter, wait_for_quiet
 from benchmarks.profile import recording
 from benchmarks.report import Result, reached
 from benchmarks.scenarios import (
@@ -22,6 +20,7 @@ from benchmarks.scenarios import (
     READ_ENTRIES,
     READ_WALLETS,
     READS,
+    WARM_UP,
     WRITES,
     Bulk,
     Http,
@@ -29,7 +28,6 @@ from benchmarks.scenarios import (
 )
 from benchmarks.stage import TENANT, Stage
 from events.ids import derived
-from services.standalone.process import StandaloneError
 
 BALANCE = 1_000_000_000
 BULK_PROFILE_SECONDS = 3.0
@@ -43,10 +41,11 @@ class Sizes(NamedTuple):
     warmup_seconds: float
     wallets: int
     commands: int
+    patience_seconds: float
 
 
-FULL = Sizes(8.0, 1.5, 10_000, 60_000)
-QUICK = Sizes(2.0, 0.5, 500, 4_000)
+FULL = Sizes(8.0, 1.5, 10_000, 60_000, 0.0)
+QUICK = Sizes(2.0, 0.5, 500, 4_000, 0.0)
 
 
 class Session:
@@ -125,6 +124,7 @@ class Session:
                 stage.start("ledger")
                 bulk.watch(stage, bulk.STORED, until)
                 stage.stop("ledger")
+            wait_for_quiet(self._sizes.patience_seconds)
             spies = partial(recording, stage, self._profiles, scenario.name, BULK_PROFILE_SECONDS)
             with Meter(stage) as meter:
                 stage.start(scenario.worker, wait=False)
@@ -138,6 +138,10 @@ class Session:
         if not scenarios:
             return
         stage.start("ledger", "projections", "api")
+        self._say("warming up: the broker's Java compiles what is used often")
+        plan = self._plan(WARM_UP, [stage.settings.http_port], self._customers)
+        outcome = generate(replace(plan, warmup_seconds=0.0))
+        self._ours.append((plan.run, outcome.acknowledged))
         for scenario in scenarios:
             self._settle()
             outcome, result = self._load(scenario, [stage.settings.http_port], self._ours)
@@ -162,27 +166,28 @@ class Session:
     def _load(self, scenario: Http, ports: list[int], acknowledged: Acknowledged) -> tuple[Outcome, Result]:
         sizes, stage = self._sizes, self._stage
         customers = self._customers if scenario.wallets == ALL else self._customers[: scenario.wallets]
-        plan = Plan(
+        plan = self._plan(scenario, ports, customers)
+        wait_for_quiet(sizes.patience_seconds)
+        with Meter(stage) as meter, recording(stage, self._profiles, scenario.name, sizes.seconds):
+            outcome = generate(plan)
+        stage.check_alive()
+        if scenario.method == "POST":
+            acknowledged.append((plan.run, outcome.acknowledged))
+        return outcome, self._result(scenario, len(customers), outcome, meter)
+
+    def _plan(self, scenario: Http, ports: list[int], customers: list[str]) -> Plan:
+        return Plan(
             ports=ports,
-            api_key=stage.api_key,
+            api_key=self._stage.api_key,
             clients=scenario.clients,
-            warmup_seconds=sizes.warmup_seconds,
-            seconds=sizes.seconds,
+            warmup_seconds=self._sizes.warmup_seconds,
+            seconds=self._sizes.seconds,
             method=scenario.method,
             path=scenario.path,
             customers=customers,
             run=token_hex(4),
             respond_async=not scenario.wait,
         )
-        with (
-            Meter(stage) as meter,
-            recording(stage, self._profiles, scenario.name, sizes.seconds),
-        ):
-            outcome = _generate(plan)
-        stage.check_alive()
-        if scenario.method == "POST":
-            acknowledged.append((plan.run, outcome.acknowledged))
-        return outcome, self._result(scenario, len(customers), outcome, meter)
 
     def _result(self, scenario: Http, wallets: int, outcome: Outcome, meter: Meter) -> Result:
         good = outcome.answers.get("200", 0)
@@ -230,18 +235,3 @@ class Session:
         )
         self.results.append(result)
         self._say(f"{result.name}: {result.rate:,.0f} events/s")
-
-
-def _generate(plan: Plan) -> Outcome:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.generator"],
-        input=msgspec.msgpack.encode(plan),
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise StandaloneError(f"the load generator failed:\n{done.stderr.decode(errors='replace')}")
-    outcome = msgspec.msgpack.decode(done.stdout, type=Outcome)
-    if not outcome.answers.get("200"):
-        raise StandaloneError(f"no request got a 200: answers {outcome.answers}, none to {outcome.broken}")
-    return outcome
