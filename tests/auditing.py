@@ -9,7 +9,7 @@ from psycopg.rows import TupleRow
 
 from events.codec import decode_envelope, decode_fact, digest, genesis
 from events.envelope import Envelope
-from events.facts import CustomerFact, Movement
+from events.facts import CustomerFact, CustomerRegistered, Movement, WalletCredited
 from services.ledger.receipts import row_of
 
 
@@ -91,3 +91,44 @@ def outcomes_of(events: Mapping[int, list[Told]]) -> dict[str, list[Told]]:
         for one in events[shard]:
             found[one.envelope.keyhash].append(one)
     return found
+
+
+def check_views(events: Mapping[int, list[Told]], views: psycopg.Connection[TupleRow]) -> None:
+    """The read models are what the topic folds to, and the books balance."""
+    balances = balances_of(events)
+    wallets = views.execute("SELECT customer_id, currency, balance_minor FROM wallets").fetchall()
+    assert {(customer, currency): balance for customer, currency, balance in wallets} == balances
+    rows = views.execute(
+        "SELECT shard, sequence, customer_id, entry_id, currency, is_credit, amount_minor, balance_before_minor, "
+        "balance_after_minor FROM ledger_entries ORDER BY shard, sequence"
+    ).fetchall()
+    assert rows == [entry for shard in sorted(events) for one in events[shard] for entry in _entries(one)]
+    customers = views.execute("SELECT customer_id FROM customers").fetchall()
+    registered = [
+        (one.envelope.subject,)
+        for shard in events
+        for one in events[shard]
+        if isinstance(one.fact, CustomerRegistered)
+    ]
+    assert sorted(customers) == sorted(registered)
+    heads = views.execute("SELECT shard, sequence, head FROM checkpoints WHERE sequence > 0 ORDER BY shard")
+    assert heads.fetchall() == [
+        (s, len(events[s]), digest(events[s][-1].value)) for s in sorted(events) if events[s]
+    ]
+    trial = views.execute(
+        "SELECT currency, sum(balance_minor) FROM accounts GROUP BY business_id, mode, currency"
+    )
+    assert {total for _, total in trial.fetchall()} <= {0}
+    held = views.execute(
+        "SELECT coalesce(sum(balance_minor), 0) FROM accounts WHERE account = 'wallets'"
+    ).fetchall()
+    assert held == [(sum(balances.values()),)]
+
+
+def _entries(one: Told) -> list[tuple[object, ...]]:
+    envelope, fact, _ = one
+    if not isinstance(fact, Movement):
+        return []
+    credited = isinstance(fact, WalletCredited)
+    place = (envelope.shard, int(envelope.sequence), envelope.subject, fact.entry_id, fact.currency, credited)
+    return [(*place, fact.amount, fact.balance_before, fact.balance_after)]
