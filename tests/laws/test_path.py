@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from events.codec import decode_envelope, decode_fact, decode_reply, digest, genesis
@@ -35,6 +35,11 @@ steps = st.builds(
 )
 stories = st.lists(steps, min_size=1, max_size=40)
 seeds = st.integers(0, 2**32 - 1)
+RARE = settings(
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a shorter story meets other trouble: no shrinking
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,7 +54,7 @@ def _short_memory() -> Iterator[None]:
 
 
 @given(stories, seeds, st.sampled_from([0.0, 0.02, 0.1]))
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(RARE, max_examples=120)
 def test_whatever_happens_the_ledger_is_whole(story: list[Step], seed: int, often: float) -> None:
     trouble = Trouble(seed, often)
     with told(seed, trouble):
@@ -67,7 +72,7 @@ async def _whole(story: list[Step], trouble: Trouble) -> None:
 
 
 @given(stories, seeds)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(RARE, max_examples=60)
 def test_a_second_delivery_of_every_command_changes_nothing(story: list[Step], seed: int) -> None:
     trouble = Trouble(seed, 0.05)
     with told(seed, trouble):
