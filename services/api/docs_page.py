@@ -64,7 +64,8 @@ def _operations(document: Json) -> Iterator[str]:
         for path, method, operation in _of_tag(document, tag["name"]):
             yield f'<article id="{operation["operationId"]}"><h3>{escape(operation["summary"])}</h3>'
             yield f'<p class="route"><span class="method {method}">{method.upper()}</span> <code>{escape(path)}</code></p>'
-            yield f"<p>{_code(operation.get('description', ''))}</p>"
+            if "description" in operation:
+                yield f"<p>{_code(operation['description'])}</p>"
             yield _parameters(operation)
             yield _bodies(operation)
             yield "</article>"
@@ -104,7 +105,7 @@ def _schemas(document: Json) -> Iterator[str]:
             for field, kind in schema.get("properties", {}).items()
         ]
         yield f'<article id="schema-{name}"><h3>{name}</h3><p>{_code(schema.get("description", ""))}</p>'
-        yield _table("Fields", ("Field", "Type", "", "Rules"), rows) + "</article>"
+        yield _table("Fields", ("Field", "Type", "Presence", "Rules"), rows) + "</article>"
     yield "</section>"
 
 
