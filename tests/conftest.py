@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Servers, fresh_database, running
+from tests.servers import Servers, drop_database, fresh_database, running
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,14 @@ def postgres(servers: Servers) -> str:
 
 
 @pytest.fixture
-def database(postgres: str) -> Callable[[str], str]:
-    """Make an empty database for this test: `database("views")` answers its DSN."""
-    mark = secrets.token_hex(4)
-    return lambda name: fresh_database(postgres, f"{name}_{mark}")
+def database(postgres: str) -> Iterator[Callable[[str], str]]:
+    """Make an empty database for this test: `database("views")` answers its DSN. Dropped after the test."""
+    mark, made = secrets.token_hex(4), []
+
+    def make(name: str) -> str:
+        made.append(f"{name}_{mark}")
+        return fresh_database(postgres, made[-1])
+
+    yield make
+    for name in made:
+        drop_database(postgres, name)

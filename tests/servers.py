@@ -52,13 +52,18 @@ def running(folder: Path) -> Iterator[Servers]:
 
 def fresh_database(server: str, name: str) -> str:
     """DSN of an empty database; an older one of that name is dropped with all its sessions."""
+    drop_database(server, name)
     with psycopg.connect(server, autocommit=True) as connection:
-        identifier = sql.Identifier(name)
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     parts = conninfo_to_dict(server)
     address = f"{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}"
     return f"postgresql://{address}/{name}"
+
+
+def drop_database(server: str, name: str) -> None:
+    """With all its sessions; harmless when there is none of that name."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def main() -> None:
