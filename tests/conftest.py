@@ -1,5 +1,6 @@
 """Fixtures for every tier; only tests that ask for a server start one."""
 
+import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Servers, drop_database, fresh_database, running
+from tests.servers import POSTGRES, Servers, drop_database, fresh_database, running
 
 
 @pytest.fixture(scope="session")
@@ -34,15 +35,23 @@ def postgres(servers: Servers) -> str:
     return servers.postgres
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: str) -> Iterator[list[str]]:
+    """Names of those that tests made; dropped at the end, as each drop makes the server write a checkpoint."""
+    made: list[str] = []
+    yield made
+    if POSTGRES in os.environ:  # our own server goes with its folder
+        for name in made:
+            drop_database(postgres, name)
+
+
 @pytest.fixture
-def database(postgres: str) -> Iterator[Callable[[str], str]]:
-    """Make an empty database for this test: `database("views")` answers its DSN. Dropped after the test."""
-    mark, made = secrets.token_hex(4), []
+def database(postgres: str, databases: list[str]) -> Callable[[str], str]:
+    """Make an empty database for this test: `database("views")` answers its DSN."""
+    mark = secrets.token_hex(4)
 
     def make(name: str) -> str:
-        made.append(f"{name}_{mark}")
-        return fresh_database(postgres, made[-1])
+        databases.append(f"{name}_{mark}")
+        return fresh_database(postgres, databases[-1])
 
-    yield make
-    for name in made:
-        drop_database(postgres, name)
+    return make
