@@ -1,0 +1,183 @@
+"""Break each promise in a copy of the code and see its test fail: a promise whose test stays green is not kept by it.
+
+`python -m tests.breaking` does all, `python -m tests.breaking "a gap"` those whose name holds these words.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+TIMEOUT_SECONDS = 300
+
+
+class Break(NamedTuple):
+    """`old` stands in the file once; with `new` in its place one of these tests must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+BREAKS = [
+    Break(
+        "a balance goes below zero",
+        "services/ledger/domain/customer.py",
+        "if refusal is None and customer.balance(ask.currency) < ask.amount:",
+        "if refusal is None and ask.amount < 0:",
+        ("tests/unit/ledger/test_customer.py", "tests/unit/ledger/test_customer_laws.py"),
+    ),
+    Break(
+        "a worker that lost its shard writes",
+        "services/ledger/statements.py",
+        "WHERE s.shard = w.shard AND s.epoch = w.epoch AND s.position = w.position\n"
+        "      AND s.sequence = w.sequence AND s.head = w.head AND s.state = 'active'",
+        "WHERE s.shard = w.shard",
+        ("tests/contract/test_store.py",),
+    ),
+    Break(
+        "an answer leaves before the commit",
+        "services/ledger/worker.py",
+        "        try:\n            await self._commit(batch)\n        except KnownKey:",
+        "        try:\n            await self._answers.give(batch.answers)\n            await self._commit(batch)\n"
+        "        except KnownKey:",
+        ("tests/unit/ledger/test_worker_answers.py",),
+    ),
+    Break(
+        "a repeated key is applied again",
+        "services/ledger/batch.py",
+        "prior = self._receipts.get(key) or self._loaded.receipts.get(key)",
+        "prior = None",
+        ("tests/unit/ledger/test_batch_keys.py",),
+    ),
+    Break(
+        "a command is applied after its deadline",
+        "services/ledger/intake.py",
+        "if deadline is not None and deadline < now:",
+        "if deadline is not None and deadline < 0:",
+        ("tests/unit/ledger/test_intake.py",),
+    ),
+    Break(
+        "a failed publish is not followed by a scan",
+        "services/ledger/relay.py",
+        "                diverged = await self._scan(self._shards)\n",
+        "                diverged: set[int] = set()\n",
+        ("tests/unit/ledger/test_relay.py",),
+    ),
+    Break(
+        "other bytes in the topic are not noticed",
+        "services/ledger/relay.py",
+        "return known.get(sequence) == value",
+        "return sequence in known",
+        ("tests/unit/ledger/test_relay.py",),
+    ),
+    Break(
+        "an event is not chained to the one before",
+        "services/ledger/batch.py",
+        "after = replace(row, sequence=sequence, head=digest(value), last_time=moment)",
+        "after = replace(row, sequence=sequence, last_time=moment)",
+        ("tests/unit/ledger/test_batch.py",),
+    ),
+    Break(
+        "a projection skips a gap",
+        "services/projections/chain.py",
+        "if sequence != here.sequence + 1:",
+        "if sequence <= here.sequence:",
+        ("tests/unit/projections/test_chain.py",),
+    ),
+    Break(
+        "two projectors both write",
+        "services/migrations/views/0001_read_models.py",
+        " AND old.sequence = new.seen_sequence AND old.head = new.seen_head",
+        "",
+        ("tests/integration/test_projections_projector.py",),
+    ),
+    Break(
+        "a write does not wait for its read models",
+        "services/api/asking.py",
+        "0 if no_wait else self._wait_seconds",
+        "0",
+        ("tests/unit/api/test_wallets.py",),
+    ),
+    Break(
+        "a sealed part can be moved to another event",
+        "events/sealing.py",
+        'return f"{stream}|{position}".encode()',
+        'return f"{stream}".encode()',
+        ("tests/unit/events/test_sealing.py",),
+    ),
+    Break(
+        "tenants share their customers",
+        "events/ids.py",
+        'return uuid5(_NAMESPACE, f"{tenant}/{name}")',
+        'return uuid5(_NAMESPACE, f"{name}")',
+        ("tests/unit/ledger/test_batch.py", "tests/unit/events/test_ids.py"),
+    ),
+    Break(
+        "a revoked key goes on working",
+        "services/api/auth.py",
+        "EXPIRED_SECONDS = 4.0",
+        "EXPIRED_SECONDS = 400.0",
+        ("tests/unit/api/test_auth.py",),
+    ),
+]
+
+
+def main(words: list[str]) -> int:
+    """The exit code: 0 when every break was noticed."""
+    chosen = [one for one in BREAKS if all(word in one.name for word in words)]
+    with tempfile.TemporaryDirectory(prefix="wallet-ledger-") as name:
+        Path(name).chmod(0o711)  # as root the database runs as another user
+        copy = Path(name)
+        _copy_to(copy)
+        unnoticed = [one.name for one in chosen if not _noticed(copy, one)]
+    print(f"{len(chosen) - len(unnoticed)} of {len(chosen)} noticed", *unnoticed, sep="\n  NOT: ")
+    return 1 if unnoticed or not chosen else 0
+
+
+def _copy_to(copy: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for path in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / path).exists():
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, copy / path)
+
+
+def _noticed(copy: Path, one: Break) -> bool:
+    file = copy / one.file
+    whole = file.read_text()
+    assert whole.count(one.old) == 1, f"{one.name}: {one.file} has changed"
+    file.write_text(whole.replace(one.old, one.new))
+    environment = dict(os.environ, PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE="1")
+    environment.setdefault("WALLET_LEDGER_CACHE_DIR", str(ROOT / ".cache"))
+    try:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *one.tests]
+        done = subprocess.run(
+            command,
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    finally:
+        file.write_text(whole)
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    print(f"{one.name}: {failed[0][:150] if failed else 'NOTHING FAILED ' + done.stdout[-300:]}", flush=True)
+    return done.returncode == 1 and bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,13 @@
+"""The breaks of `tests/breaking.py` still fit the code that they break. Running them is done by hand."""
+
+import pytest
+
+from tests.breaking import BREAKS, ROOT, Break
+
+
+@pytest.mark.parametrize("one", BREAKS, ids=lambda one: one.name)
+def test_a_break_fits_the_code(one: Break) -> None:
+    assert (ROOT / one.file).read_text().count(one.old) == 1, f"{one.file} has changed: write the break anew"
+    assert one.old != one.new
+    for test in one.tests:
+        assert (ROOT / test).exists(), test
