@@ -1,6 +1,5 @@
 """Fixtures for every tier; only tests that ask for a server start one."""
 
-import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import POSTGRES, Servers, drop_database, fresh_database, running
+from tests.servers import Servers, fresh_database, running
 
 
 @pytest.fixture(scope="session")
@@ -35,23 +34,11 @@ def postgres(servers: Servers) -> str:
     return servers.postgres
 
 
-@pytest.fixture(scope="session")
-def databases(postgres: str) -> Iterator[list[str]]:
-    """Names of those that tests made; dropped at the end, as each drop makes the server write a checkpoint."""
-    made: list[str] = []
-    yield made
-    if POSTGRES in os.environ:  # our own server goes with its folder
-        for name in made:
-            drop_database(postgres, name)
-
-
 @pytest.fixture
-def database(postgres: str, databases: list[str]) -> Callable[[str], str]:
-    """Make an empty database for this test: `database("views")` answers its DSN."""
+def database(postgres: str) -> Callable[[str], str]:
+    """Make an empty database for this test: `database("views")` answers its DSN.
+
+    It stays: a drop makes the server write a checkpoint, which slows all tests beside this one.
+    """
     mark = secrets.token_hex(4)
-
-    def make(name: str) -> str:
-        databases.append(f"{name}_{mark}")
-        return fresh_database(postgres, databases[-1])
-
-    return make
+    return lambda name: fresh_database(postgres, f"{name}_{mark}")

@@ -6,6 +6,7 @@
 import argparse
 import os
 import shlex
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,26 +53,23 @@ def running(folder: Path) -> Iterator[Servers]:
 
 def fresh_database(server: str, name: str) -> str:
     """DSN of an empty database; an older one of that name is dropped with all its sessions."""
-    drop_database(server, name)
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        identifier = sql.Identifier(name)
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
     parts = conninfo_to_dict(server)
     address = f"{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}"
     return f"postgresql://{address}/{name}"
 
 
-def drop_database(server: str, name: str) -> None:
-    """With all its sessions; harmless when there is none of that name."""
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
 def main() -> None:
-    """Keep a pair up until SIGTERM or Ctrl-C."""
+    """Keep an empty pair up until SIGTERM or Ctrl-C: what earlier runs left there goes first."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     folder: Path = parser.parse_args().data
     folder.mkdir(parents=True, exist_ok=True)
+    for server in ("kafka", "postgres"):
+        shutil.rmtree(folder / server, ignore_errors=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     env = folder / "env"
     with running(folder) as servers:
