@@ -94,7 +94,9 @@ class KafkaBroker:
             return []
         self._commands.resume(*self._commands.assignment())
         found = await self._commands.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=records_max)
-        if found:  # else the next fetch leaves at once and comes back with the first command that arrives, alone
+        if (
+            found
+        ):  # else the next fetch leaves at once and comes back with the first command that arrives, alone
             self._commands.pause(*self._commands.assignment())
         return [
             CommandRecord(partition.partition, record.offset, record.value or b"")

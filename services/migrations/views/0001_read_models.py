@@ -67,7 +67,9 @@ def upgrade() -> None:
             PRIMARY KEY (business_id, mode, customer_id)
         )
     """)
-    op.execute("CREATE INDEX customers_newest ON customers (business_id, mode, created_at DESC, customer_id DESC)")
+    op.execute(
+        "CREATE INDEX customers_newest ON customers (business_id, mode, created_at DESC, customer_id DESC)"
+    )
     op.execute("CREATE INDEX customers_by_name ON customers USING gin (name gin_trgm_ops)")
     op.execute("CREATE INDEX customers_by_email ON customers (business_id, mode, lower(email))")
     op.execute("""
