@@ -182,11 +182,6 @@ def test_a_revoked_key_is_refused_within_five_seconds(
         b"POST /customers HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
         b"POST /customers HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /customers HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * (HEAD_BYTES_MAX + 1) + b"\r\n\r\n",
-        b"GET /" + b"a" * (HEAD_BYTES_MAX + 1) + b" HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\n"
-        + b"".join(b"x%d: 1\r\n" % number for number in range(200))
-        + b"\r\n",
     ],
 )
 def test_hostile_bytes_get_a_4xx_or_nothing(shared: Process, head: bytes) -> None:
@@ -196,6 +191,24 @@ def test_hostile_bytes_get_a_4xx_or_nothing(shared: Process, head: bytes) -> Non
         assert set(json.loads(received.partition(b"\r\n\r\n")[2])) == {"code", "message"}
     assert httpx.get(f"{shared.base_url}/livez").status_code == 200
     assert "Traceback" not in shared.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * (HEAD_BYTES_MAX + 1) + b"\r\n\r\n",
+        b"GET /" + b"a" * (HEAD_BYTES_MAX + 1) + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\n"
+        + b"".join(b"x%d: 1\r\n" % number for number in range(200))
+        + b"\r\n",
+    ],
+    ids=["a long header", "a long path", "many headers"],
+)
+def test_a_head_has_an_end(shared: Process, head: bytes) -> None:
+    received = shared.send(head)
+    assert received.startswith(b"HTTP/1.1 431 "), received[:200]
+    assert json.loads(received.partition(b"\r\n\r\n")[2])["code"] == "HEADERS_TOO_LARGE"
+    assert httpx.get(f"{shared.base_url}/livez").status_code == 200
 
 
 def test_an_endless_body_is_refused_in_bounded_memory(shared: Process, key: str) -> None:
