@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -44,11 +44,10 @@ SESSION = {
 }
 """The lease is the server's: a frozen, cut-off or dead worker loses its session, and with it its shards."""
 
-TRANSACTION_SECONDS = 5
-"""A worker frozen between the statements of a pipeline is in no idle state that the others would end."""
-
-PIPELINES_SINCE = 170_000
-"""`transaction_timeout` came with PostgreSQL 17; an older server gets each statement in a round trip of its own."""
+TRANSACTION_SECONDS = 5  # a worker frozen in a pipeline is in no idle state that the other timeouts would end
+PIPELINES_SINCE = (
+    170_000  # `transaction_timeout` came with PostgreSQL 17; older servers get statement by statement
+)
 
 _PLANS = {
     "plan_cache_mode": "force_generic_plan",
@@ -165,44 +164,41 @@ class PostgresStore:
 
     def _heartbeat(self, rows: Sequence[ShardRow], forget_before: int) -> int:
         session = self._session
-        with _pipelined(session):
-            session.execute(statements.NOTE_PUBLISHED, _columns([_published(row) for row in rows], 4))
-            session.execute(statements.PRUNE_ATTEMPTS, [forget_before])
-            clock = session.execute(statements.SERVER_MICROS)
-        ((micros,),) = clock.fetchall()
+        session.execute(statements.NOTE_PUBLISHED, _columns([_published(row) for row in rows], 4))
+        session.execute(statements.PRUNE_ATTEMPTS, [forget_before])
+        ((micros,),) = session.execute(statements.SERVER_MICROS).fetchall()
         return int(micros)
 
     def _load(
         self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int
     ) -> Loaded:
-        session = self._session
         histories: dict[UUID, list[bytes]] = defaultdict(list)
-        with _pipelined(session):
-            events = session.execute(statements.STREAMS, [list(streams)], binary=True) if streams else None
-            found = session.execute(statements.RECEIPTS, _columns(keys, 3), binary=True) if keys else None
-            tried = (
-                session.execute(statements.ATTEMPTS, [*_columns(attempts, 3), since]) if attempts else None
-            )
-        for stream, state in events.fetchall() if events else []:
+        for stream, state in self._found(statements.STREAMS, streams, list(streams)):
             histories[stream].append(state)
         receipts = {
             ReceiptKey(stream, origin, key): Receipt(*rest)
-            for stream, origin, key, *rest in (found.fetchall() if found else [])
+            for stream, origin, key, *rest in self._found(statements.RECEIPTS, keys, *_columns(keys, 3))
         }
         matched: dict[Attempt, list[Receipt]] = defaultdict(list)
-        for stream, hashed, attempt, *rest in tried.fetchall() if tried else []:
+        columns = _columns(attempts, 3)
+        for stream, hashed, attempt, *rest in self._found(statements.ATTEMPTS, attempts, *columns, since):
             matched[Attempt(stream, hashed, attempt)].append(Receipt(hashed, *rest))
         return Loaded(histories, receipts, matched)
 
+    def _found(self, query: LiteralString, wanted: Sized, *parameters: object) -> Iterable[TupleRow]:
+        """Rows; those that nobody wants are not asked for."""
+        return self._session.execute(query, parameters, binary=True) if wanted else ()
+
     def _commit(self, commit: Commit) -> None:
-        """Two round trips: all statements up to their results, then COMMIT."""
+        """COMMIT is no part of the pipeline: see `_pipelined`."""
         session = self._session
         try:
-            with _pipelined(session) as pipeline, session.transaction():
-                fenced = session.execute(statements.FENCE, _fence_parameters(commit))
-                self._insert(commit)
-                if pipeline is not None:
-                    pipeline.sync()  # errors before COMMIT is sent, not with it
+            with session.transaction():
+                with _pipelined(session) as pipeline:
+                    fenced = session.execute(statements.FENCE, _fence_parameters(commit))
+                    self._insert(commit)
+                    if pipeline is not None:
+                        pipeline.sync()
                 moved = len(fenced.fetchall())
                 if moved != len(commit.after):
                     raise OwnershipLost(f"{len(commit.after) - moved} of {len(commit.after)} shards moved")
@@ -224,6 +220,12 @@ class PostgresStore:
 
 
 def _pipelined(session: Connection[TupleRow]) -> AbstractContextManager[Pipeline | None]:
+    """Several statements in one round trip, within a transaction only.
+
+    psycopg ends a pipeline with a Flush. To the server that is activity without an end: it stops the idle timers,
+    and a worker frozen then would keep its shards for ever. In a transaction `transaction_timeout` goes on, and
+    an explicit `sync()` before the end makes errors come while they do.
+    """
     if session.info.server_version >= PIPELINES_SINCE:
         return session.pipeline()
     return nullcontext()

@@ -202,3 +202,15 @@ async def test_an_owner_is_lost_while_it_waits_for_a_row_lock(
     assert [
         one.envelope.commandid for one in (await told(pair.system))[sha256(key.encode()).hexdigest()]
     ] == [sent.command.id]
+
+
+async def test_a_row_that_another_owner_took_stops_a_worker_whose_session_lives(pair: Pair) -> None:
+    """The lock only elects: here it is still held, and does not help."""
+    key = uuid4().hex
+    with pair.system.store() as store:
+        store.execute("UPDATE shards SET epoch = epoch + 1 WHERE shard = 0")
+        customer = pair.customers[0]
+        reply = await pair.asker.ask(customer, debit(400), key)
+    assert (reply.outcome, reply.balance_after) == (Outcome.APPLIED, 600)
+    assert pair.owner.said("worker_starts_anew", "OwnershipLost")
+    assert len((await told(pair.system))[sha256(key.encode()).hexdigest()]) == 1
