@@ -45,9 +45,7 @@ SESSION = {
 """The lease is the server's: a frozen, cut-off or dead worker loses its session, and with it its shards."""
 
 TRANSACTION_SECONDS = 5  # a worker frozen in a pipeline is in no idle state that the other timeouts would end
-PIPELINES_SINCE = (
-    170_000  # `transaction_timeout` came with PostgreSQL 17; older servers get statement by statement
-)
+PIPELINES_SINCE = 170_000  # PostgreSQL 17 has `transaction_timeout`; older ones get statement by statement
 
 _PLANS = {
     "plan_cache_mode": "force_generic_plan",
