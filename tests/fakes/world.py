@@ -77,6 +77,13 @@ class Node:
         for task in tasks_of(self):
             task.cancel()
 
+    async def owning(self, count: int) -> float:
+        """Until it holds so many shards; the seconds that took."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await until(lambda: len(self.worker.owned) == count)
+        return loop.time() - began
+
     async def end(self) -> BaseException | None:
         """Until `run` is over; what it raised, which the test knows then."""
         if self.task.done() and self.known is not None:
@@ -129,6 +136,9 @@ class World:
     def shard(self, customer: str) -> int:
         return shard_of(customer, self.shards)
 
+    def customer_in(self, shard: int) -> str:
+        return next(name for number in range(999) if self.shard(name := f"cus_{number}") == shard)
+
     async def ask(self, customer: str, ask: CustomerAsk, **more: Any) -> Reply:
         return await self.answer(self.send(customer, ask, **more))
 
@@ -163,6 +173,10 @@ class World:
                 kept.append(value)
             assert kept[sequence - 1] == value, f"other bytes at {shard}:{sequence}"
         return kept
+
+    def sequences(self, shard: int) -> list[int]:
+        """What lies in the topic, repeats and all."""
+        return [int(decode_envelope(value).sequence) for _, value in self.kafka.events[shard]]
 
     def stored(self, customer: str | None = None) -> list[Envelope]:
         """Committed events in order of their shards, of one customer or of all."""

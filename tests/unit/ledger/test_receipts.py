@@ -31,19 +31,28 @@ CREDIT = CreditWallet(currency="USD", amount=5, cause=Cause.TOP_UP, reason="r", 
 @pytest.mark.parametrize(
     "other",
     [
-        hashed(replace(CREDIT, amount=6)),
-        hashed(replace(CREDIT, currency="INR")),
-        hashed(replace(CREDIT, cause=Cause.REFUND)),
-        hashed(replace(CREDIT, reason="s")),
-        hashed(replace(CREDIT, reference="pay_2")),
-        hashed(DebitWallet(currency="USD", amount=5, cause=Cause.TOP_UP, reason="r", reference="pay_1")),
-        hashed(CREDIT, tenant=Tenant("biz_2", "live")),
-        hashed(CREDIT, tenant=Tenant("biz_1", "test")),
-        hashed(CREDIT, secret=b"another"),
+        pytest.param(replace(CREDIT, amount=6), id="amount"),
+        pytest.param(replace(CREDIT, currency="INR"), id="currency"),
+        pytest.param(replace(CREDIT, cause=Cause.REFUND), id="cause"),
+        pytest.param(replace(CREDIT, reason="s"), id="reason"),
+        pytest.param(replace(CREDIT, reference="pay_2"), id="reference"),
+        pytest.param(
+            DebitWallet(currency="USD", amount=5, cause=Cause.TOP_UP, reason="r", reference="pay_1"),
+            id="debit",
+        ),
     ],
 )
-def test_another_request_has_another_hash(other: str) -> None:
-    assert other != hashed(CREDIT)
+def test_another_request_has_another_hash(other: CustomerAsk) -> None:
+    assert hashed(other) != hashed(CREDIT)
+
+
+@pytest.mark.parametrize("tenant", [Tenant("biz_2", "live"), Tenant("biz_1", "test")], ids=str)
+def test_another_tenants_request_has_another_hash(tenant: Tenant) -> None:
+    assert hashed(CREDIT, tenant=tenant) != hashed(CREDIT)
+
+
+def test_a_hash_cannot_be_made_without_the_secret() -> None:
+    assert hashed(CREDIT, secret=b"another") != hashed(CREDIT)
 
 
 def test_what_is_no_business_of_the_request_does_not_change_its_hash() -> None:

@@ -3,23 +3,16 @@
 import asyncio
 
 import pytest
-from structlog.typing import EventDict
 
-from events.codec import decode_envelope
 from events.replies import Outcome
 from services.ledger import relay as relay_module
-from services.ledger.ports import TopicDiverged
 from tests.fakes.asking import REGISTER, credit
 from tests.fakes.broker import PublishFailed
-from tests.fakes.simulation import simulated, until
+from tests.fakes.simulation import simulated
 from tests.fakes.world import World
 
 A = "cus_a"
 FAILURE = PublishFailed("NotEnoughReplicas")
-
-
-def sequences(world: World, shard: int) -> list[int]:
-    return [int(decode_envelope(value).sequence) for _, value in world.kafka.events[shard]]
 
 
 async def spoken(world: World, count: int) -> int:
@@ -38,7 +31,7 @@ async def test_the_topic_holds_the_stores_bytes_under_the_customers_key() -> Non
     shard = await spoken(world, 5)
     rows = world.database.events[shard]
     assert world.kafka.events[shard] == [(A.encode(), row.value) for row in rows]
-    assert sequences(world, shard) == [1, 2, 3, 4, 5]
+    assert world.sequences(shard) == [1, 2, 3, 4, 5]
 
 
 @simulated
@@ -53,7 +46,7 @@ async def test_a_failed_batch_followed_by_a_good_one_leaves_no_gap() -> None:
         await world.ask(A, credit(2))
         await world.taken()
         assert node.broker.publishers == 2
-    assert sequences(world, shard) == [1, 2, 3]
+    assert world.sequences(shard) == [1, 2, 3]
 
 
 @simulated
@@ -64,7 +57,7 @@ async def test_a_batch_that_was_there_after_all_is_found_and_not_repeated() -> N
         await world.ask(A, REGISTER)
         await world.ask(A, credit(1))
         await world.taken()
-    assert sequences(world, world.shard(A)) == [1, 2]
+    assert world.sequences(world.shard(A)) == [1, 2]
 
 
 @simulated
@@ -77,14 +70,14 @@ async def test_a_given_up_batch_that_arrives_late_is_a_repeat_and_no_divergence(
         await world.ask(A, credit(1))
         await world.taken()
         world.kafka.deliver_late()
-        assert sequences(world, shard)[-1] == 1
+        assert world.sequences(shard)[-1] == 1
         await world.ask(A, credit(2))
         await world.taken()
     async with world.node() as node:
         await world.ask(A, credit(3))
         await world.taken()
         assert node.worker.refused == set()
-    assert sequences(world, shard) == [1, 2, 1, 3, 4]
+    assert world.sequences(shard) == [1, 2, 1, 3, 4]
 
 
 @simulated
@@ -98,7 +91,7 @@ async def test_failures_of_the_new_producer_and_of_the_scan_are_tried_again() ->
         node.gate.fail("events_from", "before", *[FAILURE] * 2)
         await world.ask(A, credit(1))
         await world.taken()
-    assert sequences(world, world.shard(A)) == [1, 2]
+    assert world.sequences(world.shard(A)) == [1, 2]
 
 
 @simulated
@@ -110,7 +103,7 @@ async def test_other_shards_go_on_publishing_after_one_failed() -> None:
         for name in names.values():
             world.send(name, REGISTER)
         await world.taken()
-    assert [sequences(world, shard) for shard in range(4)] == [[1]] * 4
+    assert [world.sequences(shard) for shard in range(4)] == [[1]] * 4
 
 
 @simulated
@@ -129,7 +122,7 @@ async def test_what_does_not_fit_the_queue_is_read_from_the_store(monkeypatch: p
         await world.taken()
         await world.ask(A, credit(1))
         await world.taken()
-    assert sequences(world, shard) == list(range(1, 23))
+    assert world.sequences(shard) == list(range(1, 23))
 
 
 @simulated
@@ -151,140 +144,6 @@ async def test_a_batch_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> N
         await world.taken()
     assert sum(sizes) == 9
     assert 1 < max(sizes) < 4
-
-
-# --- take-over ---
-
-
-@simulated
-async def test_what_the_last_owner_did_not_publish_is_published_by_the_next() -> None:
-    world = World()
-    async with world.node() as node:
-        node.gate.hold("publish")
-        await world.ask(A, REGISTER)
-        await world.ask(A, credit(1))
-        node.kill()
-        await node.end()
-    async with world.node():
-        await world.taken()
-    assert sequences(world, world.shard(A)) == [1, 2]
-
-
-@simulated
-async def test_what_was_published_and_not_noted_is_found() -> None:
-    world = World()
-    async with world.node() as node:
-        await world.ask(A, REGISTER)
-        await world.taken()
-        node.kill()
-        await node.end()
-    assert world.database.rows[world.shard(A)].published_sequence == 0
-    async with world.node():
-        await world.ask(A, credit(1))
-        await world.taken()
-    assert sequences(world, world.shard(A)) == [1, 2]
-
-
-@simulated
-@pytest.mark.parametrize("kept", [0, 1, 3])
-async def test_a_topic_that_lost_its_tail_is_filled_again(kept: int, logs: list[EventDict]) -> None:
-    world = World()
-    shard = await spoken(world, 5)
-    del world.kafka.events[shard][kept:]
-    async with world.node():
-        await world.ask(A, credit(9))
-        await world.taken()
-    assert sequences(world, shard) == [1, 2, 3, 4, 5, 6]
-    alarms = [entry["shards"] for entry in logs if entry["event"] == "topic_lost_events"]
-    assert alarms == [[shard]]
-
-
-@simulated
-async def test_a_topic_that_was_made_again_with_repeats_is_understood() -> None:
-    """Offsets moved: the record at the noted offset is another one of ours."""
-    world = World()
-    shard = await spoken(world, 4)
-    records = world.kafka.events[shard]
-    world.kafka.events[shard] = [records[0], records[0], records[1], records[0], records[2]]
-    async with world.node():
-        await world.taken()
-    assert sequences(world, shard) == [1, 1, 2, 1, 3, 4]
-
-
-async def refused_because(world: World, shard: int, logs: list[EventDict]) -> None:
-    """One worker takes every other shard, leaves this one and its lock alone, and goes on without it."""
-    before = list(world.kafka.events[shard])
-    async with world.node() as node:
-        await until(lambda: len(node.worker.owned) == 3)
-        assert set(node.worker.refused) == {shard}
-        assert shard not in world.database.locks
-        asked = world.send(A, credit(5))
-        other = next(name for n in range(99) if world.shard(name := f"cus_{n}") != shard)
-        assert (await world.ask(other, REGISTER)).outcome is Outcome.APPLIED
-        await asyncio.sleep(3)
-        assert world.replies(asked) == []
-    assert world.kafka.events[shard] == before
-    assert "topic_diverged" in [entry["event"] for entry in logs]
-
-
-@simulated
-async def test_a_topic_ahead_of_the_store_is_not_owned(logs: list[EventDict]) -> None:
-    """The store was restored from a backup."""
-    world = World()
-    shard = await spoken(world, 3)
-    backup = world.database.rows[shard], list(world.database.events[shard])
-    async with world.node():
-        await world.ask(A, credit(5))
-        await world.taken()
-    world.database.rows[shard], world.database.events[shard] = backup
-    await refused_because(world, shard, logs)
-
-
-@simulated
-@pytest.mark.parametrize("place", [0, 2])
-async def test_other_bytes_at_a_sequence_are_not_owned(place: int, logs: list[EventDict]) -> None:
-    world = World()
-    shard = await spoken(world, 3)
-    key, value = world.kafka.events[shard][place]
-    world.kafka.events[shard][place] = (key, value.replace(b"biz_1", b"biz_2"))
-    world.kafka.events[shard].insert(0, world.kafka.events[shard][0])
-    await refused_because(world, shard, logs)
-
-
-@simulated
-@pytest.mark.parametrize("foreign", [b"", b"{}", b"\xff", b"null"])
-async def test_what_is_no_event_at_all_is_not_ours(foreign: bytes, logs: list[EventDict]) -> None:
-    world = World()
-    shard = await spoken(world, 3)
-    world.kafka.events[shard].append((b"", foreign))
-    await refused_because(world, shard, logs)
-
-
-@simulated
-async def test_a_refused_shard_is_taken_once_the_topic_fits_again() -> None:
-    world = World()
-    shard = await spoken(world, 3)
-    world.kafka.events[shard].append((b"", b"?"))
-    async with world.node() as node:
-        await until(lambda: len(node.worker.owned) == 3)
-        asked = world.send(A, credit(5))
-        world.kafka.events[shard].pop()
-        assert (await world.answer(asked)).balance_after == 7
-
-
-@simulated
-async def test_a_divergence_found_after_a_failure_ends_the_worker_and_nothing_more_is_published() -> None:
-    """Someone else wrote to the topic while we owned the shard."""
-    world = World()
-    shard = await spoken(world, 3)
-    async with world.node() as node:
-        await until(lambda: len(node.worker.owned) == 4)
-        world.kafka.events[shard].append((b"", b"?"))
-        node.gate.fail("publish", "before", FAILURE)
-        asked = world.send(A, credit(5))
-        assert isinstance(await node.end(), TopicDiverged)
-        assert (await world.answer(asked)).balance_after == 7
-    assert world.kafka.events[shard][3:] == [(b"", b"?")]
 
 
 # --- lag ---

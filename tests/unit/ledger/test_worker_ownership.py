@@ -5,32 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from structlog.typing import EventDict
 
-from events.commands import CustomerAsk
 from events.replies import Outcome
-from events.sharding import shard_of
 from services.ledger import decisions
 from services.ledger.ports import Loaded
 from tests.fakes.asking import REGISTER, credit, debit
-from tests.fakes.simulation import simulated, tasks_of, until
+from tests.fakes.simulation import simulated, tasks_of
 from tests.fakes.store import SessionLost
-from tests.fakes.world import Node, World
+from tests.fakes.world import World
 
 A = "cus_a"
 SHARDS = 4
 TAKEOVER_SECONDS_MAX = 10.0
-
-
-def customer_of(shard: int) -> str:
-    return next(name for n in range(99) if shard_of(name := f"cus_{n}", SHARDS) == shard)
-
-
-async def seconds_until_owned(node: Node, count: int = SHARDS) -> float:
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    await until(lambda: len(node.worker.owned) == count)
-    return loop.time() - began
 
 
 @simulated
@@ -43,7 +29,7 @@ async def test_a_standby_owns_nothing_until_the_owner_stops() -> None:
             assert (len(owner.worker.owned), standby.worker.owned) == (4, set())
             owner.worker.stop()
             assert await owner.end() is None
-            assert await seconds_until_owned(standby) < 2
+            assert await standby.owning(SHARDS) < 2
             assert (await world.ask(A, credit(5))).balance_after == 5
     assert len(world.kafka.events[world.shard(A)]) == 2
 
@@ -58,7 +44,7 @@ async def test_a_killed_owner_is_followed_at_once() -> None:
         await commit.reached.wait()
         owner.kill()
         await owner.end()
-        assert await seconds_until_owned(standby) < 2
+        assert await standby.owning(SHARDS) < 2
         assert (await world.answer(asked)).balance_after == 5
         await world.taken()
     assert len(world.stored(A)) == 2
@@ -72,7 +58,7 @@ async def test_a_frozen_owner_loses_its_lease_and_wakes_up_silent() -> None:
         frozen = owner.gate.hold("fetch", "after")
         asked = world.send(A, credit(5))
         await frozen.reached.wait()
-        assert await seconds_until_owned(standby) < TAKEOVER_SECONDS_MAX
+        assert await standby.owning(SHARDS) < TAKEOVER_SECONDS_MAX
         assert (await world.answer(asked)).balance_after == 5
         frozen.released.set()
         assert isinstance(await owner.end(), SessionLost)
@@ -84,7 +70,7 @@ async def test_a_frozen_owner_loses_its_lease_and_wakes_up_silent() -> None:
 async def test_an_idle_owner_keeps_its_lease() -> None:
     world = World()
     async with world.node() as owner:
-        await seconds_until_owned(owner)
+        await owner.owning(SHARDS)
         await asyncio.sleep(60)
         assert all(row.epoch == 1 for row in world.database.rows.values())
 
@@ -103,7 +89,7 @@ async def test_a_long_scan_at_take_over_keeps_the_lease() -> None:
         await asyncio.sleep(15)
         assert rival.worker.owned == set()
         scan.released.set()
-        await seconds_until_owned(owner)
+        await owner.owning(SHARDS)
 
 
 @simulated
@@ -118,96 +104,6 @@ async def test_a_session_lost_during_the_scan_leaves_no_task_behind() -> None:
         world.database.end_all()
         assert isinstance(await node.end(), SessionLost)
         assert tasks_of(node) == set()
-
-
-# --- where to read on ---
-
-
-@simulated
-async def test_a_new_owner_goes_on_behind_the_last_command() -> None:
-    world = World()
-    asked = [world.send(A, ask) for ask in (REGISTER, credit(5), debit(1))]
-    async with world.node():
-        await world.taken()
-    async with world.node():
-        assert (await world.ask(A, credit(1))).balance_after == 5
-    assert [len(world.replies(one)) for one in asked] == [1, 1, 1]
-
-
-@simulated
-async def test_a_bad_record_is_a_position_too(logs: list[EventDict]) -> None:
-    world = World()
-    world.send_bytes(world.shard(A), b"{")
-    async with world.node():
-        await world.taken()
-    async with world.node():
-        assert (await world.ask(A, REGISTER)).outcome is Outcome.APPLIED
-    assert len(world.kafka.dead_letters) == 1
-    assert "position_unverified" not in [entry["event"] for entry in logs]
-
-
-@simulated
-async def test_another_command_at_the_position_is_an_alarm_and_the_log_is_read_again(
-    logs: list[EventDict],
-) -> None:
-    """The topic was made again and filled from a copy: offsets say nothing, receipts everything."""
-    world = World()
-    shard = world.shard(A)
-    asks: list[CustomerAsk] = [REGISTER, credit(5), debit(6)]
-    asked = [world.send(A, ask, key=f"k{number}") for number, ask in enumerate(asks)]
-    async with world.node():
-        await world.taken()
-    copies = world.kafka.commands[shard]
-    world.kafka.recreate_commands(shard)
-    world.rereading = True
-    world.send_bytes(shard, b"{")
-    for value in copies:
-        world.kafka.send(shard, value)
-    async with world.node():
-        assert (await world.ask(A, credit(1))).balance_after == 6
-        await world.taken()
-    for one in asked:
-        first, again = world.replies(one)
-        assert (first.position, first.replayed, again.replayed) == (again.position, False, True)
-    assert len(world.stored()) == 4
-    alarms = [entry for entry in logs if entry["event"] == "position_unverified"]
-    assert [(entry["shard"], entry["log_level"]) for entry in alarms] == [(shard, "error")]
-
-
-@simulated
-async def test_a_log_without_the_position_is_read_from_what_is_left() -> None:
-    world = World()
-    shard = world.shard(A)
-    async with world.node():
-        await world.ask(A, REGISTER, key="k")
-    world.kafka.recreate_commands(shard)
-    world.rereading = True
-    async with world.node():
-        assert (await world.ask(A, credit(5))).balance_after == 5
-    world.kafka.truncate_commands(shard, 1)
-    async with world.node():
-        assert (await world.ask(A, credit(5))).balance_after == 10
-    assert len(world.stored(A)) == 3
-
-
-@simulated
-async def test_a_log_that_is_read_again_is_read_from_its_beginning_although_more_shards_come() -> None:
-    """The next take-over must not move the reader to behind the position that was not verified."""
-    world = World()
-    first, second = customer_of(0), customer_of(1)
-    for _ in range(3):
-        world.send(first, REGISTER)
-    async with world.node():
-        await world.taken()
-    world.kafka.recreate_commands(0)
-    world.rereading = True
-    world.database.moved = {1, 2, 3}
-    async with world.node() as node:
-        await seconds_until_owned(node, count=1)
-        world.database.moved = set()
-        await seconds_until_owned(node)
-        assert (await world.ask(first, credit(5))).balance_after == 5
-        assert (await world.ask(second, REGISTER)).outcome is Outcome.APPLIED
 
 
 # --- bounds ---
