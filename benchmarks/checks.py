@@ -20,6 +20,7 @@ from services.kafka import client_options
 from services.settings import Settings
 from services.standalone.process import StandaloneError
 
+STALLED_MS = 30_000
 _MOVES = {"wallet.credited.v1": 1, "wallet.debited.v1": -1}
 
 
@@ -80,17 +81,23 @@ def read_topic(settings: Settings) -> Topic:
 async def _read(settings: Settings) -> Topic:
     topic = Topic(settings.shards)
     consumer = AIOKafkaConsumer(
-        group_id=None, enable_auto_commit=False, max_partition_fetch_bytes=8 << 20, **client_options(settings)
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # seeking there instead races with the reset to the end that assign began
+        max_partition_fetch_bytes=8 << 20,
+        **client_options(settings),
     )
     await consumer.start()
     try:
         partitions = [TopicPartition(EVENTS.name, number) for number in range(settings.shards)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
         left = {partition for partition in partitions if ends[partition]}
         while left:
-            for partition, records in (await consumer.getmany(timeout_ms=1_000)).items():
+            batches = await consumer.getmany(timeout_ms=STALLED_MS)
+            if not batches:
+                raise StandaloneError(f"{EVENTS.name} cannot be read to its end: {sorted(left)}")
+            for partition, records in batches.items():
                 for record in records:
                     topic.take(record.value)
                 if records[-1].offset >= ends[partition] - 1:

@@ -77,6 +77,7 @@ def _machine_seconds() -> float:
 
 
 def _family_seconds(pid: int) -> float:
+    """With children that have ended: sessions of a database come and go."""
     parent = psutil.Process(pid)
     total = 0.0
     for process in (parent, *parent.children(recursive=True)):
@@ -84,5 +85,5 @@ def _family_seconds(pid: int) -> float:
             times = process.cpu_times()
         except psutil.NoSuchProcess:
             continue
-        total += times.user + times.system
+        total += times.user + times.system + times.children_user + times.children_system
     return total

@@ -1,6 +1,7 @@
 """One run: prepare, go through the scenarios, check."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -125,13 +126,17 @@ class Session:
                 bulk.watch(stage, bulk.STORED, until)
                 stage.stop("ledger")
             wait_for_quiet(self._sizes.patience_seconds)
-            spies = partial(recording, stage, self._profiles, scenario.name, BULK_PROFILE_SECONDS)
-            with Meter(stage) as meter:
-                stage.start(scenario.worker, wait=False)
-                speed = bulk.watch(stage, where, until, spies)
+            meter = Meter(stage)
+            stage.start(scenario.worker, wait=False)
+            speed = bulk.watch(stage, where, until, partial(self._looking, scenario, meter))
             self._note_bulk(scenario, speed, meter)
             stage.start("ledger", "projections")
             bulk.watch(stage, bulk.APPLIED, until)
+
+    @contextmanager
+    def _looking(self, scenario: Bulk, meter: Meter) -> Iterator[None]:
+        with meter, recording(self._stage, self._profiles, scenario.name, BULK_PROFILE_SECONDS):
+            yield
 
     def _http(self, scenarios: list[Http]) -> None:
         stage = self._stage
