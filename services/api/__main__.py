@@ -96,18 +96,18 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.ask_to_stop)
-        if (parent := multiprocessing.parent_process()) is not None:
-            loop.add_reader(parent.sentinel, self.ask_to_stop)
+            signal.signal(number, self._told)  # for good: a second signal must not end the way out
+        parent, loop = multiprocessing.parent_process(), asyncio.get_running_loop()
+        if parent is not None:
+            loop.add_reader(parent.sentinel, self._told)
         yield
+        if parent is not None:
+            loop.remove_reader(parent.sentinel)
 
-    def ask_to_stop(self) -> None:
+    def _told(self, *_: object) -> None:
         """Stop accepting, answer what is there, leave."""
         self.should_exit = True
-        if (parent := multiprocessing.parent_process()) is not None:
-            asyncio.get_running_loop().remove_reader(parent.sentinel)
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> int:
@@ -159,11 +159,12 @@ def _several(settings: Settings, listener: socket.socket) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, tell)
         wait([child.sentinel for child in children])
-        _tell(children)
+        if not told:  # one of them died
+            _tell(children)
         for child in children:
             child.join()
-        codes = [child.exitcode or 0 for child in children]
-    return 0 if told and not any(codes) else next((abs(code) for code in codes if code), 1)
+        orderly = bool(told) and not any(child.exitcode for child in children)
+    return 0 if orderly else 1
 
 
 def _tell(children: list[BaseProcess]) -> None:

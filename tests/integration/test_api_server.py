@@ -277,7 +277,19 @@ def test_several_processes_share_a_port_and_its_numbers(
         assert answer.status_code == 200
     line = 'api_request_seconds_count{method="GET",route="/customers",status="2xx"} 20.0'
     assert line in httpx.get(f"{process.base_url}/metrics").text
-    process.child.kill()  # the children see that their parent is gone
-    process.child.wait()
-    _, alive = psutil.wait_procs(children, timeout=10)
-    assert alive == []
+    assert process.end() == 0
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+@pytest.mark.parametrize(("victim", "code"), [("the parent", -signal.SIGKILL), ("a child", 1)])
+def test_of_several_processes_none_outlives_another(
+    environment: dict[str, str], tmp_path: Path, victim: str, code: int
+) -> None:
+    two = {**environment, "WALLET_LEDGER_HTTP_PROCESSES": "2", "WALLET_LEDGER_HTTP_PORT": str(free_port())}
+    process = Process(two, tmp_path / "api.log")
+    process.wait_ready()
+    children = psutil.Process(process.child.pid).children(recursive=True)
+    serving = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    (process.child if victim == "the parent" else serving[0]).kill()
+    assert process.child.wait(10) == code
+    assert psutil.wait_procs(children, timeout=10)[1] == []
