@@ -29,6 +29,8 @@ SESSION = (
     "-c synchronous_commit=off -c idle_in_transaction_session_timeout=5s -c statement_timeout=20s "
     "-c lock_timeout=10s"
 )
+TRANSACTION_TIMEOUT_SINCE = 170_000
+"""The other timeouts do not count between the statements of a pipeline."""
 KEEPALIVES: dict[str, Any] = {
     "keepalives_idle": 2,
     "keepalives_interval": 1,
@@ -125,6 +127,8 @@ class Projector:
                 options=SESSION,
                 **KEEPALIVES,
             )
+            if self._connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
+                self._connection.execute("SET transaction_timeout = '20s'")
         return self._connection
 
     def _settled(self, records: Sequence[Record]) -> Reading:
