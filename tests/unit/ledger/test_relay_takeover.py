@@ -124,6 +124,15 @@ async def test_other_bytes_at_a_sequence_are_not_owned(place: int, logs: list[Ev
 
 
 @simulated
+async def test_a_topic_with_a_gap_is_not_owned(logs: list[EventDict]) -> None:
+    """Nothing that is appended can heal it: readers stop there."""
+    world = World()
+    shard = await spoken(world, 4)
+    del world.kafka.events[shard][2]
+    await refused_because(world, shard, logs)
+
+
+@simulated
 @pytest.mark.parametrize("foreign", [b"", b"{}", b"\xff", b"null"])
 async def test_what_is_no_event_at_all_is_not_ours(foreign: bytes, logs: list[EventDict]) -> None:
     world = World()
