@@ -28,7 +28,6 @@ from services.api.protocol import LimitedProtocol
 from services.api.queries import PostgresQueries
 from services.api.rates import UsdRates
 from services.api.visibility import PostgresVisibility
-from services.migrate import WrongShards
 from services.settings import Settings
 from services.topics import check_topics
 
@@ -73,6 +72,8 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
         await queries.open()
         found = len(await queries.checkpoints())
         if found != settings.shards:
+            from services.migrate import WrongShards  # Alembic, which serving does not need
+
             raise WrongShards(
                 f"the read models have {found} shards; the configuration says {settings.shards}"
             )

@@ -29,7 +29,7 @@ from services.topics import ensure
 from tests.servers import fresh_database
 
 SHARDS = Settings.model_fields["shards"].default
-START_SECONDS_MAX = 20
+START_SECONDS_MAX = 60
 
 
 class Process:
