@@ -12,6 +12,8 @@ import aiohttp
 TICK_SECONDS = 0.01
 ATTEMPT_SECONDS_MAX = 8.0
 PAUSE_SECONDS = (0.1, 0.5)
+IN_FLIGHT_MAX = 2_000
+"""In a long outage those who wait ask again, and nobody joins them."""
 IMPATIENT_OFTEN = 0.15
 """How often a client asks once and never again, so that some outcomes stay unknown."""
 
@@ -39,7 +41,7 @@ class Request:
 
 
 class Load:
-    """Open loop: a slow answer does not slow the next request down."""
+    """A slow answer does not slow the next request down."""
 
     def __init__(self, base_url: str, api_key: str, customers: list[str], seed: int, per_second: int) -> None:
         self._base_url = base_url
@@ -67,7 +69,8 @@ class Load:
         while not self._stopping:
             for _ in range(int((loop.time() - began) * self._per_second) - asked):
                 asked += 1
-                self._ask(session)
+                if self.in_flight < IN_FLIGHT_MAX:
+                    self._ask(session)
             await asyncio.sleep(TICK_SECONDS)
             self.seconds = loop.time() - began
 
