@@ -114,6 +114,9 @@ class Command(Struct, frozen=True, kw_only=True):
     deadline: Timestamp | UnsetType = UNSET
     effectivetime: Timestamp | UnsetType = UNSET
     replyto: ReplyTo | UnsetType = UNSET
+    awaited: Annotated[bool, Meta(description="the asker waits until read models show it: publish soon")] = (
+        False
+    )
     data: Raw
 
     @property

@@ -58,6 +58,7 @@ class Asking:
             attempt=attempt_of(call),
             deadline=ticket.deadline,
             replyto=ticket.replyto,
+            awaited=not wants_no_wait(call),
             data=encode_ask(ask),
         )
         try:

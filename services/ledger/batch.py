@@ -80,6 +80,7 @@ class Batch:
         self.answers: list[Answer] = []
         self.dead_letters: list[DeadLetter] = []
         self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.awaited = False
         self._receipts: dict[ReceiptKey, Receipt] = {}
         self._receipt_rows: list[ReceiptRow] = []
         self._attempts: dict[Attempt, list[Receipt]] = {}
@@ -95,6 +96,7 @@ class Batch:
             )
             reply = Reply(correlation="", outcome=Outcome.FAILED, code="INTERNAL_SERVER_ERROR")
             self._bury(asked, "FAILED", type(error).__name__)
+        self.awaited = self.awaited or asked.command.awaited
         self._move(asked.record.shard, asked.record.offset, asked.command.id)
         self._answer(asked.command.replyto, asked.command.type, reply)
 

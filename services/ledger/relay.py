@@ -23,6 +23,7 @@ QUEUED_MAX = 2_000
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 768 * 1024
 PACE_SECONDS = 0.008
+CALM_SECONDS = 0.025
 """A Kafka batch costs about the same for one event as for ten: here, in the broker and in its readers."""
 LAG_EVENTS_MAX = 10_000
 LAG_SECONDS_MAX = 30.0
@@ -51,7 +52,7 @@ class Relay:
         self._clock = clock
         self._shards: dict[int, _Shard] = {}
         self._recovery: asyncio.Task[None] | None = None
-        self._pace = Pace(PACE_SECONDS)
+        self._pace = Pace(PACE_SECONDS, CALM_SECONDS)
         self.diverged: TopicDiverged | None = None
 
     async def take_over(self, rows: Iterable[ShardRow]) -> list[ShardRow]:
@@ -69,8 +70,13 @@ class Relay:
             self._wake(shards[row.shard])
         return taken
 
-    def enqueue(self, events: Iterable[StoredRow]) -> None:
-        """Committed events, in order. What does not fit the queue is read from the store later."""
+    def enqueue(self, events: Iterable[StoredRow], awaited: bool = False) -> None:
+        """Committed events, in order; `awaited`: somebody waits until read models show them.
+
+        What does not fit the queue is read from the store later.
+        """
+        if awaited:
+            self._pace.hurry()
         touched = {}
         for event in events:
             state = self._shards[event.shard]

@@ -219,7 +219,7 @@ class Worker:
         """The batch is true now: it may be built on, published and spoken of."""
         self._ownership.merge(batch.shards)
         self._decisions.merge(batch)
-        self._relay.enqueue(batch.events)
+        self._relay.enqueue(batch.events, awaited=batch.awaited or self._acknowledge_topic)
         metrics.BATCH_COMMANDS.observe(batch.taken)
         for (kind, outcome), count in batch.outcomes.items():
             metrics.COMMANDS.labels(kind, outcome).inc(count)

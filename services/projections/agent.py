@@ -56,15 +56,19 @@ class CheckpointConsumer(driver.Consumer):
         return wanted
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:  # noqa: ASYNC109
-        """What was fetched of a partition becomes one message with its records as value.
+        """Everything that was fetched becomes one message, with its records as value.
 
         Faust makes two tasks and takes four queues for each message: 85 us, more than all of our own work on an
-        event. Message by message it receives 7,000/s here.
+        event. Message by message it receives 7,000/s here. Which partition the message is said to come from does
+        not matter: nothing is acknowledged, and each record names its own.
         """
         fetched = await super()._getmany(active_partitions, timeout)
-        return {
-            tp: [replace(records[-1], key=None, value=records)] for tp, records in fetched.items() if records
-        }
+        bundles = [(tp, records) for tp, records in fetched.items() if records]
+        if not bundles:
+            return {}
+        tp, records = bundles[0]
+        together = [record for _, bundle in bundles for record in bundle]
+        return {tp: [replace(records[-1], key=None, value=together)]}
 
 
 class CheckpointTransport(driver.Transport):
