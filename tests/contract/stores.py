@@ -27,8 +27,8 @@ class StoreLab(Protocol):
         """The server ends every session at once."""
         ...
 
-    async def move(self, shard: int) -> None:
-        """The shard lives on another server now."""
+    async def move(self, shard: int, state: str = "moved") -> None:
+        """The shard lives on another server now; `active`: here again."""
         ...
 
     async def rows(self) -> list[ShardRow]:
@@ -55,8 +55,8 @@ class MemoryLab:
     async def end_sessions(self) -> None:
         self._database.end_all()
 
-    async def move(self, shard: int) -> None:
-        self._database.moved.add(shard)
+    async def move(self, shard: int, state: str = "moved") -> None:
+        self._database.moved ^= {shard}
 
     async def rows(self) -> list[ShardRow]:
         return list(self._database.rows.values())
@@ -85,8 +85,8 @@ class PostgresLab:
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
-    async def move(self, shard: int) -> None:
-        await self._run("UPDATE shards SET state = 'moved' WHERE shard = %s RETURNING 1", shard)
+    async def move(self, shard: int, state: str = "moved") -> None:
+        await self._run("UPDATE shards SET state = %s WHERE shard = %s RETURNING 1", state, shard)
 
     async def rows(self) -> list[ShardRow]:
         found = await self._run(
@@ -102,6 +102,6 @@ class PostgresLab:
         )
         return found
 
-    async def _run(self, statement: LiteralString, *parameters: int) -> list[tuple[Any, ...]]:
+    async def _run(self, statement: LiteralString, *parameters: int | str) -> list[tuple[Any, ...]]:
         async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
             return await (await connection.execute(statement, parameters)).fetchall()

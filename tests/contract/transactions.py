@@ -1,5 +1,6 @@
 """Commits to try a store with."""
 
+import asyncio
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
@@ -62,6 +63,16 @@ def event(shard: int, sequence: int) -> bytes:
     """A stored event: the store reads its customer for publishing and takes everything else as bytes."""
     factory = EventFactory(f"contract {shard} {sequence}", shards=1)
     return factory.registered("cus_a").value
+
+
+async def freed(store: Store, *shards: int) -> list[ShardRow]:
+    """Claimed once the server has noticed that their last owner hung up."""
+    rows: list[ShardRow] = []
+    async with asyncio.timeout(10):
+        while len(rows) < len(shards):
+            rows += await store.claim([shard for shard in shards if shard not in {row.shard for row in rows}])
+            await asyncio.sleep(0.01)
+    return rows
 
 
 async def opened(lab: StoreLab, *shards: int) -> tuple[Store, list[ShardRow]]:
