@@ -15,7 +15,7 @@ COMMITS_FAILED = Counter("wallet_ledger_commits_failed_total", "Commits without 
 SHARDS_OWNED = Gauge("wallet_ledger_shards_owned", "Shards this worker holds")
 SHARDS_REFUSED = Gauge(
     "wallet_ledger_shards_refused",
-    "Free shards not taken: the topic is ahead of the store or differs; run recover",
+    "Free shards not taken: the topic is ahead of the store, or differs from it",
 )
 TAKEOVERS = Counter("wallet_ledger_takeovers_total", "Shards taken over")
 POSITIONS_UNVERIFIED = Counter(

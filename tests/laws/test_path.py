@@ -53,17 +53,19 @@ def _short_memory() -> Iterator[None]:
     patch.undo()
 
 
-@given(stories, seeds, st.sampled_from([0.0, 0.02, 0.1]))
-@settings(RARE, max_examples=120)
-def test_whatever_happens_the_ledger_is_whole(story: list[Step], seed: int, often: float) -> None:
+@given(stories, seeds, st.sampled_from([0.0, 0.02, 0.1]), st.sampled_from([1, 2]))
+@settings(RARE, max_examples=300)
+def test_whatever_happens_the_ledger_is_whole(
+    story: list[Step], seed: int, often: float, processes: int
+) -> None:
     trouble = Trouble(seed, often)
     with told(seed, trouble):
-        simulate(_whole(story, trouble))
+        simulate(_whole(story, trouble, processes))
 
 
-async def _whole(story: list[Step], trouble: Trouble) -> None:
+async def _whole(story: list[Step], trouble: Trouble, processes: int) -> None:
     world = World(SHARDS)
-    live = await live_through(world, story, trouble)
+    live = await live_through(world, story, trouble, processes)
     chain_is_whole(world)
     receipts_stand_in_the_topic(world)
     replay_equals(world, live)
@@ -72,7 +74,7 @@ async def _whole(story: list[Step], trouble: Trouble) -> None:
 
 
 @given(stories, seeds)
-@settings(RARE, max_examples=60)
+@settings(RARE, max_examples=150)
 def test_a_second_delivery_of_every_command_changes_nothing(story: list[Step], seed: int) -> None:
     trouble = Trouble(seed, 0.05)
     with told(seed, trouble):

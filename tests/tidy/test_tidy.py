@@ -81,10 +81,10 @@ LONG_MODULES = {
     "services/ledger/store.py": 256,
 }
 LONG_FUNCTIONS = {
-    "benchmarks/__main__.py::bench": 44,
+    "benchmarks/__main__.py::bench": 47,
     "services/ledger/replies.py::from_event": 50,
     "services/migrations/store/0001_event_store.py::upgrade": 63,
-    "services/migrations/views/0001_read_models.py::upgrade": 110,
+    "services/migrations/views/0001_read_models.py::upgrade": 112,
 }
 HERE_ONLY = re.compile(
     "|".join(
