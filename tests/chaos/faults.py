@@ -19,6 +19,7 @@ KILLS = {
     ("api", "freeze"): 1,
     ("kafka", "kill"): 3,
     ("kafka", "freeze"): 2,
+    ("postgres", "kill"): 2,
 }
 PAUSE_SECONDS = (2.5, 4.0)
 FROZEN_SECONDS = (1.0, 6.0)
@@ -58,7 +59,7 @@ class Faults:
         self, system: System, processes: dict[str, list[Process]], in_flight: Callable[[], int]
     ) -> None:
         self._processes = processes
-        self._kafka = system.kafka
+        self._servers: dict[str, Server] = {"kafka": system.kafka, "postgres": system.postgres}
         self._in_flight = in_flight
         self._began = time.monotonic()
         self._frozen: set[asyncio.Task[None]] = set()
@@ -68,7 +69,8 @@ class Faults:
     async def supervise(self) -> None:
         """Until cancelled."""
         while True:
-            for server in (self._kafka, *(one for group in self._processes.values() for one in group)):
+            services = [one for group in self._processes.values() for one in group]
+            for server in (*self._servers.values(), *services):
                 if server.returncode() is not None:
                     self.restarts[server.name] += 1
                     await asyncio.sleep(BACK_OFF_SECONDS)
@@ -94,8 +96,8 @@ class Faults:
 
     def _chosen(self, target: str) -> Server:
         """Of two ledger workers the one that owns more."""
-        if target == "kafka":
-            return self._kafka
+        if target in self._servers:
+            return self._servers[target]
         return max(self._processes[target], key=lambda one: one.metric("wallet_ledger_shards_owned"))
 
     async def _thaw(self, server: Server, seconds: float) -> None:

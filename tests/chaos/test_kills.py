@@ -18,7 +18,7 @@ from events.facts import CustomerRegistered, WalletCredited, WalletDebited, Wall
 from services.api.keys import create_key
 from tests.asking import read_topic
 from tests.auditing import Told, check_chain, check_store, check_views, events_of, outcomes_of
-from tests.chaos.faults import Faults, plan
+from tests.chaos.faults import KILLS, Faults, plan
 from tests.chaos.load import ATTEMPT_SECONDS_MAX, NOT_APPLIED, UNKNOWN, Load, Request
 from tests.running import Process, System, eventually, running
 
@@ -117,10 +117,9 @@ def report(load: Load, faults: Faults) -> None:
 
 def check_pressure(load: Load, faults: Faults) -> None:
     """It was a test at all."""
-    assert len(faults.hurts) >= FAULTS_MIN
     assert load.attempts / load.seconds >= PER_SECOND_MIN
-    assert all(hurt.in_flight > 0 for hurt in faults.hurts)
-    assert {hurt.target for hurt in faults.hurts} == {"ledger", "projections", "api", "kafka"}
+    assert sum(hurt.in_flight > 0 for hurt in faults.hurts) >= FAULTS_MIN
+    assert {hurt.target for hurt in faults.hurts} == {target for target, _ in KILLS}
     statuses = Counter(request.status for request in load.requests)
     assert statuses[HTTPStatus.OK] > len(load.requests) / 3
     assert statuses[HTTPStatus.BAD_REQUEST] > 100

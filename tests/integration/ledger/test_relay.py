@@ -78,7 +78,11 @@ async def test_good_batches_follow_failed_ones_without_gap_or_disorder(
         await audit(system, asker)
 
 
-async def test_a_broker_that_dies_under_load_loses_and_doubles_nothing(system: System, asker: Asker) -> None:
+@pytest.mark.parametrize("name", ["kafka", "postgres"])
+async def test_a_server_that_dies_under_load_loses_and_doubles_nothing(
+    system: System, asker: Asker, name: str
+) -> None:
+    server = system.kafka if name == "kafka" else system.postgres
     worker = system.service("ledger", "worker")
     worker.start()
     asks = []
@@ -86,8 +90,8 @@ async def test_a_broker_that_dies_under_load_loses_and_doubles_nothing(system: S
         asks.append(asyncio.create_task(asker.insist(customer, credit(1), uuid4().hex, 60)))
         await asyncio.sleep(0.02)
         if number == 40:
-            system.kafka.kill()
-            system.kafka.start()
+            server.kill()
+            server.start()
     assert {(await one).outcome for one in asks} == {Outcome.APPLIED}
     await audit(system, asker)
 
