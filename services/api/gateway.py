@@ -77,7 +77,9 @@ class KafkaGateway:
             KafkaError: no broker answers.
         """
         options = client_options(self._settings) | {"request_timeout_ms": _REQUEST_TIMEOUT_MS}
-        self._producer = AIOKafkaProducer(acks="all", max_batch_size=_BATCH_BYTES_MAX, **options)
+        self._producer = AIOKafkaProducer(
+            acks="all", enable_idempotence=True, max_batch_size=_BATCH_BYTES_MAX, **options
+        )
         self._consumer = AIOKafkaConsumer(
             group_id=None, enable_auto_commit=False, auto_offset_reset="latest", **options
         )

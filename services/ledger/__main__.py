@@ -105,7 +105,9 @@ def _stop(worker: Worker, stopping: asyncio.Event) -> None:
 def _problems(worker: Worker) -> dict[str, str]:
     found = {}
     if worker.refused:
-        found["topic"] = f"shards {sorted(worker.refused)} are not owned: topic and store differ; see docs/reliability.md"
+        found["topic"] = (
+            f"shards {sorted(worker.refused)} are not owned: topic and store differ; see docs/reliability.md"
+        )
     if not worker.connected:
         found["store"] = "not connected to PostgreSQL and Kafka"
     if abs(worker.skew_seconds) > SKEW_SECONDS_MAX:
