@@ -28,7 +28,7 @@ log = structlog.get_logger()
 GRACE_SECONDS = 1.0
 """A worker that read the command just before its deadline still commits and answers: 504 not before this is over."""
 
-PACE_SECONDS = 0.003
+PACE_SECONDS = 0.001
 """A produce request costs about the same for one command as for ten."""
 
 _SWEEP_SECONDS = 0.05

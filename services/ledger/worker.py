@@ -25,7 +25,7 @@ T = TypeVar("T")
 BATCH_COMMANDS_MAX = 500
 HEARTBEAT_SECONDS = 1.0
 CAREFUL_BATCHES = 100
-PACE_SECONDS = 0.004
+PACE_SECONDS = 0.005
 """A batch costs about the same for one command as for ten."""
 FLUSH_SECONDS = 5.0
 

@@ -24,6 +24,7 @@ OPTIONS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
+    "autovacuum_naptime": "10s",  # young tables get their statistics soon
     # a lost host must not hold its locks for longer than the worker's lease
     "tcp_keepalives_idle": "2",
     "tcp_keepalives_interval": "1",
