@@ -1,5 +1,7 @@
 """Answers, built from the stored event: the first answer and a replay a year later say the same."""
 
+from msgspec.structs import replace
+
 from events.codec import decode_envelope, decode_fact
 from events.envelope import Envelope
 from events.facts import (
@@ -19,15 +21,17 @@ def from_event(
     correlation: str, envelope: Envelope, fact: CustomerFact, registered: str, replayed: bool
 ) -> Reply:
     """What the event means to whoever asked. `registered`: when the customer was."""
-    where = position(envelope.shard, int(envelope.sequence))
+    said = Reply(
+        correlation=correlation,
+        outcome=Outcome.APPLIED,
+        position=position(envelope.shard, int(envelope.sequence)),
+        replayed=replayed,
+        time=envelope.time,
+    )
     match fact:
         case WalletCredited() | WalletDebited():
-            return Reply(
-                correlation=correlation,
-                outcome=Outcome.APPLIED,
-                position=where,
-                replayed=replayed,
-                time=envelope.time,
+            return replace(
+                said,
                 registered=registered,
                 entry_id=fact.entry_id,
                 currency=fact.currency,
@@ -36,35 +40,18 @@ def from_event(
                 balance_after=fact.balance_after,
             )
         case WalletDebitRefused():
-            return Reply(
-                correlation=correlation,
+            return replace(
+                said,
                 outcome=Outcome.REFUSED,
                 code=fact.refusal.value,
-                position=where,
-                replayed=replayed,
-                time=envelope.time,
                 currency=fact.currency,
                 amount=fact.amount,
                 balance_before=fact.balance,
             )
         case CustomerCommandRefused():
-            return Reply(
-                correlation=correlation,
-                outcome=Outcome.REFUSED,
-                code=fact.refusal.value,
-                position=where,
-                replayed=replayed,
-                time=envelope.time,
-            )
+            return replace(said, outcome=Outcome.REFUSED, code=fact.refusal.value)
         case CustomerRegistered() | CustomerProfileChanged():
-            return Reply(
-                correlation=correlation,
-                outcome=Outcome.APPLIED,
-                position=where,
-                replayed=replayed,
-                time=envelope.time,
-                registered=registered,
-            )
+            return replace(said, registered=registered)
 
 
 def from_stored(correlation: str, value: bytes, registered: str) -> Reply:

@@ -82,7 +82,6 @@ LONG_MODULES = {
 }
 LONG_FUNCTIONS = {
     "benchmarks/__main__.py::bench": 47,
-    "services/ledger/replies.py::from_event": 50,
     "services/migrations/store/0001_event_store.py::upgrade": 63,
     "services/migrations/views/0001_read_models.py::upgrade": 112,
 }
@@ -185,9 +184,9 @@ def test_no_file_knows_the_machine_it_was_written_on() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "see /root/notes",
+        "see /home/ana/notes",
         'open("/home/ann/x")',
-        "cd /work/main",
+        "cd /workspace/ledger",
         "host 10.1.2.3",
         "192.168.0.7:9092",
         "--index-url https://x",
