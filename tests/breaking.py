@@ -4,14 +4,14 @@
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.checkout import ROOT, copy_to
+
 TIMEOUT_SECONDS = 300
 
 
@@ -135,23 +135,10 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="wallet-ledger-") as name:
         Path(name).chmod(0o711)  # as root the database runs as another user
         copy = Path(name)
-        _copy_to(copy)
+        copy_to(copy)
         unnoticed = [one.name for one in chosen if not _noticed(copy, one)]
     print(f"{len(chosen) - len(unnoticed)} of {len(chosen)} noticed", *unnoticed, sep="\n  NOT: ")
     return 1 if unnoticed or not chosen else 0
-
-
-def _copy_to(copy: Path) -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for path in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / path).exists():
-            (copy / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / path, copy / path)
 
 
 def _noticed(copy: Path, one: Break) -> bool:

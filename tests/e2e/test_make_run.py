@@ -22,9 +22,9 @@ from dodopayments import DodoPayments
 
 from services.settings import Settings
 from services.standalone.process import free_port, port_is_free
+from tests.checkout import copy_to
 from tests.docs.documents import run_readme
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("make", "cat", "chmod", "cp", "dirname", "env", "ls", "mkdir", "mv", "rm", "touch", "uname")
 INSTALL_SECONDS_MAX = 400
 SECOND_START_SECONDS_MAX = 10
@@ -84,16 +84,7 @@ def copy() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="wallet ledger ") as name:
         Path(name).chmod(0o711)
         copy = Path(name) / "a clean copy"
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT,
-            capture_output=True,
-            check=True,
-        )
-        for path in filter(None, listed.stdout.decode().split("\0")):
-            if (ROOT / path).exists():
-                (copy / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / path, copy / path)
+        copy_to(copy)
         yield copy
 
 
