@@ -160,15 +160,22 @@ class Worker:
         metrics.SHARDS_OWNED.set(0)
 
     async def _process(self, records: Sequence[CommandRecord]) -> None:
-        """Read, decide, commit, answer; by halves where the store refuses the data."""
-        now = self._clock.micros()
-        read = [intake.read(r, self._shards, now, self._relay.available(r.shard)) for r in records]
+        """What fits into one batch; the rest goes back to the front of the inbox."""
+        now, read = self._read(records)
         fitting = self._decisions.fitting(read)
         self._inbox = [*records[fitting:], *self._inbox]
+        await self._settle(records[:fitting], read[:fitting], now)
+
+    def _read(self, records: Sequence[CommandRecord]) -> tuple[int, Read]:
+        now = self._clock.micros()
+        return now, [intake.read(r, self._shards, now, self._relay.available(r.shard)) for r in records]
+
+    async def _settle(self, records: Sequence[CommandRecord], read: Read, now: int) -> None:
+        """Decide, commit, answer all of these, in order; by halves where the store refuses the data."""
         try:
-            batch = await self._decide_and_commit(read[:fitting], now)
+            batch = await self._decide_and_commit(read, now)
         except Unstorable as error:
-            await self._split(records[:fitting], now, error)
+            await self._split(records, now, error)
             return
         await self._finish(batch)
 
@@ -206,8 +213,9 @@ class Worker:
         metrics.COMMITS_FAILED.labels("Unstorable").inc()
         if len(records) > 1:
             half = len(records) // 2
-            await self._process(records[:half])
-            await self._process(records[half:])
+            for part in (records[:half], records[half:]):  # whole: a rest put back would come after both
+                again, read = self._read(part)
+                await self._settle(part, read, again)
             return
         log.error("command_unstorable", shard=records[0].shard, offset=records[0].offset, error=str(error))
         rejected = intake.unstorable(records[0])

@@ -8,6 +8,7 @@ import pytest
 from events.replies import Outcome
 from services.ledger import batch as batch_module
 from services.ledger import worker as worker_module
+from services.ledger.decisions import Decisions, Read
 from services.ledger.domain import customer
 from tests.fakes.asking import REGISTER, command, correlation, credit, debit, stream_of
 from tests.fakes.simulation import START_MICROS, simulated, until
@@ -234,6 +235,28 @@ async def test_one_that_cannot_be_stored_is_found_by_halves() -> None:
     assert [key for key, _ in world.kafka.dead_letters] == [b"0/7 UNSTORABLE"]
     assert [event.subject for event in world.stored()] == [n for n in names if n != bad] + [names[0]]
     assert [event.commandposition for event in world.stored()] == sorted(set(range(13)) - {7})
+
+
+@simulated
+async def test_halves_are_taken_whole_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fitted once may not fit a moment later; were a rest of the first half put back, it would come last."""
+    world = World(shards=1)
+    asked = [world.send(A, REGISTER), *(world.send(A, credit(number)) for number in range(1, 8))]
+    bad = world.send(B, REGISTER)
+    world.database.refused.add(stream_of(B))
+    split: list[int] = []
+
+    def fitting(self: Decisions, read: Read) -> int:
+        split.append(len(read))
+        return len(read) if len(split) == 1 else 1
+
+    monkeypatch.setattr(Decisions, "fitting", fitting)
+    async with world.node():
+        found = [await world.answer(one) for one in asked]
+        assert (await world.answer(bad)).code == "UNSTORABLE"
+        await world.taken()
+    assert [reply.balance_after for reply in found[1:]] == [1, 3, 6, 10, 15, 21, 28]
+    assert [event.commandposition for event in world.stored()] == list(range(8))
 
 
 @simulated
