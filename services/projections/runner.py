@@ -16,9 +16,10 @@ from aiohttp import web
 
 from services import health
 from services.projections.agent import make_app
+from services.projections.applying import ChainBroken
 from services.projections.inbox import Inbox
 from services.projections.lag import Lag
-from services.projections.projector import ChainBroken, Projector
+from services.projections.projector import Projector
 from services.projections.watch import Watch
 from services.projections.writer import Writer
 from services.settings import Settings

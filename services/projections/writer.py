@@ -12,10 +12,11 @@ import structlog
 
 from services.pace import Pace
 from services.projections import metrics
+from services.projections.applying import Applied
 from services.projections.event import Record
 from services.projections.inbox import Inbox
 from services.projections.lag import Lag
-from services.projections.projector import Applied, Projector
+from services.projections.projector import Projector
 
 DATABASE_PATIENCE_SECONDS = 10.0
 RETRY_SECONDS = 0.2

@@ -8,10 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from events.ids import parse_position
+from services.projections.applying import ChainBroken, CheckpointMoved, unsealed
 from services.projections.breaks import TIMES_MAX
 from services.projections.chain import read
 from services.projections.event import Record
-from services.projections.projector import CHANNEL, ChainBroken, CheckpointMoved
+from services.projections.projector import CHANNEL
 from tests.integration.read_models import SHARDS, Views, business, expect, make_views
 from tests.unit.projections.reading import records_of
 
@@ -91,7 +92,7 @@ def test_a_paused_twin_cannot_write_last(views: Views) -> None:
     paused, awake = views.projector(), views.projector()
     awake.apply(records)
     before = views.everything()
-    reading = paused._unsealed(read(paused._seen, records[:9]))
+    reading = unsealed(paused._keys, read(paused._seen, records[:9]))
     assert reading.events
     with pytest.raises(CheckpointMoved):
         paused._write(reading)

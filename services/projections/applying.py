@@ -1,0 +1,200 @@
+"""Events into rows and checkpoints in one transaction, each event exactly once, whoever brings the records."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import psycopg
+from msgspec import UNSET
+from psycopg import errors
+
+from events.sealing import Unsealable, unseal
+from services.keyring import KeyRing
+from services.projections import accounts, customers, ledger_entries, wallets
+from services.projections.chain import Break, Checkpoint, Reading, owner_of, read
+from services.projections.event import Event, Record
+
+PROJECTIONS = (customers.project, wallets.project, ledger_entries.project, accounts.project)
+
+ATTEMPTS_MAX = 3
+
+# Asynchronous commit is safe here: checkpoints and rows are lost or kept together, and what is lost is read again.
+# The timeouts end the transaction of a twin that froze in it, so that its successor is not kept waiting.
+SESSION = (
+    "-c synchronous_commit=off -c idle_in_transaction_session_timeout=5s -c statement_timeout=20s "
+    "-c lock_timeout=10s"
+)
+TRANSACTION_TIMEOUT_SINCE = 170_000
+"""The other timeouts do not count between the statements of a pipeline."""
+KEEPALIVES: dict[str, Any] = {
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5000,
+}
+
+
+class CheckpointMoved(Exception):
+    """Another projector wrote since this one looked; nothing of the transaction remains."""
+
+
+class ChainBroken(Exception):
+    """What came before the breaks is applied; the shards cannot go on. The driver ends the process and seeks again."""
+
+    def __init__(self, breaks: Iterable[Break]) -> None:
+        self.breaks = list(breaks)
+        super().__init__("; ".join(f"shard {b.shard} at {b.sequence}: {b.reason}" for b in self.breaks))
+
+
+class Applied(NamedTuple):
+    """What a batch did."""
+
+    events: int
+    newest: dict[int, str]
+    """Time of the last event applied, by shard."""
+
+
+MOVE = """
+    SELECT move_checkpoints(%s::int[], %s::bigint[], %s::bytea[], %s::bigint[], %s::bytea[], %s::bigint[],
+                            %s::timestamptz[])
+"""
+
+
+class Applier:
+    """Call `load` before the first `apply`, and whenever the records will come from the checkpoints again."""
+
+    options: ClassVar[str] = SESSION
+    """Of the session: `search_path` says whose tables are written."""
+
+    def __init__(self, dsn: str, keys: KeyRing) -> None:
+        self._dsn = dsn
+        self._keys = keys
+        self._connection: psycopg.Connection | None = None
+        self._seen: dict[int, Checkpoint] = {}
+
+    def load(self) -> dict[int, Checkpoint]:
+        """Read the checkpoints of all shards afresh: where records have to come from."""
+        rows = self.connection().execute("SELECT shard, sequence, head, next_offset FROM checkpoints")
+        self._seen = {shard: Checkpoint(sequence, head, offset) for shard, sequence, head, offset in rows}
+        return dict(self._seen)
+
+    def apply(self, records: Sequence[Record]) -> Applied:
+        """Apply those that come next, in one transaction; repeats change nothing.
+
+        Raises:
+            ChainBroken: a shard cannot go on.
+            CheckpointMoved: another projector keeps writing first.
+            psycopg.Error: the database is gone; the batch may be given again after `reset`.
+        """
+        reading = self._settled(records)
+        if reading.breaks:
+            raise ChainBroken(reading.breaks.values())
+        return Applied(len(reading.events), reading.times())
+
+    def reset(self) -> None:
+        """After a database error: what was written is unknown, so forget everything."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._keys.forget()
+
+    def connection(self) -> psycopg.Connection:
+        """The one connection, made on first use; autocommit outside of `apply`."""
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._dsn,
+                autocommit=True,
+                connect_timeout=5,
+                application_name="wallet-ledger projections",
+                options=self.options,
+                **KEEPALIVES,
+            )
+            if self._connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
+                self._connection.execute("SET transaction_timeout = '20s'")
+        return self._connection
+
+    def _settled(self, records: Sequence[Record]) -> Reading:
+        """Written, with whatever the database will not take as a break."""
+        for _ in range(ATTEMPTS_MAX):
+            reading = unsealed(self._keys, read(self._seen, records))
+            try:
+                self._write(reading)
+            except CheckpointMoved:
+                self.load()
+            except (errors.DataError, errors.IntegrityError):
+                return self._written_singly(reading)
+            else:
+                return reading
+        raise CheckpointMoved(f"{ATTEMPTS_MAX} times in a row")
+
+    def _written_singly(self, reading: Reading) -> Reading:
+        """Find the events that the database refuses; all before them are written."""
+        for event in reading.events:
+            if event.shard in reading.breaks and event.sequence >= reading.breaks[event.shard].sequence:
+                continue
+            try:
+                self._write(Reading([event], {}))
+            except (errors.DataError, errors.IntegrityError) as error:
+                reason = f"the database refuses it: {type(error).__name__}"
+                reading = reading.until(Break(event.shard, event.sequence, reason))
+        return reading
+
+    def _write(self, reading: Reading) -> None:
+        """Checkpoints first, so that a paused twin cannot write last; then rows; then who waits is told.
+
+        All in one round trip: on a busy machine each costs more than the statements do.
+        """
+        if not reading.events:
+            return
+        connection = self.connection()
+        moved = reading.checkpoints()
+        try:
+            with connection.pipeline():
+                connection.execute("BEGIN")
+                connection.execute(MOVE, self._moves(reading, moved))
+                for project in PROJECTIONS:
+                    for query, rows in project(reading.events):
+                        connection.execute(query, [rows])
+                self._announce(connection, moved)
+                connection.execute("COMMIT")
+        except errors.SerializationFailure as error:
+            connection.rollback()
+            raise CheckpointMoved from error
+        except (errors.DataError, errors.IntegrityError):
+            connection.rollback()
+            raise
+        self._seen |= moved
+
+    def _announce(self, connection: psycopg.Connection, moved: Mapping[int, Checkpoint]) -> None:
+        """What else belongs into the transaction; nobody waits for tables that nobody reads yet."""
+
+    def _moves(self, reading: Reading, moved: Mapping[int, Checkpoint]) -> list[Sequence[object]]:
+        times = reading.times()
+        seen = [self._seen[shard] for shard in moved]
+        return [
+            list(moved),
+            [checkpoint.sequence for checkpoint in seen],
+            [checkpoint.head for checkpoint in seen],
+            [checkpoint.sequence for checkpoint in moved.values()],
+            [checkpoint.head for checkpoint in moved.values()],
+            [checkpoint.next_offset for checkpoint in moved.values()],
+            [times[shard] for shard in moved],
+        ]
+
+
+def unsealed(ring: KeyRing, reading: Reading) -> Reading:
+    """Personal data in clear where its key exists; a seal that does not open is a break."""
+    keys = ring.get(reading.owners())
+    opened: list[Event] = []
+    for event in reading.events:
+        envelope = event.envelope
+        key = keys.get(owner_of(envelope.tenant, envelope.stream))
+        if key is None or event.fact.sealed is UNSET:
+            opened.append(event)
+            continue
+        try:
+            fact = unseal(event.fact, key, envelope.stream, envelope.id)
+        except Unsealable as error:
+            found = Break(event.shard, event.sequence, f"sealed part: {error}")
+            return unsealed(ring, reading.until(found))
+        opened.append(event._replace(fact=fact))
+    return reading._replace(events=opened)
