@@ -13,12 +13,12 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS
 from services.kafka import client_options
 from services.ledger import metrics
+from services.ledger.command_log import CommandLog, new_consumer, read_from
 from services.ledger.ports import CommandRecord, StoredRow
 from services.settings import Settings
 
 log = structlog.get_logger()
 
-PARTITION_FETCH_BYTES_MAX = 1024 * 1024
 PUBLISH_BYTES_MAX = 768 * 1024
 REPLIES_QUEUED_MAX = 100_000
 READ_SECONDS_MAX = 10.0
@@ -29,7 +29,7 @@ class KafkaBroker:
 
     def __init__(self, settings: Settings) -> None:
         self._options = client_options(settings)
-        self._commands: AIOKafkaConsumer | None = None
+        self._commands: CommandLog | None = None
         self._publisher: AIOKafkaProducer | None = None
         self._replier: AIOKafkaProducer | None = None
         self._replies: dict[int, list[bytes]] = defaultdict(list)
@@ -39,9 +39,9 @@ class KafkaBroker:
         self._retired: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        self._commands = self._consumer()
+        self._commands = CommandLog(self._options)
         self._replier = AIOKafkaProducer(acks=1, request_timeout_ms=5_000, **self._options)
-        await self._commands.start()
+        await self._commands.consumer.start()
         await self._replier.start()
         self._publisher = await self._new_publisher()
         self._reply_pump = asyncio.create_task(self._pump_replies())
@@ -50,7 +50,8 @@ class KafkaBroker:
         if self._reply_pump is not None:
             self._reply_pump.cancel()
             await asyncio.gather(self._reply_pump, return_exceptions=True)
-        for client in (self._commands, self._replier, self._publisher):
+        commands = self._commands.consumer if self._commands else None
+        for client in (commands, self._replier, self._publisher):
             if client is not None:
                 with contextlib.suppress(KafkaError, asyncio.TimeoutError):
                     await asyncio.wait_for(client.stop(), 5)
@@ -67,7 +68,7 @@ class KafkaBroker:
             begins = await scanner.beginning_offsets(list(wanted))
             ends = await scanner.end_offsets(list(wanted))
             sought = {p: offset for p, offset in wanted.items() if begins[p] <= offset < ends[p]}
-            _read_from(scanner, sought)
+            read_from(scanner, sought)
             give_up = asyncio.get_running_loop().time() + READ_SECONDS_MAX
             while len(found) < len(sought) and asyncio.get_running_loop().time() < give_up:
                 for partition, records in (await scanner.getmany(timeout_ms=200)).items():
@@ -78,31 +79,15 @@ class KafkaBroker:
 
     async def commands_begin(self, shards: Sequence[int]) -> dict[int, int]:
         assert self._commands is not None
-        partitions = [TopicPartition(COMMANDS.name, shard) for shard in shards]
-        begins = await self._commands.beginning_offsets(partitions)
-        return {partition.partition: offset for partition, offset in begins.items()}
+        return await self._commands.begin(shards)
 
     def assign(self, next_offsets: Mapping[int, int]) -> None:
         assert self._commands is not None
-        starts = {TopicPartition(COMMANDS.name, shard): offset for shard, offset in next_offsets.items()}
-        _read_from(self._commands, starts)
+        self._commands.assign(next_offsets)
 
     async def fetch(self, timeout_seconds: float, records_max: int) -> list[CommandRecord]:
         assert self._commands is not None
-        if not self._commands.assignment():
-            await asyncio.sleep(timeout_seconds)
-            return []
-        self._commands.resume(*self._commands.assignment())
-        found = await self._commands.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=records_max)
-        if (
-            found
-        ):  # else the next fetch leaves at once and comes back with the first command that arrives, alone
-            self._commands.pause(*self._commands.assignment())
-        return [
-            CommandRecord(partition.partition, record.offset, record.value or b"")
-            for partition, records in found.items()
-            for record in records
-        ]
+        return await self._commands.fetch(timeout_seconds, records_max)
 
     def reply(self, partition: int, value: bytes) -> None:
         nowhere = partition >= REPLIES_PARTITIONS  # the producer would wait for it, and all others behind
@@ -143,7 +128,7 @@ class KafkaBroker:
             ends = await scanner.end_offsets(list(wanted))
             starts = {p: o if begins[p] <= o <= ends[p] else begins[p] for p, o in wanted.items()}
             starts = {p: start for p, start in starts.items() if start < ends[p]}
-            _read_from(scanner, starts)
+            read_from(scanner, starts)
             left = set(starts)
             while left:
                 for partition, records in (await scanner.getmany(timeout_ms=500)).items():
@@ -163,19 +148,9 @@ class KafkaBroker:
         await publisher.start()
         return publisher
 
-    def _consumer(self) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
-            fetch_max_wait_ms=500,
-            **self._options,
-        )
-
     @contextlib.asynccontextmanager
     async def _scanner(self) -> AsyncIterator[AIOKafkaConsumer]:
-        scanner = self._consumer()
+        scanner = new_consumer(self._options)
         await scanner.start()
         try:
             await asyncio.sleep(0)  # aiokafka's own tasks must have begun, or stop() raises CancelledError
@@ -211,13 +186,6 @@ class KafkaBroker:
         assert self._replier is not None
         future = await self._replier.send_batch(batch, REPLIES.name, partition=partition)
         future.add_done_callback(_note_lost_reply)
-
-
-def _read_from(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int]) -> None:
-    """Nothing is awaited between: a partition without an offset is an error as soon as aiokafka sees it."""
-    consumer.assign(list(starts))
-    for partition, offset in starts.items():
-        consumer.seek(partition, offset)
 
 
 def _note_lost_reply(future: "asyncio.Future[object]") -> None:

@@ -88,6 +88,34 @@ async def test_a_fetch_is_bounded(broker_lab: BrokerLab, broker: Broker) -> None
         assert offsets == list(range(20))
 
 
+async def test_a_quiet_shard_does_not_wait_for_a_busy_one(broker_lab: BrokerLab, broker: Broker) -> None:
+    """Its command comes in one of the next batches, and the busy one fills the rest of each."""
+    busy, quiet = broker_lab.shard(), broker_lab.shard()
+    await broker_lab.send(busy, *(b"%0600d" % number for number in range(30_000)))
+    broker.assign({busy: 0, quiet: 0})
+    first = await broker.fetch(5, 500)
+    await broker_lab.send(quiet, b"x")
+    found: list[CommandRecord] = []
+    for _ in range(3):
+        await asyncio.sleep(0.05)  # a batch is decided and committed
+        found += await broker.fetch(5, 500)
+    assert [record.value for record in found if record.shard == quiet] == [b"x"]
+    own = [record.offset for record in first + found if record.shard == busy]
+    assert own == list(range(len(own)))
+    assert len(own) > 1_000
+
+
+async def test_what_was_fetched_and_not_taken_is_read_again_after_assigning(
+    broker_lab: BrokerLab, broker: Broker
+) -> None:
+    shard = broker_lab.shard()
+    await broker_lab.send(shard, *(b"%d" % number for number in range(20)))
+    broker.assign({shard: 0})
+    assert len(await broker.fetch(5, 3)) == 3
+    broker.assign({shard: 3})
+    assert [record.offset for record in await fetched(broker, 17)] == list(range(3, 20))
+
+
 async def test_only_what_is_assigned_is_read_and_assigning_again_replaces(
     broker_lab: BrokerLab, broker: Broker
 ) -> None:

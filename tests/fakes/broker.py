@@ -5,8 +5,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from events.topics import REPLIES_PARTITIONS
+from services.ledger.inbox import Inbox
 from services.ledger.ports import CommandRecord, StoredRow
 from tests.fakes.gate import Gate
+
+FETCH_RECORDS = 1_000
 
 
 class PublishFailed(Exception):
@@ -79,13 +82,15 @@ class MemoryBroker:
         self.gate = gate or Gate()
         self.publishers = 0
         self._next: dict[int, int] = {}
+        self._inbox = Inbox()
 
     async def open(self) -> None:
         await self.gate.before("broker_open")
         self.publishers += 1
-        self._next = {}
+        self.assign({})
 
     async def close(self) -> None:
+        self._inbox.clear()
         self._next = {}
 
     async def commands_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
@@ -103,6 +108,7 @@ class MemoryBroker:
 
     def assign(self, next_offsets: Mapping[int, int]) -> None:
         self.gate.check()
+        self._inbox.clear()
         self._next = dict(next_offsets)
 
     async def fetch(self, timeout_seconds: float, records_max: int) -> list[CommandRecord]:
@@ -148,12 +154,12 @@ class MemoryBroker:
                 yield shard, offset, self.kafka.events[shard][offset][1]
 
     def _arrived(self, records_max: int) -> list[CommandRecord]:
-        found: list[CommandRecord] = []
-        for shard, offset in sorted(self._next.items()):
+        for shard, offset in self._next.items():
             log = self.kafka.commands[shard]
             if not self.kafka.begins[shard] <= offset <= len(log):
                 raise OutOfRange(f"{shard}:{offset}")
-            taken = log[offset : offset + records_max - len(found)]
-            found += [CommandRecord(shard, offset + index, value) for index, value in enumerate(taken)]
-            self._next[shard] = offset + len(taken)
-        return found
+            if offset < len(log) and self._inbox.wants(shard):
+                found = enumerate(log[offset : offset + FETCH_RECORDS], start=offset)
+                self._inbox.put(shard, [CommandRecord(shard, number, value) for number, value in found])
+                self._next[shard] = min(offset + FETCH_RECORDS, len(log))
+        return self._inbox.take(records_max)

@@ -1,0 +1,85 @@
+"""Reading Kafka for the ledger worker: from offsets that it is told, without groups, and `ledger.commands` in turns."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from events.topics import COMMANDS
+from services.ledger.inbox import Inbox
+from services.ledger.ports import CommandRecord
+
+PARTITION_FETCH_BYTES = 512 * 1024
+FETCH_BYTES = 8 * 1024 * 1024
+FETCH_WAIT_MS = 100
+"""A shard that wants more while a fetch for the others waits for their next command waits with it."""
+
+
+def new_consumer(options: Mapping[str, Any]) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
+        fetch_max_bytes=FETCH_BYTES,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        **options,
+    )
+
+
+def read_from(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int]) -> None:
+    """Nothing is awaited between: a partition without an offset is an error as soon as aiokafka sees it."""
+    consumer.assign(list(starts))
+    for partition, offset in starts.items():
+        consumer.seek(partition, offset)
+
+
+class CommandLog:
+    """`ledger.commands` for one life of a worker. Shards with enough waiting are paused, so that others come beside."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.consumer = new_consumer(options)
+        self._inbox = Inbox()
+
+    async def begin(self, shards: Sequence[int]) -> dict[int, int]:
+        """First offset that each shard's log still has."""
+        partitions = [TopicPartition(COMMANDS.name, shard) for shard in shards]
+        begins = await self.consumer.beginning_offsets(partitions)
+        return {partition.partition: offset for partition, offset in begins.items()}
+
+    def assign(self, next_offsets: Mapping[int, int]) -> None:
+        """These shards from these offsets: what was fetched and not taken is read again."""
+        self._inbox.clear()
+        starts = {TopicPartition(COMMANDS.name, shard): offset for shard, offset in next_offsets.items()}
+        read_from(self.consumer, starts)
+
+    async def fetch(self, timeout_seconds: float, records_max: int) -> list[CommandRecord]:
+        if not self.consumer.assignment():
+            await asyncio.sleep(timeout_seconds)
+            return []
+        await self._receive(0.0 if self._inbox else timeout_seconds)
+        taken = self._inbox.take(records_max)
+        if taken and not self._inbox:
+            # else the next fetch leaves at once and comes back with the first command that arrives, alone
+            self.consumer.pause(*self.consumer.assignment())
+        return taken
+
+    async def _receive(self, timeout_seconds: float) -> None:
+        if not (wanting := self._wanting()):
+            return
+        found = await self.consumer.getmany(*wanting, timeout_ms=int(timeout_seconds * 1000))
+        for partition, records in found.items():
+            shard = partition.partition
+            self._inbox.put(shard, [CommandRecord(shard, one.offset, one.value or b"") for one in records])
+        self._wanting()
+
+    def _wanting(self) -> list[TopicPartition]:
+        """Those of which more is fetched from now on; the others are paused."""
+        wanting: list[TopicPartition] = []
+        enough: list[TopicPartition] = []
+        for partition in self.consumer.assignment():
+            (wanting if self._inbox.wants(partition.partition) else enough).append(partition)
+        self.consumer.pause(*enough)
+        self.consumer.resume(*wanting)
+        return wanting
