@@ -13,43 +13,15 @@ NEXT_EPOCH = """
               published_sequence, published_offset
 """
 
-FENCE = """
-    WITH wanted AS (
-        SELECT * FROM unnest(
-            %b::int[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bytea[],
-            %b::bigint[], %b::text[], %b::bigint[], %b::bytea[], %b::bigint[], %b::bigint[], %b::bigint[]
-        ) AS w (shard, epoch, position, sequence, head,
-                new_position, new_command_id, new_sequence, new_head, new_time, published_sequence, published_offset)
-    ), held AS (
-        SELECT shard FROM shards WHERE shard IN (SELECT shard FROM wanted) ORDER BY shard FOR UPDATE
-    )
-    UPDATE shards AS s
-    SET position = w.new_position, position_command_id = w.new_command_id, sequence = w.new_sequence,
-        head = w.new_head, last_time = w.new_time,
-        published_sequence = w.published_sequence, published_offset = w.published_offset
-    FROM wanted AS w JOIN held USING (shard)
-    WHERE s.shard = w.shard AND s.epoch = w.epoch AND s.position = w.position
-      AND s.sequence = w.sequence AND s.head = w.head AND s.state = 'active'
-    RETURNING s.shard
-"""
-"""Compare-and-set of all shards of a batch, locked in shard order; fewer rows than shards = ownership lost."""
+COMMIT_BATCH = f"SELECT commit_batch({', '.join(['%b'] * 32)})"
+"""Fence, events, receipts, attempts: the function is in the migrations. Parameters in the order of its columns."""
+
+SHARDS_MOVED = "WL001"
+"""SQLSTATE of `commit_batch` when the compare-and-set of the shard rows missed one: ownership lost."""
 
 INSERT_EVENTS = """
     INSERT INTO stored_events (originator_id, originator_version, topic, state, shard, sequence)
     SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::int[], %b::bigint[])
-"""
-
-INSERT_RECEIPTS = """
-    INSERT INTO receipts
-        (stream, origin, key_hash, request_hash, shard, sequence, command_id, command_position)
-    SELECT * FROM unnest(
-        %b::uuid[], %b::text[], %b::bytea[], %b::text[], %b::int[], %b::bigint[], %b::text[], %b::bigint[])
-"""
-
-UPSERT_ATTEMPTS = """
-    INSERT INTO keyless_attempts (shard, sequence, stream, request_hash, attempt, recorded)
-    SELECT * FROM unnest(%b::int[], %b::bigint[], %b::uuid[], %b::text[], %b::int[], %b::bigint[])
-    ON CONFLICT (shard, sequence) DO UPDATE SET attempt = excluded.attempt, recorded = excluded.recorded
 """
 
 STREAMS = """

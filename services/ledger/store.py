@@ -4,12 +4,11 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
 import psycopg
-from psycopg import Connection, Pipeline
+from psycopg import Connection
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 
@@ -26,7 +25,7 @@ from services.ledger.ports import (
     WrongStore,
 )
 from services.ledger.receipts import Receipt, ReceiptKey
-from services.ledger.recorder import EventMapper, StreamRecorder
+from services.ledger.recorder import StreamRecorder
 
 T = TypeVar("T")
 
@@ -44,8 +43,10 @@ SESSION = {
 }
 """The lease is the server's: a frozen, cut-off or dead worker loses its session, and with it its shards."""
 
-TRANSACTION_SECONDS = 5  # a worker frozen in a pipeline is in no idle state that the other timeouts would end
-PIPELINES_SINCE = 170_000  # PostgreSQL 17 has `transaction_timeout`; older ones get statement by statement
+TRANSACTION_SECONDS = (
+    5  # a worker frozen within a request is in no idle state that the other timeouts would end
+)
+TRANSACTION_TIMEOUT_SINCE = 170_000
 
 _PLANS = {
     "plan_cache_mode": "force_generic_plan",
@@ -84,7 +85,6 @@ class PostgresStore:
         self._dsn = dsn
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._connection: Connection[TupleRow] | None = None
-        self._mapper = EventMapper()
         self._recorder: StreamRecorder
 
     async def open(self) -> None:
@@ -129,7 +129,7 @@ class PostgresStore:
         connection.prepare_threshold = 2
         self._connection = connection
         self._recorder = StreamRecorder(connection)
-        if connection.info.server_version >= PIPELINES_SINCE:
+        if connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
             connection.execute(f"SET transaction_timeout = '{TRANSACTION_SECONDS}s'")
         for name, wanted in _CHECKED.items():
             row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
@@ -188,45 +188,28 @@ class PostgresStore:
         return self._session.execute(query, parameters, binary=True) if wanted else ()
 
     def _commit(self, commit: Commit) -> None:
-        """COMMIT is no part of the pipeline: see `_pipelined`."""
-        session = self._session
+        """One statement, so one round trip and one transaction: PostgreSQL commits it before it answers."""
+        events = [
+            (row.stream, row.version, row.type, row.value, row.shard, row.sequence) for row in commit.events
+        ]
+        parameters = [
+            *_fence_parameters(commit),
+            *_columns(events, 6),
+            *_columns(commit.receipts, 8),
+            *_columns(commit.attempts, 6),
+        ]
         try:
-            with session.transaction():
-                with _pipelined(session) as pipeline:
-                    fenced = session.execute(statements.FENCE, _fence_parameters(commit))
-                    self._insert(commit)
-                    if pipeline is not None:
-                        pipeline.sync()
-                moved = len(fenced.fetchall())
-                if moved != len(commit.after):
-                    raise OwnershipLost(f"{len(commit.after) - moved} of {len(commit.after)} shards moved")
+            self._session.execute(statements.COMMIT_BATCH, parameters, prepare=True)
         except psycopg.DataError as error:
             raise Unstorable(type(error).__name__) from error
         except UniqueViolation as error:
             if (error.diag.table_name or "").startswith("receipts"):
                 raise KnownKey from error
             raise
-
-    def _insert(self, commit: Commit) -> None:
-        session = self._session
-        if commit.events:
-            events = [self._mapper.stored(row) for row in commit.events]
-            self._recorder.insert_events(events, places=[(row.shard, row.sequence) for row in commit.events])
-            session.execute(statements.INSERT_RECEIPTS, _columns(commit.receipts, 8))
-        if commit.attempts:
-            session.execute(statements.UPSERT_ATTEMPTS, _columns(commit.attempts, 6))
-
-
-def _pipelined(session: Connection[TupleRow]) -> AbstractContextManager[Pipeline | None]:
-    """Several statements in one round trip, within a transaction only.
-
-    psycopg ends a pipeline with a Flush. To the server that is activity without an end: it stops the idle timers,
-    and a worker frozen then would keep its shards for ever. In a transaction `transaction_timeout` goes on, and
-    an explicit `sync()` before the end makes errors come while they do.
-    """
-    if session.info.server_version >= PIPELINES_SINCE:
-        return session.pipeline()
-    return nullcontext()
+        except psycopg.DatabaseError as error:
+            if error.sqlstate == statements.SHARDS_MOVED:
+                raise OwnershipLost(error.diag.message_primary) from error
+            raise
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:

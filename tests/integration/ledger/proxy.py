@@ -1,21 +1,22 @@
-"""Between a worker and PostgreSQL: cuts the connection at a COMMIT, just before or just after it is true."""
+"""Between a worker and PostgreSQL: cuts the connection at a commit, just before or just after it is true."""
 
 import asyncio
 import contextlib
 from enum import Enum
 
+COMMIT = b"SELECT commit_batch("
 _SSL, _GSS, _CANCEL = 80_877_103, 80_877_104, 80_877_102
 
 
 class Cut(Enum):
     """What the worker cannot tell apart."""
 
-    BEFORE = "COMMIT never reaches the server"
+    BEFORE = "the batch never reaches the server"
     AFTER = "the server has committed, its answer never reaches the worker"
 
 
 class Proxy:
-    """Arm it with `cut`; the next COMMIT of any connection sets it off, once."""
+    """Arm it with `cut`; the next commit of a batch on any connection sets it off, once."""
 
     def __init__(self, port: int) -> None:
         self._server_port = port
@@ -60,9 +61,13 @@ class Proxy:
         answers: asyncio.Task[None],
     ) -> None:
         await _hello(worker, to_server)
+        prepared: bytes | None = None  # the name under which this session knows the commit
         while True:
             kind, body = await _message(worker)
-            if self.cut is not None and _is_commit(kind, body):
+            statement = _statement(kind, body)
+            if kind == b"P" and COMMIT in body:
+                prepared = statement
+            if self.cut is not None and kind == b"B" and statement == prepared:
                 cut, self.cut = self.cut, None
                 if cut is Cut.AFTER:
                     await _commit(worker, to_server, server, answers, kind + body)
@@ -88,9 +93,10 @@ async def _message(worker: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return kind, length + await worker.readexactly(int.from_bytes(length) - 4)
 
 
-def _is_commit(kind: bytes, body: bytes) -> bool:
-    """A simple query, or the Parse of an extended one."""
-    return kind in (b"Q", b"P") and b"COMMIT\x00" in body
+def _statement(kind: bytes, body: bytes) -> bytes | None:
+    """The prepared statement that a Parse names first, and a Bind after its portal."""
+    names = body[4:].split(b"\x00", 2)
+    return {b"P": names[0], b"B": names[1]}[kind] if kind in (b"P", b"B") else None
 
 
 async def _commit(
@@ -100,20 +106,19 @@ async def _commit(
     answers: asyncio.Task[None],
     message: bytes,
 ) -> None:
-    """Forward COMMIT to its end, and keep the answer from the worker."""
+    """Forward the statement to its end, and keep the answer from the worker."""
     answers.cancel()
     await asyncio.gather(answers, return_exceptions=True)
     to_server.write(message)
-    while message[:1] not in (b"Q", b"S"):  # an extended query ends with its Sync
+    while message[:1] != b"S":  # Sync
         kind, body = await _message(worker)
         message = kind + body
         to_server.write(message)
     await to_server.drain()
-    answer = b""
-    while b"COMMIT\x00" not in answer:  # CommandComplete
-        received = await server.read(65_536)
-        assert received, "the server ended the session before it committed"
-        answer += received
+    kind = b""
+    while kind != b"Z":  # ReadyForQuery: an implicit transaction is committed before it
+        kind, body = await _message(server)
+        assert kind != b"E", f"the commit failed: {body!r}"
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

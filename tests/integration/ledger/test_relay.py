@@ -107,9 +107,7 @@ async def test_what_is_committed_while_kafka_is_away_is_published_when_it_is_bac
         with holder.transaction():
             holder.execute("SELECT 1 FROM shards WHERE shard = 0 FOR UPDATE")
             await asker.send(customer, credit(3), uuid4().hex)
-            waiting = (
-                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%wanted%'"
-            )
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%commit_batch%'"
             eventually(lambda: watch.execute(waiting).fetchall(), 5, what="the batch waits for its commit")
             system.kafka.kill()
         after = "SELECT sequence FROM shards WHERE shard = 0"
