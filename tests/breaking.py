@@ -37,7 +37,7 @@ BREAKS = [
         "a worker that lost its shard writes",
         "services/migrations/store/0002_commit_batch.py",
         "WHERE s.shard = w.shard AND s.epoch = w.epoch AND s.position = w.position\n"
-        "              AND s.sequence = w.sequence AND s.head = w.head AND s.state = 'active'",
+        "          AND s.sequence = w.sequence AND s.head = w.head AND s.state = 'active'",
         "WHERE s.shard = w.shard",
         ("tests/contract/test_store.py",),
     ),
