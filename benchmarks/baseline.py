@@ -23,6 +23,7 @@ from services.api import errors
 from services.api.app import create_app
 from services.api.asking import Asking, Written
 from services.api.auth import Authenticator, Caller
+from services.api.blocklist import PostgresBlocklist
 from services.api.call import Call
 from services.api.parts import Parts
 from services.api.protocol import LimitedProtocol
@@ -166,7 +167,8 @@ async def _serve(settings: Settings) -> None:
     await pool.open(wait=True)
     visibility = PostgresVisibility("", settings.shards, queries.checkpoints)
     auth, rates = Authenticator(queries.key), UsdRates(settings)
-    parts = Parts(settings, auth, Transactions(pool), queries, visibility, rates, Ready())
+    blocklist = PostgresBlocklist(queries.run)
+    parts = Parts(settings, auth, Transactions(pool), queries, blocklist, visibility, rates, Ready())
     config = uvicorn.Config(
         create_app(parts),
         host=settings.http_host,

@@ -8,20 +8,14 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from events.facts import Cause, Locale, Reference
+from events.facts import BlockId, Cause, Locale, Reference
 from events.ids import CustomerId, Tenant
 from events.money import Amount, Currency
 from events.personal import Email, IdempotencyKey, Metadata, Name, Phone, Reason
+from events.times import Timestamp
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+\Z")]
 CustomerIdText = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
-Timestamp = Annotated[
-    str,
-    Meta(
-        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z\Z",
-        description="RFC 3339, UTC, microseconds",
-    ),
-]
 ReplyTo = Annotated[
     str,
     Meta(pattern=r"^[0-9]{1,4}/[0-9a-f]{16,64}\Z", description="partition of ledger.replies / correlation"),
@@ -67,6 +61,32 @@ class ChangeProfile(Ask, frozen=True):
     preferred_locale: Locale | UnsetType | None = UNSET
 
 
+class BlockCustomer(Ask, frozen=True):
+    """No debits from now on. `identifier`: what the merchant knew him by, where it was not his id."""
+
+    TYPE = "customer.block.v1"
+
+    reason: Reason | UnsetType = UNSET
+    identifier: Email | UnsetType = UNSET
+
+
+class UnblockCustomer(Ask, frozen=True):
+    """Debits again. With a `block_id` only that block is ended, not a newer one."""
+
+    TYPE = "customer.unblock.v1"
+
+    block_id: BlockId | UnsetType = UNSET
+    reason: Reason | UnsetType = UNSET
+
+
+class CloseCustomer(Ask, frozen=True):
+    """For good; refused while a wallet holds money."""
+
+    TYPE = "customer.close.v1"
+
+    reason: Reason | UnsetType = UNSET
+
+
 class MoveMoney(Ask, frozen=True):
     """What credit and debit have in common."""
 
@@ -89,10 +109,27 @@ class DebitWallet(MoveMoney, frozen=True):
     TYPE = "wallet.debit.v1"
 
 
-CustomerAsk = RegisterCustomer | ChangeProfile | CreditWallet | DebitWallet
+CustomerAsk = (
+    RegisterCustomer
+    | ChangeProfile
+    | BlockCustomer
+    | UnblockCustomer
+    | CloseCustomer
+    | CreditWallet
+    | DebitWallet
+)
 
 ASKS: dict[str, type[CustomerAsk]] = {
-    ask.TYPE: ask for ask in (RegisterCustomer, ChangeProfile, CreditWallet, DebitWallet)
+    ask.TYPE: ask
+    for ask in (
+        RegisterCustomer,
+        ChangeProfile,
+        BlockCustomer,
+        UnblockCustomer,
+        CloseCustomer,
+        CreditWallet,
+        DebitWallet,
+    )
 }
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from events.commands import Timestamp
+from events.times import Timestamp
 
 
 class SealedLetter(Struct, frozen=True, kw_only=True):

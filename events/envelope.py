@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from events.commands import CustomerIdText, Identifier, Origin, Timestamp
+from events.commands import CustomerIdText, Identifier, Origin
 from events.ids import CustomerId, Tenant
+from events.times import Timestamp
 
 Hex256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 

@@ -7,10 +7,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from events.money import Amount, Balance, Currency
 from events.personal import Personal
+from events.times import Timestamp
 
 Reference = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+\Z")]
 Locale = Annotated[str, Meta(min_length=2, max_length=16, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*\Z")]
 EntryId = Annotated[str, Meta(pattern=r"^wle_[0-9A-Za-z]{21}\Z")]
+BlockId = Annotated[str, Meta(pattern=r"^blk_[0-9A-Za-z]{21}\Z")]
 
 
 class Cause(StrEnum):
@@ -51,6 +53,9 @@ class Refusal(StrEnum):
     UNSUPPORTED_CURRENCY = "UNSUPPORTED_CURRENCY"
     INSUFFICIENT_WALLET_FUNDS = "INSUFFICIENT_WALLET_FUNDS"
     BALANCE_LIMIT_EXCEEDED = "BALANCE_LIMIT_EXCEEDED"
+    CUSTOMER_BLOCKED = "CUSTOMER_BLOCKED"
+    CUSTOMER_CLOSED = "CUSTOMER_CLOSED"
+    WALLET_NOT_EMPTY = "WALLET_NOT_EMPTY"
 
 
 class Fact(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -77,6 +82,29 @@ class CustomerProfileChanged(Fact, frozen=True):
     TYPE = "customer.profile_changed.v1"
 
     preferred_locale: Locale | UnsetType | None = UNSET
+
+
+class CustomerBlocked(Fact, frozen=True):
+    """No debits until unblocked. `since`: he was blocked already, from then on. Sealed: reason, identifier."""
+
+    TYPE = "customer.blocked.v1"
+
+    block_id: BlockId
+    since: Timestamp | UnsetType = UNSET
+
+
+class CustomerUnblocked(Fact, frozen=True):
+    """`block_id` is the block that this ended; absent: there was none to end. Sealed: reason."""
+
+    TYPE = "customer.unblocked.v1"
+
+    block_id: BlockId | UnsetType = UNSET
+
+
+class CustomerClosed(Fact, frozen=True):
+    """All wallets are empty, and nothing is done for this customer any more. Sealed: reason."""
+
+    TYPE = "customer.closed.v1"
 
 
 class CustomerCommandRefused(Fact, frozen=True):
@@ -131,6 +159,9 @@ class WalletDebitRefused(Fact, frozen=True):
 CustomerFact = (
     CustomerRegistered
     | CustomerProfileChanged
+    | CustomerBlocked
+    | CustomerUnblocked
+    | CustomerClosed
     | CustomerCommandRefused
     | WalletCredited
     | WalletDebited
@@ -142,6 +173,9 @@ FACTS: dict[str, type[CustomerFact]] = {
     for fact in (
         CustomerRegistered,
         CustomerProfileChanged,
+        CustomerBlocked,
+        CustomerUnblocked,
+        CustomerClosed,
         CustomerCommandRefused,
         WalletCredited,
         WalletDebited,

@@ -25,4 +25,5 @@ class Personal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     phone_number: Phone | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
     reason: Reason | UnsetType = UNSET
+    identifier: Email | UnsetType = UNSET
     idempotency_key: IdempotencyKey | UnsetType = UNSET

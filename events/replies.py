@@ -28,6 +28,8 @@ class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     replayed: bool = False
     time: str = ""
     registered: str = ""
+    block_id: str = ""
+    blocked: str = ""
     entry_id: str = ""
     currency: str = ""
     amount: int | UnsetType = UNSET

@@ -34,6 +34,20 @@ BREAKS = [
         ("tests/unit/ledger/test_customer.py", "tests/unit/ledger/test_customer_laws.py"),
     ),
     Break(
+        "money leaves a blocked customer",
+        "services/ledger/domain/customer.py",
+        "    if refusal is None and customer.blocked:\n        refusal = Refusal.CUSTOMER_BLOCKED\n",
+        "",
+        ("tests/unit/ledger/test_customer_laws.py",),
+    ),
+    Break(
+        "something happens to a closed customer",
+        "services/ledger/domain/customer.py",
+        "return Refusal.CUSTOMER_CLOSED if customer.closed else None",
+        "return None",
+        ("tests/unit/ledger/test_customer_laws.py",),
+    ),
+    Break(
         "a worker that lost its shard writes",
         "services/migrations/store/0002_commit_batch.py",
         "WHERE s.shard = w.shard AND s.epoch = w.epoch AND s.position = w.position\n"

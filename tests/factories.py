@@ -6,16 +6,20 @@ from typing import NamedTuple
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
-from events.codec import digest, encode_envelope, encode_fact, genesis, timestamp
+from events.codec import decode_envelope, digest, encode_envelope, encode_fact, genesis, timestamp
 from events.commands import Origin
 from events.envelope import Envelope
 from events.facts import (
     COUNTER_ACCOUNTS,
     Cause,
+    CustomerBlocked,
+    CustomerClosed,
     CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerUnblocked,
     Refusal,
     WalletCredited,
     WalletDebited,
@@ -59,6 +63,7 @@ class EventFactory:
         self._sequences = dict.fromkeys(range(shards), 0)
         self._versions: dict[tuple[Tenant, str], int] = {}
         self._balances: dict[tuple[Tenant, str, str], int] = {}
+        self._blocks: dict[tuple[Tenant, str], CustomerBlocked] = {}
         self._now = START_MICROS
 
     def registered(
@@ -86,6 +91,35 @@ class EventFactory:
     ) -> Record:
         fact = CustomerProfileChanged(personal=personal, preferred_locale=preferred_locale)
         return self.append(customer_id, fact, tenant)
+
+    def blocked(
+        self,
+        customer_id: str,
+        reason: str | UnsetType = UNSET,
+        *,
+        identifier: str | UnsetType = UNSET,
+        tenant: Tenant = TENANT,
+    ) -> Record:
+        """Again, if he was blocked already: the same entry, since then."""
+        personal = Personal(reason=reason, identifier=identifier)
+        known = self._blocks.get((tenant, customer_id))
+        if known is not None:
+            return self.append(customer_id, replace(known, personal=personal), tenant)
+        block_id = derived("blk_", f"{tenant} {customer_id} {len(self.records)}")
+        record = self.append(customer_id, CustomerBlocked(block_id=block_id, personal=personal), tenant)
+        since = decode_envelope(record.value).time
+        self._blocks[tenant, customer_id] = CustomerBlocked(block_id=block_id, since=since)
+        return record
+
+    def unblocked(self, customer_id: str, tenant: Tenant = TENANT) -> Record:
+        """Also where there is no block to end."""
+        known = self._blocks.pop((tenant, customer_id), None)
+        return self.append(
+            customer_id, CustomerUnblocked(block_id=known.block_id if known else UNSET), tenant
+        )
+
+    def closed(self, customer_id: str, tenant: Tenant = TENANT) -> Record:
+        return self.append(customer_id, CustomerClosed(), tenant)
 
     def credited(
         self,

@@ -21,6 +21,7 @@ from services.api import metrics
 from services.api.app import create_app
 from services.api.asking import Asking
 from services.api.auth import Authenticator
+from services.api.blocklist import PostgresBlocklist
 from services.api.gateway import GRACE_SECONDS, KafkaGateway
 from services.api.health import Checks
 from services.api.parts import Parts
@@ -86,6 +87,7 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
             auth=Authenticator(queries.key),
             asking=Asking(gateway, visibility, settings.shards, settings.read_wait_seconds),
             queries=queries,
+            blocklist=PostgresBlocklist(queries.run),
             visibility=visibility,
             rates=rates,
             readiness=Checks(gateway.problems, queries.freshness, visibility.lag_seconds),

@@ -35,6 +35,11 @@ def document(
     return Answer(body, fields, status)
 
 
+def nothing(headers: Mapping[str, str]) -> Answer:
+    """Done, and there is nothing to show."""
+    return Answer(b"", [(name.encode(), value.encode()) for name, value in headers.items()], status=204)
+
+
 def json(content: Any, headers: Mapping[str, str] | None = None, status: int = 200) -> Answer:
     """A Struct, or what is made of them, as JSON."""
     return document(_encode(content), JSON, headers, status)

@@ -67,8 +67,8 @@ class Call:
         except UnicodeDecodeError as error:
             raise invalid_parameters(f"The header {name.decode()} is not UTF-8") from error
 
-    async def json_body(self) -> bytes:
-        """The body of a request that must have one.
+    async def json_body(self, *, required: bool = True) -> bytes:
+        """The body of a request; `{}` where it may be missing and is.
 
         Raises:
             ApiError: too large, or not announced as JSON.
@@ -77,9 +77,9 @@ class Call:
         if media_type is not None and not _is_json(media_type):
             raise unsupported_media_type()
         body = await self._read()
-        if not body:
+        if not body and required:
             raise invalid_body("A JSON body is required")
-        return body
+        return body or b"{}"
 
     async def _read(self) -> bytes:
         announced = self.headers.get(b"content-length", b"")

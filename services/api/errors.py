@@ -39,7 +39,7 @@ def invalid_query(message: str) -> ApiError:
 
 
 def invalid_parameters(message: str) -> ApiError:
-    """A header that cannot be right."""
+    """A header that cannot be right, or fields that do not go together."""
     return ApiError(422, "INVALID_REQUEST_PARAMETERS", message)
 
 
@@ -103,6 +103,9 @@ _REFUSALS: dict[str, tuple[int, str]] = {
     Refusal.UNSUPPORTED_CURRENCY: (422, "This currency is not open for wallets"),
     Refusal.INSUFFICIENT_WALLET_FUNDS: (400, "Insufficient funds in wallet"),
     Refusal.BALANCE_LIMIT_EXCEEDED: (400, "The balance would exceed the largest amount"),
+    Refusal.CUSTOMER_BLOCKED: (409, "The customer is blocked: no debits until unblocked"),
+    Refusal.CUSTOMER_CLOSED: (409, "The customer is closed for good"),
+    Refusal.WALLET_NOT_EMPTY: (409, "A wallet of the customer holds money: debit it before closing"),
 }
 
 

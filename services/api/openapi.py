@@ -43,6 +43,7 @@ def document() -> Json:
 
 _TAGS = {
     "Customers": "Whose wallets they are.",
+    "Lifecycle": "Who may still spend, and who is gone.",
     "Wallets": "Balances, and the entries that make them.",
     "Operations": "For whoever runs this service.",
 }
@@ -78,7 +79,7 @@ def _operation(operation: Operation) -> Json:
             for parameter in operation.parameters
         ]
     if operation.body is not None:
-        found["requestBody"] = {"required": True, "content": _content(operation.body)}
+        found["requestBody"] = {"required": operation.body_required, "content": _content(operation.body)}
     return found
 
 
@@ -86,11 +87,12 @@ def _responses(operation: Operation) -> Json:
     success: Json = {"description": "Success"}
     if operation.answer is not None:
         success["content"] = _content(operation.answer)
+    if operation.scope is not None:
         success["headers"] = {
             name: {"description": HEADERS[name], "schema": {"type": "string"}}
             for name in (*operation.headers, "X-Request-Id")
         }
-    responses: Json = {"200": success}
+    responses: Json = {str(operation.status): success}
     errors = operation.errors + (COMMON_ERRORS if operation.scope else ())
     for status in sorted({status for status, _ in errors}):
         codes = ", ".join(sorted({code for found, code in errors if found == status}))

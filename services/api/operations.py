@@ -7,10 +7,15 @@ from msgspec import Struct
 from services.api.keys import Scope
 from services.api.parsing import DEPTH_MAX, PAGE_NUMBER_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from services.api.shapes import (
+    BlockCustomer,
+    BlockedCustomer,
+    BlocklistPage,
+    ChangeStatus,
     CreateCustomer,
     CreateLedgerEntry,
     Customer,
     CustomerPage,
+    CustomerStatus,
     CustomerWallet,
     LedgerEntryPage,
     UpdateCustomer,
@@ -42,6 +47,8 @@ class Operation(NamedTuple):
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[tuple[int, str], ...] = ()
     headers: tuple[str, ...] = ()
+    status: int = 200
+    body_required: bool = True
 
 
 _TEXT: dict[str, object] = {"type": "string"}
@@ -63,6 +70,12 @@ _KEY = Parameter(
 _PREFER = Parameter("Prefer", "header", "respond-async: do not wait until reads show this write", _TEXT)
 _AT_LEAST = Parameter(
     "Ledger-Position", "header", "Answer only what includes this position, as a write returned it", _POSITION
+)
+_ENTRY = Parameter(
+    "entry_id",
+    "path",
+    "Id of an entry of the blocklist",
+    {"type": "string", "pattern": "^blk_[0-9A-Za-z]{21}$"},
 )
 _PAGE = (
     Parameter(
@@ -90,6 +103,7 @@ _NOT_FOUND = ((404, "NOT_FOUND"),)
 _INVALID_QUERY = ((422, "INVALID_QUERY_PARAMS"),)
 _OLD = ((422, "INVALID_REQUEST_PARAMETERS"), (503, "NOT_YET_VISIBLE"))
 _WRITE = ((409, "IDEMPOTENCY_KEY_REUSED"), (503, "DEADLINE_EXCEEDED"), (504, "OUTCOME_UNKNOWN"))
+_CLOSED = ((409, "CUSTOMER_CLOSED"),)
 _WRITE_HEADERS = ("Ledger-Position", "Ledger-Applied", "Preference-Applied")
 
 COMMON_ERRORS = ((401, "UNAUTHORIZED"), (500, "INTERNAL_SERVER_ERROR"), (503, "SERVICE_UNAVAILABLE"))
@@ -134,7 +148,7 @@ OPERATIONS = (
         "Absent: unchanged. Null clears preferred_locale and phone_number, empties metadata, and leaves name and "
         "email as they are.",
         "Customers", Scope.WRITE, UpdateCustomer, Customer, (_CUSTOMER, _KEY, _PREFER),
-        (*_NOT_FOUND, *_INVALID_BODY, *_INVALID_METADATA, *_WRITE), _WRITE_HEADERS,
+        (*_NOT_FOUND, *_CLOSED, *_INVALID_BODY, *_INVALID_METADATA, *_WRITE), _WRITE_HEADERS,
     ),
     Operation(
         "get", "/customers/{customer_id}/wallets", "listWallets", "List a customer's wallets",
@@ -148,7 +162,7 @@ OPERATIONS = (
         "Wallets", Scope.WRITE, CreateLedgerEntry, CustomerWallet, (_CUSTOMER, _KEY, _PREFER),
         (
             (400, "INSUFFICIENT_WALLET_FUNDS"), (400, "BALANCE_LIMIT_EXCEEDED"), *_NOT_FOUND, *_INVALID_BODY,
-            (422, "UNSUPPORTED_CURRENCY"), *_WRITE,
+            (422, "UNSUPPORTED_CURRENCY"), (409, "CUSTOMER_BLOCKED"), *_CLOSED, *_WRITE,
         ),
         _WRITE_HEADERS,
     ),
@@ -158,6 +172,58 @@ OPERATIONS = (
         "Wallets", Scope.READ, None, LedgerEntryPage,
         (_CUSTOMER, *_PAGE, Parameter("currency", "query", "Of this currency only", _TEXT), _AT_LEAST),
         (*_NOT_FOUND, *_INVALID_QUERY, *_OLD), ("Ledger-Position",),
+    ),
+    Operation(
+        "post", "/v1/customers/{customer_id}/block", "blockCustomer", "Block a customer",
+        "No debits until unblocked; credits and changes of the profile go on. Who is blocked already stays so, since "
+        "then and under the same entry; a reason given now replaces the one it had.",
+        "Lifecycle", Scope.WRITE, ChangeStatus, CustomerStatus, (_CUSTOMER, _KEY, _PREFER),
+        (*_NOT_FOUND, *_CLOSED, *_INVALID_BODY, *_WRITE), _WRITE_HEADERS, body_required=False,
+    ),
+    Operation(
+        "post", "/v1/customers/{customer_id}/unblock", "unblockCustomer", "Unblock a customer",
+        "A success as well where he was not blocked.",
+        "Lifecycle", Scope.WRITE, ChangeStatus, CustomerStatus, (_CUSTOMER, _KEY, _PREFER),
+        (*_NOT_FOUND, *_CLOSED, *_INVALID_BODY, *_WRITE), _WRITE_HEADERS, body_required=False,
+    ),
+    Operation(
+        "post", "/v1/customers/{customer_id}/close", "closeCustomer", "Close a customer for good",
+        "Refused while a wallet holds money. Afterwards every write is refused, reads go on. Cannot be undone.",
+        "Lifecycle", Scope.WRITE, ChangeStatus, CustomerStatus, (_CUSTOMER, _KEY, _PREFER),
+        (*_NOT_FOUND, *_CLOSED, (409, "WALLET_NOT_EMPTY"), *_INVALID_BODY, *_WRITE), _WRITE_HEADERS,
+        body_required=False,
+    ),
+    Operation(
+        "post", "/blocklist/customers", "createBlocklistEntry", "Block a customer, by id or address",
+        "Exactly one of customer_id and email. An address must belong to one customer. The block is of the customer, "
+        "not of his address.",
+        "Lifecycle", Scope.WRITE, BlockCustomer, BlockedCustomer, (_KEY, _PREFER),
+        (*_NOT_FOUND, *_CLOSED, *_INVALID_BODY, *_WRITE), _WRITE_HEADERS,
+    ),
+    Operation(
+        "get", "/blocklist/customers", "listBlocklistEntries", "List who is blocked", "Newest first.",
+        "Lifecycle", Scope.READ, None, BlocklistPage,
+        (
+            *_PAGE,
+            Parameter("identifier", "query", "Part of the address or of the customer id, whatever the case", _TEXT),
+            Parameter("blocked_by_email", "query", "Entries made from a dashboard: here there are none", _TEXT),
+            Parameter("created_at_gte", "query", "Blocked at or after", _MOMENT),
+            Parameter("created_at_lte", "query", "Blocked at or before", _MOMENT),
+            _AT_LEAST,
+        ),
+        (*_INVALID_QUERY, *_OLD),
+    ),
+    Operation(
+        "get", "/blocklist/customers/{entry_id}", "retrieveBlocklistEntry", "Retrieve an entry of the blocklist",
+        "Also one that was ended.",
+        "Lifecycle", Scope.READ, None, BlockedCustomer, (_ENTRY, _AT_LEAST),
+        (*_NOT_FOUND, *_OLD), ("Ledger-Position",),
+    ),
+    Operation(
+        "delete", "/blocklist/customers/{entry_id}", "deleteBlocklistEntry", "Unblock the customer of an entry",
+        "Ends this block and no newer one; ending it again changes nothing. The entry must be visible to reads.",
+        "Lifecycle", Scope.WRITE, None, None, (_ENTRY, _KEY, _PREFER),
+        (*_NOT_FOUND, *_CLOSED, (422, "INVALID_REQUEST_PARAMETERS"), *_WRITE), _WRITE_HEADERS, status=204,
     ),
     Operation(
         "get", "/livez", "livez", "Is the process alive?", "Needs no key and asks nobody.", "Operations", None

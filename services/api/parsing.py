@@ -10,8 +10,7 @@ import msgspec
 from events.ids import parse_position
 from services.api.call import Call
 from services.api.errors import ApiError, invalid_body, invalid_parameters, invalid_query, not_found
-from services.api.ports import CustomerFilter, Page
-from services.api.shapes import CreateCustomer, CreateLedgerEntry, UpdateCustomer
+from services.api.ports import BlocklistFilter, CustomerFilter, Page
 
 PAGE_SIZE_DEFAULT = 10
 PAGE_SIZE_MAX = 100
@@ -22,21 +21,22 @@ _TEXT_MAX = 512
 _KEY_MAX = 255
 
 _CUSTOMER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_BLOCK_ID = re.compile(r"blk_[0-9A-Za-z]{21}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _SENT_VALUE = re.compile(r"^Invalid enum value .*? - at ", re.DOTALL)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?")
 
-Body = TypeVar("Body", CreateCustomer, UpdateCustomer, CreateLedgerEntry)
+Body = TypeVar("Body", bound=msgspec.Struct)
 
 
-async def body_of(call: Call, decoder: msgspec.json.Decoder[Body]) -> Body:
-    """The body of a request.
+async def body_of(call: Call, decoder: msgspec.json.Decoder[Body], *, required: bool = True) -> Body:
+    """The body of a request; where it is not required, none is like an empty object.
 
     Raises:
         ApiError: not this shape; the message names the field and what is expected there.
     """
-    raw = await call.json_body()
+    raw = await call.json_body(required=required)
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
@@ -48,6 +48,13 @@ async def body_of(call: Call, decoder: msgspec.json.Decoder[Body]) -> Body:
 def customer_id(text: str) -> str:
     """An id from a path: what cannot be one is not found."""
     if not _CUSTOMER_ID.fullmatch(text):
+        raise not_found()
+    return text
+
+
+def block_id(text: str) -> str:
+    """An id of a blocklist entry from a path: what cannot be one is not found."""
+    if not _BLOCK_ID.fullmatch(text):
         raise not_found()
     return text
 
@@ -90,6 +97,14 @@ def filter_of(query: dict[str, str]) -> CustomerFilter:
     return CustomerFilter(
         email=query.get("email"),
         name=query.get("name"),
+        created_at_gte=_moment(query, "created_at_gte"),
+        created_at_lte=_moment(query, "created_at_lte"),
+    )
+
+
+def blocklist_filter_of(query: dict[str, str]) -> BlocklistFilter:
+    return BlocklistFilter(
+        identifier=query.get("identifier"),
         created_at_gte=_moment(query, "created_at_gte"),
         created_at_lte=_moment(query, "created_at_lte"),
     )

@@ -13,7 +13,7 @@ from services.api.errors import not_yet_visible
 from services.api.health import Readiness
 from services.api.keys import Scope
 from services.api.parsing import position_of
-from services.api.ports import Queries, Visibility
+from services.api.ports import Blocklist, Queries, Visibility
 from services.api.rates import UsdRates
 from services.settings import Settings
 
@@ -25,6 +25,7 @@ class Parts(NamedTuple):
     auth: Authenticator
     asking: Asking
     queries: Queries
+    blocklist: Blocklist
     visibility: Visibility
     rates: UsdRates
     readiness: Readiness

@@ -63,6 +63,22 @@ class CustomerRow(NamedTuple):
     metadata: dict[str, str | int | float | bool]
     preferred_locale: str | None
     created_at: datetime
+    blocked_at: datetime | None = None
+    blocklist_entry_id: str | None = None
+
+
+class BlocklistRow(NamedTuple):
+    """An entry of the blocklist, with its customer's name and address; `sequence`: what it is as of."""
+
+    sequence: int
+    block_id: str
+    customer_id: str
+    name: str
+    email: str
+    identifier: str
+    reason: str | None
+    created_at: datetime
+    unblocked_at: datetime | None
 
 
 class WalletRow(NamedTuple):
@@ -102,6 +118,30 @@ class CustomerFilter(NamedTuple):
     name: str | None = None
     created_at_gte: datetime | None = None
     created_at_lte: datetime | None = None
+
+
+class BlocklistFilter(NamedTuple):
+    """None: do not filter. `identifier`: part of the address or of the id."""
+
+    identifier: str | None = None
+    created_at_gte: datetime | None = None
+    created_at_lte: datetime | None = None
+
+
+class Blocklist(Protocol):
+    """The read model of the blocklist; every method raises ViewsUnavailable."""
+
+    async def entry(self, tenant: Tenant, block_id: str) -> BlocklistRow | None:
+        """Also one that was ended."""
+        ...
+
+    async def entries(self, tenant: Tenant, page: Page, where: BlocklistFilter) -> list[BlocklistRow]:
+        """Those in force, newest first."""
+        ...
+
+    async def addressed(self, tenant: Tenant, email: str) -> list[str]:
+        """Customers of this address, whatever the case: two at most, so that one is told from several."""
+        ...
 
 
 class Queries(Protocol):

@@ -35,7 +35,8 @@ Left to itself the planner reads whole tables that are young or not analysed yet
 """
 
 _CUSTOMER = """
-    SELECT p.sequence, c.customer_id, c.name, c.email, c.phone_number, c.metadata, c.preferred_locale, c.created_at
+    SELECT p.sequence, c.customer_id, c.name, c.email, c.phone_number, c.metadata, c.preferred_locale, c.created_at,
+        c.blocked_at, c.blocklist_entry_id
     FROM checkpoints p
     LEFT JOIN customers c ON c.business_id = %s AND c.mode = %s AND c.customer_id = %s
     WHERE p.shard = %s"""
@@ -110,7 +111,7 @@ class PostgresQueries:
 
     async def customer(self, tenant: Tenant, customer_id: str) -> tuple[int, CustomerRow | None]:
         """See `ports.Queries`."""
-        [row] = await self._run(_CUSTOMER, self._customer_key(tenant, customer_id))
+        [row] = await self.run(_CUSTOMER, self._customer_key(tenant, customer_id))
         return row[0], CustomerRow._make(row[1:]) if row[1] is not None else None
 
     async def customers(self, tenant: Tenant, page: Page, where: CustomerFilter) -> list[CustomerRow]:
@@ -122,19 +123,19 @@ class PostgresQueries:
             values.append(where.email)
         if where.name is not None:
             statement += " AND name ILIKE %s"
-            values.append(f"%{_literal(where.name)}%")
+            values.append(f"%{literal(where.name)}%")
         if where.created_at_gte is not None:
             statement += " AND created_at >= %s"
             values.append(where.created_at_gte)
         if where.created_at_lte is not None:
             statement += " AND created_at <= %s"
             values.append(where.created_at_lte)
-        rows = await self._run(statement + _CUSTOMERS_NEWEST, [*values, page.limit, page.offset])
+        rows = await self.run(statement + _CUSTOMERS_NEWEST, [*values, page.limit, page.offset])
         return [CustomerRow._make(row) for row in rows]
 
     async def wallets(self, tenant: Tenant, customer_id: str) -> tuple[int, datetime | None, list[WalletRow]]:
         """See `ports.Queries`."""
-        rows = await self._run(_WALLETS, self._customer_key(tenant, customer_id))
+        rows = await self.run(_WALLETS, self._customer_key(tenant, customer_id))
         sequence, created_at = rows[0][:2]
         return sequence, created_at, [WalletRow._make(row[2:]) for row in rows if row[2] is not None]
 
@@ -144,9 +145,9 @@ class PostgresQueries:
         """See `ports.Queries`."""
         *who, shard = self._customer_key(tenant, customer_id)
         if currency is None:
-            rows = await self._run(_ENTRIES, [*who, page.limit, page.offset, shard])
+            rows = await self.run(_ENTRIES, [*who, page.limit, page.offset, shard])
         else:
-            rows = await self._run(_ENTRIES_OF_CURRENCY, [*who, currency, page.limit, page.offset, shard])
+            rows = await self.run(_ENTRIES_OF_CURRENCY, [*who, currency, page.limit, page.offset, shard])
         sequence, found = rows[0][:2]
         if found is None:
             return sequence, None
@@ -154,23 +155,23 @@ class PostgresQueries:
 
     async def key(self, digest: bytes) -> Caller | None:
         """The live key of this hash, expired or not."""
-        rows = await self._run(_KEY, [digest])
+        rows = await self.run(_KEY, [digest])
         return to_caller(rows[0]) if rows else None
 
     async def checkpoints(self) -> list[tuple[int, int]]:
         """Shard and sequence of each."""
-        return await self._run(_CHECKPOINTS, [])
+        return await self.run(_CHECKPOINTS, [])
 
     async def freshness(self) -> tuple[float, float | None]:
         """The server's clock, and how many seconds ago a projector last showed itself (None: never)."""
-        [(now, age)] = await self._run(_FRESHNESS, [])
+        [(now, age)] = await self.run(_FRESHNESS, [])
         return float(now), float(age) if age is not None else None
 
     def _customer_key(self, tenant: Tenant, customer_id: str) -> tuple[str, str, str, int]:
         return tenant.business_id, tenant.mode, customer_id, shard_of(customer_id, self._shards)
 
-    async def _run(self, statement: LiteralString, values: Sequence[object]) -> list[Any]:
-        """Repeats once: after a restart of the server every pooled connection is dead."""
+    async def run(self, statement: LiteralString, values: Sequence[object]) -> list[Any]:
+        """One statement. Repeats once: after a restart of the server every pooled connection is dead."""
         started = monotonic()
         try:
             try:
@@ -211,6 +212,6 @@ def _cut(connection: AsyncConnection[tuple[Any, ...]]) -> None:
         cut.shutdown(socket.SHUT_RDWR)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Text that LIKE takes as it stands."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from events.commands import CustomerIdText
 from events.facts import Cause
 from events.money import AMOUNT_MAX
 from events.personal import (
@@ -29,6 +30,7 @@ Metadata = Annotated[
     Meta(description=f"at most {METADATA_KEYS_MAX} pairs"),
 ]
 CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="ISO 4217 code")]
+Source = Literal["blocklist_page", "customer_page", "payment_page", "dispute_page", "api"]
 EventType = Literal[
     "payment",
     "payment_reversal",
@@ -97,6 +99,56 @@ class Customer(Struct, frozen=True, kw_only=True):
     metadata: Metadata
     phone_number: str | None
     preferred_locale: str | None
+
+
+class ChangeStatus(Struct, frozen=True, kw_only=True):
+    """Body of block, unblock and close; may be left out."""
+
+    reason: Reason | None = None
+
+
+class CustomerStatus(Struct, frozen=True, kw_only=True):
+    """What a customer is after a change of status. Of a closed one only `closed_at` is told."""
+
+    customer_id: str
+    status: Literal["active", "blocked", "closed"]
+    blocked_at: datetime | None = None
+    blocklist_entry_id: str | None = None
+    closed_at: datetime | None = None
+
+
+class BlockCustomer(Struct, frozen=True, kw_only=True):
+    """Body of `POST /blocklist/customers`: exactly one of `customer_id` and `email`. `source` is ignored."""
+
+    customer_id: CustomerIdText | None = None
+    email: Email | None = None
+    reason: Reason | None = None
+    source: Source | None = None
+
+
+class BlockedCustomer(Struct, frozen=True, kw_only=True):
+    """An entry of the blocklist. There are no subscriptions here to cancel, and no notes."""
+
+    id: str
+    created_at: datetime
+    customer_email: str
+    customer_id: str
+    customer_name: str
+    identifier: str
+    source: Source = "api"
+    blocked_by_email: str | None = None
+    cancelled_subscription_ids: list[str] | None = None
+    notes: list[str] | None = None
+    reason: str | None = None
+    remaining_subscription_ids: list[str] | None = None
+    subscriptions_swept: bool | None = None
+    unblocked_at: datetime | None = None
+
+
+class BlocklistPage(Struct, frozen=True, kw_only=True):
+    """One page of who is blocked now, newest first."""
+
+    items: list[BlockedCustomer]
 
 
 class CustomerPage(Struct, frozen=True, kw_only=True):

@@ -1,14 +1,18 @@
 """Answers, built from the stored event: the first answer and a replay a year later say the same."""
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from events.codec import decode_envelope, decode_fact
 from events.envelope import Envelope
 from events.facts import (
+    CustomerBlocked,
+    CustomerClosed,
     CustomerCommandRefused,
     CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerUnblocked,
     WalletCredited,
     WalletDebited,
     WalletDebitRefused,
@@ -50,7 +54,10 @@ def from_event(
             )
         case CustomerCommandRefused():
             return replace(said, outcome=Outcome.REFUSED, code=fact.refusal.value)
-        case CustomerRegistered() | CustomerProfileChanged():
+        case CustomerBlocked():
+            blocked = envelope.time if fact.since is UNSET else fact.since
+            return replace(said, registered=registered, block_id=fact.block_id, blocked=blocked)
+        case CustomerRegistered() | CustomerProfileChanged() | CustomerUnblocked() | CustomerClosed():
             return replace(said, registered=registered)
 
 

@@ -9,11 +9,17 @@ from psycopg import errors
 
 from events.sealing import Unsealable, unseal
 from services.keyring import KeyRing
-from services.projections import accounts, customers, ledger_entries, wallets
+from services.projections import accounts, blocklist, customers, ledger_entries, wallets
 from services.projections.chain import Break, Checkpoint, Reading, owner_of, read
 from services.projections.event import Event, Record
 
-PROJECTIONS = (customers.project, wallets.project, ledger_entries.project, accounts.project)
+PROJECTIONS = (
+    customers.project,
+    blocklist.project,
+    wallets.project,
+    ledger_entries.project,
+    accounts.project,
+)
 
 ATTEMPTS_MAX = 3
 

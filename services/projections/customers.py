@@ -4,7 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from events.facts import CustomerProfileChanged, CustomerRegistered
+from events.facts import (
+    CustomerBlocked,
+    CustomerClosed,
+    CustomerProfileChanged,
+    CustomerRegistered,
+    CustomerUnblocked,
+)
 from events.personal import Metadata, Personal
 from services.projections.event import Event
 from services.projections.statement import Statement, statement
@@ -28,6 +34,9 @@ class Customer(Struct, kw_only=True):
     phone_number: str | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
     preferred_locale: str | UnsetType | None = UNSET
+    blocked_at: str | UnsetType | None = UNSET
+    blocklist_entry_id: str | UnsetType | None = UNSET
+    closed_at: str | UnsetType = UNSET
 
 
 class Change(Struct, kw_only=True):
@@ -44,16 +53,24 @@ class Change(Struct, kw_only=True):
     says_phone_number: bool
     preferred_locale: str | UnsetType | None
     says_preferred_locale: bool
+    blocked_at: str | UnsetType | None
+    blocklist_entry_id: str | UnsetType | None
+    says_blocked: bool
+    closed_at: str | UnsetType
 
+
+Profile = CustomerRegistered | CustomerProfileChanged
+Told = Profile | CustomerBlocked | CustomerUnblocked | CustomerClosed
 
 INSERT = """
     INSERT INTO customers (business_id, mode, customer_id, shard, name, email, phone_number, metadata,
-                           preferred_locale, created_at, updated_at)
+                           preferred_locale, created_at, updated_at, blocked_at, blocklist_entry_id, closed_at)
     SELECT business_id, mode, customer_id, shard, name, email, phone_number, coalesce(metadata, '{}'),
-           preferred_locale, created_at, updated_at
+           preferred_locale, created_at, updated_at, blocked_at, blocklist_entry_id, closed_at
     FROM json_to_recordset(%s::json) AS new (
         business_id text, mode text, customer_id text, shard int, name text, email text, phone_number text,
-        metadata jsonb, preferred_locale text, created_at timestamptz, updated_at timestamptz)
+        metadata jsonb, preferred_locale text, created_at timestamptz, updated_at timestamptz,
+        blocked_at timestamptz, blocklist_entry_id text, closed_at timestamptz)
 """
 
 UPDATE = """
@@ -64,11 +81,16 @@ UPDATE = """
         phone_number = CASE WHEN new.says_phone_number THEN new.phone_number ELSE old.phone_number END,
         preferred_locale =
             CASE WHEN new.says_preferred_locale THEN new.preferred_locale ELSE old.preferred_locale END,
+        blocked_at = CASE WHEN new.says_blocked THEN new.blocked_at ELSE old.blocked_at END,
+        blocklist_entry_id =
+            CASE WHEN new.says_blocked THEN new.blocklist_entry_id ELSE old.blocklist_entry_id END,
+        closed_at = coalesce(new.closed_at, old.closed_at),
         updated_at = new.updated_at
     FROM json_to_recordset(%s::json) AS new (
         business_id text, mode text, customer_id text, updated_at timestamptz, name text, email text,
         metadata jsonb, phone_number text, says_phone_number boolean, preferred_locale text,
-        says_preferred_locale boolean)
+        says_preferred_locale boolean, blocked_at timestamptz, blocklist_entry_id text, says_blocked boolean,
+        closed_at timestamptz)
     WHERE old.business_id = new.business_id AND old.mode = new.mode AND old.customer_id = new.customer_id
 """
 
@@ -87,7 +109,7 @@ def fold(events: Sequence[Event]) -> list[Customer]:
     customers: dict[tuple[str, str, str], Customer] = {}
     for event in events:
         fact = event.fact
-        if not isinstance(fact, CustomerRegistered | CustomerProfileChanged):
+        if not isinstance(fact, Told):
             continue
         envelope = event.envelope
         key = (envelope.businessid, envelope.mode, envelope.subject)
@@ -104,9 +126,25 @@ def fold(events: Sequence[Event]) -> list[Customer]:
     return list(customers.values())
 
 
-def _overwritten(known: Customer, fact: CustomerRegistered | CustomerProfileChanged, time: str) -> Customer:
+def _overwritten(known: Customer, fact: Told, time: str) -> Customer:
+    said: dict[str, object] = {}
+    match fact:
+        case CustomerBlocked():
+            since = time if fact.since is UNSET else fact.since
+            said = {"blocked_at": since, "blocklist_entry_id": fact.block_id}
+        case CustomerUnblocked():
+            if fact.block_id is not UNSET:
+                said = {"blocked_at": None, "blocklist_entry_id": None}
+        case CustomerClosed():
+            said = {"closed_at": time}
+        case _:
+            said = _profile(fact)
+    return structs.replace(known, updated_at=time, **said)
+
+
+def _profile(fact: Profile) -> dict[str, object]:
     personal = _personal(fact)
-    said = {
+    return {
         field: value
         for field, value in (
             ("name", personal.name),
@@ -117,10 +155,9 @@ def _overwritten(known: Customer, fact: CustomerRegistered | CustomerProfileChan
         )
         if value is not UNSET
     }
-    return structs.replace(known, updated_at=time, **said)
 
 
-def _personal(fact: CustomerRegistered | CustomerProfileChanged) -> Personal:
+def _personal(fact: Profile) -> Personal:
     if fact.sealed is not UNSET:
         return ERASED
     return Personal() if fact.personal is UNSET else fact.personal
@@ -139,4 +176,8 @@ def _change(customer: Customer) -> Change:
         says_phone_number=customer.phone_number is not UNSET,
         preferred_locale=customer.preferred_locale,
         says_preferred_locale=customer.preferred_locale is not UNSET,
+        blocked_at=customer.blocked_at,
+        blocklist_entry_id=customer.blocklist_entry_id,
+        says_blocked=customer.blocked_at is not UNSET,
+        closed_at=customer.closed_at,
     )

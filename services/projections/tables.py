@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     DateTime,
     Integer,
     LargeBinary,
@@ -15,6 +16,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
+
+STATUS = """CASE WHEN closed_at IS NOT NULL THEN 'closed' WHEN blocked_at IS NOT NULL THEN 'blocked'
+                 ELSE 'active' END"""
 
 checkpoints = Table(
     "checkpoints",
@@ -58,6 +62,24 @@ customers = Table(
     Column("preferred_locale", Text),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("blocked_at", DateTime(timezone=True)),
+    Column("blocklist_entry_id", Text),
+    Column("closed_at", DateTime(timezone=True)),
+    Column("status", Text, Computed(STATUS), nullable=False),
+)
+
+blocklist_entries = Table(
+    "blocklist_entries",
+    metadata,
+    Column("business_id", Text, primary_key=True),
+    Column("mode", Text, primary_key=True),
+    Column("block_id", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False),
+    Column("shard", Integer, nullable=False),
+    Column("identifier", Text, nullable=False),
+    Column("reason", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("unblocked_at", DateTime(timezone=True)),
 )
 
 wallets = Table(

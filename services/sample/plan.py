@@ -12,6 +12,7 @@ VERSION = "sample-1"
 
 SEED = 20_261_123
 MERCHANT_MOVES = 6
+BLOCKED_EACH = 40
 REASONS = (
     "Welcome bonus 🎉",
     "Goodwill for a late delivery",
@@ -37,12 +38,16 @@ class Move(NamedTuple):
 
 
 class Story(NamedTuple):
-    """One customer: first what upstream services report by Kafka, then what the merchant does by HTTP."""
+    """One customer: first what upstream services report by Kafka, then what the merchant does by HTTP.
+
+    `blocked`: why he is blocked in the end; "" if he is not.
+    """
 
     key: str
     person: Person
     upstream: list[Move]
     merchant: list[Move]
+    blocked: str
 
 
 @dataclass
@@ -97,7 +102,8 @@ def stories() -> list[Story]:
 
 def _story(number: int, person: Person, random: Random) -> Story:
     teller = _Teller(number, random)
-    return Story(f"{VERSION}/{number:03}", person, _upstream(teller), _merchant(teller))
+    blocked = "Chargeback fraud" if number % BLOCKED_EACH == 0 else ""
+    return Story(f"{VERSION}/{number:03}", person, _upstream(teller), _merchant(teller), blocked)
 
 
 def _upstream(teller: _Teller) -> list[Move]:

@@ -19,6 +19,7 @@ class Report:
     customers: int = 0
     entries: int = 0
     refusals: int = 0
+    blocked: int = 0
     replayed: int = 0
     seconds: float = 0.0
     balances: dict[str, int] = field(default_factory=dict)
@@ -33,7 +34,8 @@ class Report:
         """The sums, then the last entries of one customer."""
         console.print(
             f"\n[bold]{self.customers}[/bold] customers, [bold]{self.entries:,}[/bold] entries and "
-            f"[bold]{self.refusals}[/bold] refused debits in {self.seconds:.1f} s."
+            f"[bold]{self.refusals}[/bold] refused debits in {self.seconds:.1f} s. "
+            f"[bold]{self.blocked}[/bold] customers are blocked."
         )
         if self.replayed:
             console.print("This business had been fed before: nothing was booked twice.")

@@ -1,4 +1,4 @@
-"""The sample from beginning to end: register, upstream, merchant, read back."""
+"""The sample from beginning to end: register, upstream, merchant, block, read back."""
 
 import asyncio
 import time
@@ -80,6 +80,7 @@ class Feeder:
         customers = await self._register(told)
         await self._upstream(customers)
         await self._merchant(customers)
+        await self._block([customer for customer in customers if customer.story.blocked])
         await self._read_back(customers)
         self._report.seconds = round(time.monotonic() - started, 2)
         return self._report
@@ -138,6 +139,20 @@ class Feeder:
             raise unexpected(f"POST …/ledger-entries with key {move.key}", answer)
         self._count(applied=not refused)
         self._saw(answer.position)
+
+    async def _block(self, customers: list[Customer]) -> None:
+        step = self._step("blocked customers, by POST /blocklist/customers", len(customers))
+
+        async def block(customer: Customer) -> None:
+            body = {"customer_id": customer.customer_id, "reason": customer.story.blocked}
+            answer = await self._api.post("/blocklist/customers", body, f"{customer.story.key}/block")
+            if answer.status != 200:
+                raise unexpected("POST /blocklist/customers", answer)
+            self._saw(answer.position)
+            self._report.blocked += 1
+            step()
+
+        await _each(customers, block)
 
     async def _read_back(self, customers: list[Customer]) -> None:
         step = self._step("wallets read back, by GET …/wallets", len(customers))

@@ -4,8 +4,10 @@ import base64
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
+from msgspec import UNSET
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
@@ -18,7 +20,7 @@ from tests.factories import EventFactory
 from tests.unit.projections.reading import Tables, events_of
 
 SHARDS = 3
-TABLES = ("customers", "wallets", "ledger_entries", "accounts", "checkpoints")
+TABLES = ("customers", "blocklist_entries", "wallets", "ledger_entries", "accounts", "checkpoints")
 
 
 @dataclass
@@ -53,7 +55,9 @@ class Views:
 
     def clear(self) -> None:
         with psycopg.connect(self.dsn) as connection:
-            connection.execute("TRUNCATE customers, wallets, ledger_entries, accounts, chain_breaks")
+            connection.execute(
+                "TRUNCATE customers, blocklist_entries, wallets, ledger_entries, accounts, chain_breaks"
+            )
             connection.execute(
                 "UPDATE checkpoints SET sequence = 0, head = '', next_offset = 0, event_time = NULL"
             )
@@ -86,6 +90,12 @@ def business(factory: EventFactory, customers: int = 5) -> EventFactory:
         factory.debit_refused(f"cus_{number}", 10**9)
         factory.profile_changed(f"cus_{number}", Personal(email=f"{number}@new.example", phone_number=None))
         factory.debited(f"cus_{number}", 1)
+        factory.blocked(f"cus_{number}", "a reason 🐍")
+        factory.blocked(f"cus_{number}", "a better reason" if number % 2 else UNSET)
+        if number % 3:
+            factory.unblocked(f"cus_{number}")
+        if number == 4:
+            factory.closed(f"cus_{number}")
     return factory
 
 
@@ -101,9 +111,23 @@ def expect(views: Views, factory: EventFactory) -> None:
         for row in views.rows("wallets")
     }
     assert wallets == {key: (row["balance_minor"], row["sequence"]) for key, row in told.wallets.items()}
-    people = ("name", "email", "phone_number", "metadata", "preferred_locale", "shard")
+    people = ("name", "email", "phone_number", "metadata", "preferred_locale", "shard", "blocklist_entry_id")
     assert {row["customer_id"]: [row[field] for field in people] for row in views.rows("customers")} == {
         key[2]: [row[field] for field in people] for key, row in told.customers.items()
+    }
+    for row in views.rows("customers"):
+        [is_] = [its for key, its in told.customers.items() if key[2] == row["customer_id"]]
+        assert [row["blocked_at"], row["closed_at"]] == [
+            is_[at] and datetime.fromisoformat(is_[at]) for at in ("blocked_at", "closed_at")
+        ]
+        status = "closed" if is_["closed_at"] else "blocked" if is_["blocked_at"] else "active"
+        assert row["status"] == status
+    blocks = ("customer_id", "identifier", "reason", "shard")
+    assert {row["block_id"]: [row[field] for field in blocks] for row in views.rows("blocklist_entries")} == {
+        key[2]: [row[field] or None for field in blocks] for key, row in told.blocklist.items()
+    }
+    assert {row["block_id"] for row in views.rows("blocklist_entries") if row["unblocked_at"] is None} == {
+        key[2] for key, row in told.blocklist.items() if row["unblocked_at"] is UNSET
     }
     money = ("entry_id", "is_credit", "amount_minor", "balance_before_minor", "balance_after_minor", "cause")
     assert {

@@ -12,8 +12,9 @@ import pytest
 from events.ids import Tenant
 from events.sharding import shard_of
 from services.api import keys
+from services.api.blocklist import PostgresBlocklist
 from services.api.keys import KeyRefused, Scope, create_key, list_keys, revoke_key, rotate_key, secret_hash
-from services.api.ports import CustomerFilter, Page, ViewsUnavailable
+from services.api.ports import BlocklistFilter, CustomerFilter, Page, ViewsUnavailable
 from services.api.queries import PostgresQueries
 from services.api.visibility import CHANNEL, PostgresVisibility
 from services.migrate import migrate_database
@@ -111,6 +112,52 @@ async def test_customers_are_found(dsn: str, queries: PostgresQueries) -> None:
     since, until = START + timedelta(minutes=1), START + timedelta(minutes=2)
     assert await names(created_at_gte=since, created_at_lte=until) == ["Chi_2", "Bánh 100%"]
     assert await names(name="'; DROP TABLE customers; --") == []
+
+
+def block(dsn: str, tenant: Tenant, customer_id: str, number: int, unblocked: datetime | None = None) -> None:
+    """The entry is called `blk_<number>`."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO blocklist_entries VALUES (%s, %s, %s, %s, %s, %s, 'why', %s, %s)",
+            [
+                tenant.business_id, tenant.mode, f"blk_{number}", customer_id, shard_of(customer_id, SHARDS),
+                customer_id, START + timedelta(minutes=number), unblocked,
+            ],
+        )  # fmt: skip
+
+
+async def test_the_blocklist_is_its_tenants_and_found_by_parts(dsn: str, queries: PostgresQueries) -> None:
+    blocklist = PostgresBlocklist(queries.run)
+    for number, tenant in enumerate((MINE, MINE, MINE, OTHER)):
+        register(dsn, tenant, f"cus_{number}", number)
+        block(dsn, tenant, f"cus_{number}", number, unblocked=START if number == 2 else None)
+
+    async def found(page: Page = Page(10, 0), **where: object) -> list[str]:  # noqa: B008 immutable
+        rows = await blocklist.entries(MINE, page, BlocklistFilter(**where))  # type: ignore[arg-type]
+        return [row.customer_id for row in rows]
+
+    assert await found() == ["cus_1", "cus_0"]
+    assert await found(Page(1, 1)) == ["cus_0"]
+    assert await found(identifier="CUS_1@exam") == await found(identifier="US_1") == ["cus_1"]
+    assert await found(identifier="%") == []
+    assert await found(created_at_gte=START + timedelta(minutes=1)) == ["cus_1"]
+    assert await found(created_at_lte=START) == ["cus_0"]
+    ended = await blocklist.entry(MINE, "blk_2")
+    assert ended is not None
+    assert (ended.customer_id, ended.email, ended.reason) == ("cus_2", "cus_2@Example.com", "why")
+    assert ended.unblocked_at == START
+    for tenant, name in ((MINE, "blk_3"), (LIVE, "blk_1"), (OTHER, "blk_1")):
+        assert await blocklist.entry(tenant, name) is None
+    assert await blocklist.addressed(MINE, "cus_1@EXAMPLE.com") == ["cus_1"]
+    assert await blocklist.addressed(OTHER, "cus_1@example.com") == []
+
+
+async def test_an_address_of_several_is_told_from_that_of_one(dsn: str, queries: PostgresQueries) -> None:
+    for number in range(3):
+        register(dsn, MINE, f"cus_{number}", number)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE customers SET email = 'both@example.com'")
+    assert len(await PostgresBlocklist(queries.run).addressed(MINE, "both@example.com")) == 2
 
 
 async def test_entries_and_wallets(dsn: str, queries: PostgresQueries) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from events.facts import Cause, Movement, WalletDebitRefused
+from events.facts import Cause, CustomerBlocked, Movement, WalletDebitRefused
 from services.api.keys import create_key
 from services.sample.plan import stories
 from services.standalone.machine import environment
@@ -115,7 +115,8 @@ def test_what_was_killed_is_completed(report: dict[str, Any], killed_at: int) ->
 def test_every_command_left_exactly_one_event(report: dict[str, Any], fed: Fed) -> None:
     events = fed.topic()
     told = [one for shard in events.values() for one in shard]
-    assert len(told) == report["customers"] + report["entries"] + report["refusals"]
+    assert len(told) == sum(report[what] for what in ("customers", "entries", "refusals", "blocked"))
+    assert sum(isinstance(one.fact, CustomerBlocked) for one in told) == report["blocked"] == 8
     assert len({one.envelope.keyhash for one in told}) == len(told)
     assert sum(isinstance(one.fact, WalletDebitRefused) for one in told) == report["refusals"]
     with fed.system.store() as store:

@@ -2,7 +2,16 @@
 
 from hypothesis import strategies as st
 
-from events.commands import ChangeProfile, CreditWallet, CustomerAsk, DebitWallet, RegisterCustomer
+from events.commands import (
+    BlockCustomer,
+    ChangeProfile,
+    CloseCustomer,
+    CreditWallet,
+    CustomerAsk,
+    DebitWallet,
+    RegisterCustomer,
+    UnblockCustomer,
+)
 from events.facts import Cause
 from events.money import AMOUNT_MAX
 
@@ -17,4 +26,16 @@ registrations = st.just(
 )
 changes = st.sampled_from([ChangeProfile(name="D"), ChangeProfile(phone_number=None), ChangeProfile()])
 
-asks: st.SearchStrategy[CustomerAsk] = st.one_of(credits, credits, debits, debits, changes, registrations)
+statuses = st.sampled_from(
+    [
+        BlockCustomer(reason="🐍"),
+        UnblockCustomer(),
+        UnblockCustomer(),
+        UnblockCustomer(block_id="blk_" + "z" * 21),
+    ]
+)
+closings = st.just(CloseCustomer(reason="bye"))
+
+asks: st.SearchStrategy[CustomerAsk] = st.one_of(
+    credits, credits, credits, debits, debits, debits, changes, statuses, registrations, statuses | closings
+)

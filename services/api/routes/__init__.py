@@ -4,12 +4,22 @@ from collections.abc import Sequence
 
 from litestar.handlers import HTTPRouteHandler
 
-from services.api.routes import customers, documents, ledger_entries, operations, wallets
+from services.api.routes import (
+    blocklist,
+    customers,
+    documents,
+    ledger_entries,
+    lifecycle,
+    operations,
+    wallets,
+)
 
 ROUTES: Sequence[HTTPRouteHandler] = (
     *customers.ROUTES,
     *wallets.ROUTES,
     *ledger_entries.ROUTES,
+    *lifecycle.ROUTES,
+    *blocklist.ROUTES,
     *operations.ROUTES,
     *documents.ROUTES,
 )

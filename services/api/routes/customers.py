@@ -131,6 +131,8 @@ def _shown(tenant: Tenant, row: CustomerRow) -> Customer:
         customer_id=row.customer_id,
         email=row.email,
         name=row.name,
+        blocked_at=row.blocked_at,
+        blocklist_entry_id=row.blocklist_entry_id,
         metadata=row.metadata,
         phone_number=row.phone_number,
         preferred_locale=row.preferred_locale,

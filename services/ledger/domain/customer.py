@@ -3,16 +3,29 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeVar, assert_never
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from events.commands import ChangeProfile, CreditWallet, CustomerAsk, DebitWallet, MoveMoney, RegisterCustomer
+from events.commands import (
+    BlockCustomer,
+    ChangeProfile,
+    CloseCustomer,
+    CreditWallet,
+    CustomerAsk,
+    DebitWallet,
+    MoveMoney,
+    RegisterCustomer,
+    UnblockCustomer,
+)
 from events.facts import (
     COUNTER_ACCOUNTS,
+    CustomerBlocked,
+    CustomerClosed,
     CustomerCommandRefused,
     CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerUnblocked,
     Movement,
     Refusal,
     WalletCredited,
@@ -26,11 +39,14 @@ M = TypeVar("M", bound=Movement)
 
 
 class Customer(Struct, frozen=True):
-    """Decision state: no personal data. `registered` is "" until there is such a customer."""
+    """Decision state: no personal data. Each of `registered`, `blocked`, `closed` is since when, or ""."""
 
     registered: str = ""
     balances: Mapping[str, int] = {}
     version: int = 0
+    blocked: str = ""
+    block_id: str = ""
+    closed: str = ""
 
     def balance(self, currency: str) -> int:
         """Minor units; a wallet exists from the start, at zero."""
@@ -43,6 +59,11 @@ class Given(NamedTuple):
     entry_id: str
     currencies: frozenset[str]
 
+    @property
+    def block_id(self) -> str:
+        """One receipt, one thing made: its name follows from the same material."""
+        return "blk_" + self.entry_id.removeprefix("wle_")
+
 
 INITIAL = Customer()
 
@@ -54,6 +75,12 @@ def decide(ask: CustomerAsk, customer: Customer, given: Given) -> list[CustomerF
             return [_register(ask, customer)]
         case ChangeProfile():
             return [_change_profile(ask, customer)]
+        case BlockCustomer():
+            return [_block(ask, customer, given)]
+        case UnblockCustomer():
+            return [_unblock(ask, customer)]
+        case CloseCustomer():
+            return [_close(ask, customer)]
         case CreditWallet():
             return [_credit(ask, customer, given)]
         case DebitWallet():
@@ -70,6 +97,12 @@ def evolve(customer: Customer, fact: CustomerFact, recorded: str) -> Customer:
             return replace(seen, registered=recorded)
         case WalletCredited() | WalletDebited():
             return replace(seen, balances={**seen.balances, fact.currency: fact.balance_after})
+        case CustomerBlocked():
+            return replace(seen, blocked=fact.since or recorded, block_id=fact.block_id)
+        case CustomerUnblocked():
+            return seen if fact.block_id is UNSET else replace(seen, blocked="", block_id="")
+        case CustomerClosed():
+            return replace(seen, closed=recorded)
         case CustomerProfileChanged() | CustomerCommandRefused() | WalletDebitRefused():
             return seen
         case _:
@@ -85,20 +118,54 @@ def fold(history: Iterable[tuple[CustomerFact, str]], customer: Customer = INITI
 
 def _register(ask: RegisterCustomer, customer: Customer) -> CustomerFact:
     if customer.registered:
-        return _refused(ask, Refusal.CUSTOMER_EXISTS)
+        return _refused(ask, _gone(customer) or Refusal.CUSTOMER_EXISTS)
     personal = Personal(name=ask.name, email=ask.email, phone_number=ask.phone_number, metadata=ask.metadata)
     return CustomerRegistered(personal=personal, preferred_locale=ask.preferred_locale)
 
 
 def _change_profile(ask: ChangeProfile, customer: Customer) -> CustomerFact:
-    if not customer.registered:
-        return _refused(ask, Refusal.NOT_FOUND)
+    if (refusal := _gone(customer)) is not None:
+        return _refused(ask, refusal)
     personal = Personal(name=ask.name, email=ask.email, phone_number=ask.phone_number, metadata=ask.metadata)
     return CustomerProfileChanged(personal=personal, preferred_locale=ask.preferred_locale)
 
 
+def _block(ask: BlockCustomer, customer: Customer, given: Given) -> CustomerFact:
+    """Who is blocked stays so: the fact says since when."""
+    if (refusal := _gone(customer)) is not None:
+        return _refused(ask, refusal)
+    personal = Personal(reason=ask.reason, identifier=ask.identifier)
+    if customer.blocked:
+        return CustomerBlocked(block_id=customer.block_id, since=customer.blocked, personal=personal)
+    return CustomerBlocked(block_id=given.block_id, personal=personal)
+
+
+def _unblock(ask: UnblockCustomer, customer: Customer) -> CustomerFact:
+    """An old block that was ended long ago must not end a new one."""
+    if (refusal := _gone(customer)) is not None:
+        return _refused(ask, refusal)
+    ended = customer.block_id if customer.blocked and ask.block_id in (UNSET, customer.block_id) else UNSET
+    return CustomerUnblocked(block_id=ended, personal=Personal(reason=ask.reason))
+
+
+def _close(ask: CloseCustomer, customer: Customer) -> CustomerFact:
+    refusal = _gone(customer)
+    if refusal is None and any(customer.balances.values()):
+        refusal = Refusal.WALLET_NOT_EMPTY
+    if refusal is not None:
+        return _refused(ask, refusal)
+    return CustomerClosed(personal=Personal(reason=ask.reason))
+
+
+def _gone(customer: Customer) -> Refusal | None:
+    """Nothing is done for a customer who never was or is no more."""
+    if not customer.registered:
+        return Refusal.NOT_FOUND
+    return Refusal.CUSTOMER_CLOSED if customer.closed else None
+
+
 def _credit(ask: CreditWallet, customer: Customer, given: Given) -> CustomerFact:
-    refusal = _not_movable(ask, customer, given)
+    refusal = _gone(customer) or _not_open(ask, given)
     if refusal is None and customer.balance(ask.currency) > AMOUNT_MAX - ask.amount:
         refusal = Refusal.BALANCE_LIMIT_EXCEEDED
     if refusal is not None:
@@ -107,7 +174,10 @@ def _credit(ask: CreditWallet, customer: Customer, given: Given) -> CustomerFact
 
 
 def _debit(ask: DebitWallet, customer: Customer, given: Given) -> CustomerFact:
-    refusal = _not_movable(ask, customer, given)
+    refusal = _gone(customer)
+    if refusal is None and customer.blocked:
+        refusal = Refusal.CUSTOMER_BLOCKED
+    refusal = refusal or _not_open(ask, given)
     if refusal is None and customer.balance(ask.currency) < ask.amount:
         refusal = Refusal.INSUFFICIENT_WALLET_FUNDS
     if refusal is not None:
@@ -123,13 +193,8 @@ def _debit(ask: DebitWallet, customer: Customer, given: Given) -> CustomerFact:
     return _moved(WalletDebited, ask, customer, given, -ask.amount)
 
 
-def _not_movable(ask: MoveMoney, customer: Customer, given: Given) -> Refusal | None:
-    """What forbids any movement, cheapest first."""
-    if not customer.registered:
-        return Refusal.NOT_FOUND
-    if ask.currency not in given.currencies:
-        return Refusal.UNSUPPORTED_CURRENCY
-    return None
+def _not_open(ask: MoveMoney, given: Given) -> Refusal | None:
+    return None if ask.currency in given.currencies else Refusal.UNSUPPORTED_CURRENCY
 
 
 def _moved(fact: type[M], ask: MoveMoney, customer: Customer, given: Given, signed_amount: int) -> M:
@@ -152,7 +217,8 @@ def _refused(ask: CustomerAsk, refusal: Refusal) -> CustomerCommandRefused:
         return CustomerCommandRefused(
             command=ask.TYPE, refusal=refusal, currency=ask.currency, amount=ask.amount, personal=_reason(ask)
         )
-    return CustomerCommandRefused(command=ask.TYPE, refusal=refusal, personal=Personal())
+    reason = ask.reason if isinstance(ask, BlockCustomer | UnblockCustomer | CloseCustomer) else UNSET
+    return CustomerCommandRefused(command=ask.TYPE, refusal=refusal, personal=Personal(reason=reason))
 
 
 def _reason(ask: MoveMoney) -> Personal:

@@ -10,9 +10,18 @@ from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from events.codec import decode_command, decode_reply, encode_command, encode_reply, timestamp
-from events.commands import ChangeProfile, Command, CreditWallet, DebitWallet, RegisterCustomer
+from events.commands import (
+    BlockCustomer,
+    ChangeProfile,
+    CloseCustomer,
+    Command,
+    CreditWallet,
+    DebitWallet,
+    RegisterCustomer,
+    UnblockCustomer,
+)
 from events.facts import Cause, Refusal
-from events.ids import Tenant, entry_id
+from events.ids import Tenant, derived, entry_id
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
 from services.api.app import create_app
@@ -21,6 +30,8 @@ from services.api.auth import Authenticator, Caller
 from services.api.keys import secret_hash
 from services.api.parts import Parts
 from services.api.ports import (
+    BlocklistFilter,
+    BlocklistRow,
     CustomerFilter,
     CustomerRow,
     EntryRow,
@@ -58,6 +69,8 @@ class FakeLedger:
         self.customers: dict[Who, CustomerRow] = {}
         self.balances: dict[tuple[Tenant, str, str], int] = {}
         self.entries: dict[Who, list[EntryRow]] = {}
+        self.blocks: dict[tuple[Tenant, str], BlocklistRow] = {}
+        self.closed: set[Who] = set()
         self.sequences = [0] * shards
         self._receipts: dict[tuple[Who, str], tuple[bytes, Reply]] = {}
         self._numbers = count(1)
@@ -102,16 +115,55 @@ class FakeLedger:
         if known is None:
             return Reply(**facts | {"outcome": Outcome.REFUSED}, code=Refusal.NOT_FOUND)
         registered = timestamp(int(known.created_at.timestamp() * 1e6))
+        if who in self.closed:
+            return Reply(**facts | {"outcome": Outcome.REFUSED}, code=Refusal.CUSTOMER_CLOSED)
+        if isinstance(asked, BlockCustomer | UnblockCustomer | CloseCustomer):
+            return self._change_status(who, known, asked, facts)
         if isinstance(asked, ChangeProfile):
             self.customers[who] = _altered(known, asked)
             return Reply(**facts, registered=registered)
         return self._move(who, asked, facts, registered)
+
+    def _change_status(
+        self,
+        who: Who,
+        known: CustomerRow,
+        asked: BlockCustomer | UnblockCustomer | CloseCustomer,
+        facts: dict[str, Any],
+    ) -> Reply:
+        reason = None if asked.reason is UNSET else asked.reason
+        now = datetime.fromisoformat(facts["time"])
+        if isinstance(asked, CloseCustomer):
+            if any(held for wallet, held in self.balances.items() if wallet[:2] == who):
+                return Reply(**facts | {"outcome": Outcome.REFUSED}, code=Refusal.WALLET_NOT_EMPTY)
+            self.closed.add(who)
+            return Reply(**facts)
+        block = known.blocklist_entry_id
+        if isinstance(asked, UnblockCustomer):
+            if block is not None and asked.block_id in (UNSET, block):
+                row = self.blocks[who[0], block]
+                self.blocks[who[0], block] = row._replace(unblocked_at=now)
+                self.customers[who] = known._replace(blocked_at=None, blocklist_entry_id=None)
+            return Reply(**facts)
+        if block is None:
+            block = derived("blk_", facts["position"])
+            named = who[1] if asked.identifier is UNSET else asked.identifier
+            self.blocks[who[0], block] = BlocklistRow(
+                0, block, who[1], known.name, known.email, named, reason, now, None
+            )
+            self.customers[who] = known._replace(blocked_at=now, blocklist_entry_id=block)
+        elif reason is not None:
+            self.blocks[who[0], block] = self.blocks[who[0], block]._replace(reason=reason)
+        blocked = timestamp(int(self.blocks[who[0], block].created_at.timestamp() * 1e6))
+        return Reply(**facts, block_id=block, blocked=blocked)
 
     def _move(
         self, who: Who, asked: CreditWallet | DebitWallet, facts: dict[str, Any], registered: str
     ) -> Reply:
         wallet = (*who, asked.currency)
         before = self.balances.get(wallet, 0)
+        if isinstance(asked, DebitWallet) and self.customers[who].blocked_at is not None:
+            return Reply(**facts | {"outcome": Outcome.REFUSED}, code=Refusal.CUSTOMER_BLOCKED)
         after = before + asked.amount if isinstance(asked, CreditWallet) else before - asked.amount
         if after < 0:
             refused = facts | {"outcome": Outcome.REFUSED, "balance_before": before}
@@ -143,12 +195,16 @@ class FakeViews:
         self.empty = False
 
     async def customer(self, tenant: Tenant, customer_id: str) -> tuple[int, CustomerRow | None]:
-        self._check()
-        return self._sequence(customer_id), self._customers().get((tenant, customer_id))
+        self.check()
+        return self.sequence(customer_id), self.customers_by_owner().get((tenant, customer_id))
 
     async def customers(self, tenant: Tenant, page: Page, where: CustomerFilter) -> list[CustomerRow]:
-        self._check()
-        rows = [row for (owner, _), row in reversed(self._customers().items()) if owner == tenant]
+        self.check()
+        rows = [
+            row._replace(blocked_at=None, blocklist_entry_id=None)
+            for (owner, _), row in reversed(self.customers_by_owner().items())
+            if owner == tenant
+        ]
         if where.name is not None:
             rows = [row for row in rows if where.name.lower() in row.name.lower()]
         if where.email is not None:
@@ -156,36 +212,68 @@ class FakeViews:
         return rows[page.offset : page.offset + page.limit]
 
     async def wallets(self, tenant: Tenant, customer_id: str) -> tuple[int, datetime | None, list[WalletRow]]:
-        self._check()
-        row = self._customers().get((tenant, customer_id))
+        self.check()
+        row = self.customers_by_owner().get((tenant, customer_id))
         if row is None:
-            return self._sequence(customer_id), None, []
+            return self.sequence(customer_id), None, []
         wallets = [
             WalletRow(currency, balance, row.created_at)
             for (owner, owned_by, currency), balance in self._ledger.balances.items()
             if (owner, owned_by) == (tenant, customer_id)
         ]
-        return self._sequence(customer_id), row.created_at, wallets
+        return self.sequence(customer_id), row.created_at, wallets
 
     async def entries(
         self, tenant: Tenant, customer_id: str, page: Page, currency: str | None
     ) -> tuple[int, list[EntryRow] | None]:
-        self._check()
-        if (tenant, customer_id) not in self._customers():
-            return self._sequence(customer_id), None
+        self.check()
+        if (tenant, customer_id) not in self.customers_by_owner():
+            return self.sequence(customer_id), None
         rows = self._ledger.entries.get((tenant, customer_id), [])
         found = [row for row in rows if currency in (None, row.currency)]
-        return self._sequence(customer_id), found[page.offset : page.offset + page.limit]
+        return self.sequence(customer_id), found[page.offset : page.offset + page.limit]
 
-    def _customers(self) -> dict[Who, CustomerRow]:
+    def customers_by_owner(self) -> dict[Who, CustomerRow]:
         return {} if self.empty else self._ledger.customers
 
-    def _sequence(self, customer_id: str) -> int:
+    def sequence(self, customer_id: str) -> int:
         return self._ledger.sequences[shard_of(customer_id, self._ledger.shards)]
 
-    def _check(self) -> None:
+    def check(self) -> None:
         if self.away:
             raise ViewsUnavailable
+
+
+class FakeBlocklist:
+    """Implements `ports.Blocklist` beside `FakeViews`."""
+
+    def __init__(self, ledger: FakeLedger, views: FakeViews) -> None:
+        self._ledger = ledger
+        self._views = views
+
+    async def entry(self, tenant: Tenant, block_id: str) -> BlocklistRow | None:
+        self._views.check()
+        row = None if self._views.empty else self._ledger.blocks.get((tenant, block_id))
+        return row and row._replace(sequence=self._views.sequence(row.customer_id))
+
+    async def entries(self, tenant: Tenant, page: Page, where: BlocklistFilter) -> list[BlocklistRow]:
+        self._views.check()
+        part = (where.identifier or "").lower()
+        rows = [
+            row
+            for (owner, _), row in reversed(self._ledger.blocks.items())
+            if owner == tenant
+            and row.unblocked_at is None
+            and part in f"{row.email} {row.customer_id}".lower()
+        ]
+        return rows[page.offset : page.offset + page.limit]
+
+    async def addressed(self, tenant: Tenant, email: str) -> list[str]:
+        self._views.check()
+        found = [
+            who for who, row in self._views.customers_by_owner().items() if row.email.lower() == email.lower()
+        ]
+        return [customer_id for owner, customer_id in found if owner == tenant][:2]
 
 
 class FakeVisibility:
@@ -245,6 +333,7 @@ def make_api(**changes: Any) -> Api:
         auth=Authenticator(lookup),
         asking=Asking(ledger, visibility, settings.shards, settings.read_wait_seconds),
         queries=views,
+        blocklist=FakeBlocklist(ledger, views),
         visibility=visibility,
         rates=UsdRates(settings),
         readiness=readiness,

@@ -2,13 +2,27 @@
 
 from hypothesis import strategies as st
 
-from events.commands import ChangeProfile, Command, CreditWallet, CustomerAsk, DebitWallet, RegisterCustomer
+from events.codec import timestamp
+from events.commands import (
+    BlockCustomer,
+    ChangeProfile,
+    CloseCustomer,
+    Command,
+    CreditWallet,
+    CustomerAsk,
+    DebitWallet,
+    RegisterCustomer,
+    UnblockCustomer,
+)
 from events.facts import (
     Cause,
+    CustomerBlocked,
+    CustomerClosed,
     CustomerCommandRefused,
     CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerUnblocked,
     Refusal,
     WalletCredited,
     WalletDebited,
@@ -47,8 +61,12 @@ personal = _absent_or(
     phone_number=st.one_of(st.none(), texts),
     metadata=metadata,
     reason=texts,
+    identifier=texts,
     idempotency_key=texts.filter(bool),
 ).map(lambda fields: Personal(**fields))
+
+block_ids = st.integers().map(lambda number: derived("blk_", str(number)))
+moments = st.integers(0, 4_000_000_000_000_000).map(timestamp)
 
 _movement = st.fixed_dictionaries(
     {
@@ -73,6 +91,11 @@ _command_refused = st.fixed_dictionaries(
 facts: st.SearchStrategy[CustomerFact] = st.one_of(
     _absent_or(preferred_locale=locales).map(lambda fields: CustomerRegistered(**fields)),
     _absent_or(preferred_locale=st.one_of(st.none(), locales)).map(lambda f: CustomerProfileChanged(**f)),
+    st.fixed_dictionaries({"block_id": block_ids}, optional={"since": moments}).map(
+        lambda fields: CustomerBlocked(**fields)
+    ),
+    _absent_or(block_id=block_ids).map(lambda fields: CustomerUnblocked(**fields)),
+    st.just(CustomerClosed()),
     _movement.map(lambda fields: WalletCredited(**fields)),
     _movement.map(lambda fields: WalletDebited(**fields)),
     _refused.map(lambda fields: WalletDebitRefused(**fields)),
@@ -89,6 +112,9 @@ asks: st.SearchStrategy[CustomerAsk] = st.one_of(
         lambda f: RegisterCustomer(**f)
     ),
     _absent_or(name=texts, email=texts, **_profile).map(lambda fields: ChangeProfile(**fields)),
+    _absent_or(reason=texts, identifier=texts).map(lambda fields: BlockCustomer(**fields)),
+    _absent_or(reason=texts, block_id=block_ids).map(lambda fields: UnblockCustomer(**fields)),
+    _absent_or(reason=texts).map(lambda fields: CloseCustomer(**fields)),
     _money.map(lambda fields: CreditWallet(**fields)),
     _money.map(lambda fields: DebitWallet(**fields)),
 )

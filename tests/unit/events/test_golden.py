@@ -12,10 +12,13 @@ from events import codec, sealing
 from events.facts import (
     FACTS,
     Cause,
+    CustomerBlocked,
+    CustomerClosed,
     CustomerCommandRefused,
     CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerUnblocked,
     Refusal,
     WalletCredited,
     WalletDebited,
@@ -81,6 +84,18 @@ EXPECTED: dict[str, CustomerFact] = {
         amount=100,
         personal=Personal(idempotency_key="key-6"),
     ),
+    "customer.blocked.v1": CustomerBlocked(
+        block_id="blk_5tR8vB2nM4kJ6hG1fD3sA",
+        since="2026-11-23T09:30:00.000123Z",
+        personal=Personal(
+            reason="chargeback fraud 🐍", identifier="minh.khai@example.com", idempotency_key="key-7"
+        ),
+    ),
+    "customer.unblocked.v1": CustomerUnblocked(
+        block_id="blk_5tR8vB2nM4kJ6hG1fD3sA",
+        personal=Personal(reason="it was a mistake", idempotency_key="key-8"),
+    ),
+    "customer.closed.v1": CustomerClosed(personal=Personal(reason="moved away", idempotency_key="key-9")),
 }
 STORED = sorted(path.stem for path in GOLDEN.glob("*.json"))
 

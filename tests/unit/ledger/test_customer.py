@@ -2,15 +2,28 @@
 
 import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 
-from events.commands import ChangeProfile, CreditWallet, CustomerAsk, DebitWallet, RegisterCustomer
+from events.commands import (
+    BlockCustomer,
+    ChangeProfile,
+    CloseCustomer,
+    CreditWallet,
+    CustomerAsk,
+    DebitWallet,
+    RegisterCustomer,
+    UnblockCustomer,
+)
 from events.facts import (
     COUNTER_ACCOUNTS,
     Cause,
+    CustomerBlocked,
+    CustomerClosed,
     CustomerCommandRefused,
     CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerUnblocked,
     Refusal,
     WalletCredited,
     WalletDebited,
@@ -21,6 +34,7 @@ from events.personal import Personal
 from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve, fold, signed
 
 ENTRY = "wle_" + "0" * 21
+BLOCK, OTHER_BLOCK = "blk_" + "0" * 21, "blk_" + "1" * 21
 GIVEN = Given(ENTRY, frozenset({"USD", "INR"}))
 RECORDED = "2026-11-23T12:00:00.000000Z"
 LATER = "2026-11-24T12:00:00.000000Z"
@@ -98,6 +112,18 @@ FULL = [REGISTERED, credited(AMOUNT_MAX)]
 SPENT = [REGISTERED, credited(5), debited(5, before=5)]
 TRIED = [REGISTERED, credited(5), debit_refused(6, balance=5)]
 CHANGE = ChangeProfile(name="C")
+BLOCKED = [REGISTERED, credited(5), CustomerBlocked(block_id=OTHER_BLOCK)]
+UNBLOCKED = [*BLOCKED, CustomerUnblocked(block_id=OTHER_BLOCK)]
+STILL_BLOCKED = [*BLOCKED, CustomerUnblocked()]
+CLOSED = [REGISTERED, CustomerClosed()]
+
+
+def block(block_id: str = BLOCK, **more: str) -> CustomerBlocked:
+    return CustomerBlocked(block_id=block_id, personal=Personal(), **more)
+
+
+def unblocked(**more: str) -> CustomerUnblocked:
+    return CustomerUnblocked(personal=Personal(), **more)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +195,118 @@ CHANGE = ChangeProfile(name="C")
             debit_refused(5, balance=0, refusal=Refusal.UNSUPPORTED_CURRENCY, currency="EUR"),
             id="debit of a currency that is not open",
         ),
+        # blocking
+        pytest.param(KNOWN, BlockCustomer(), block(), id="a block is named after its receipt"),
+        pytest.param(
+            BLOCKED,
+            BlockCustomer(),
+            block(OTHER_BLOCK, since=RECORDED),
+            id="blocked twice is blocked since then",
+        ),
+        pytest.param(UNBLOCKED, BlockCustomer(), block(), id="blocked anew after it was ended"),
+        pytest.param(
+            [], BlockCustomer(), refused(BlockCustomer(), Refusal.NOT_FOUND), id="a stranger is not blocked"
+        ),
+        pytest.param(
+            BLOCKED,
+            debit(1),
+            debit_refused(1, balance=5, refusal=Refusal.CUSTOMER_BLOCKED),
+            id="no debit of one who is blocked",
+        ),
+        pytest.param(
+            BLOCKED,
+            debit(6, "EUR"),
+            debit_refused(6, balance=0, refusal=Refusal.CUSTOMER_BLOCKED, currency="EUR"),
+            id="the block is asked for before the currency",
+        ),
+        pytest.param(
+            STILL_BLOCKED,
+            debit(1),
+            debit_refused(1, balance=5, refusal=Refusal.CUSTOMER_BLOCKED),
+            id="what ended no block lets nothing out",
+        ),
+        pytest.param(BLOCKED, credit(1), credited(1, before=5), id="a blocked one may receive"),
+        pytest.param(
+            BLOCKED,
+            CHANGE,
+            CustomerProfileChanged(personal=Personal(name="C")),
+            id="a blocked one may move house",
+        ),
+        pytest.param(UNBLOCKED, debit(5), debited(5, before=5), id="debits go on after the block"),
+        # unblocking
+        pytest.param(BLOCKED, UnblockCustomer(), unblocked(block_id=OTHER_BLOCK), id="a block is ended"),
+        pytest.param(
+            BLOCKED,
+            UnblockCustomer(block_id=OTHER_BLOCK),
+            unblocked(block_id=OTHER_BLOCK),
+            id="this block is ended",
+        ),
+        pytest.param(
+            BLOCKED,
+            UnblockCustomer(block_id=BLOCK),
+            unblocked(),
+            id="an old block's end is not the new one's",
+        ),
+        pytest.param(UNBLOCKED, UnblockCustomer(), unblocked(), id="ended once"),
+        pytest.param(
+            UNBLOCKED,
+            UnblockCustomer(block_id=OTHER_BLOCK),
+            unblocked(),
+            id="ended once, asked for by its name",
+        ),
+        pytest.param(KNOWN, UnblockCustomer(), unblocked(), id="there was no block to end"),
+        pytest.param(
+            [],
+            UnblockCustomer(),
+            refused(UnblockCustomer(), Refusal.NOT_FOUND),
+            id="a stranger is not unblocked",
+        ),
+        # closing
+        pytest.param(KNOWN, CloseCustomer(), CustomerClosed(personal=Personal()), id="closed with nothing"),
+        pytest.param(
+            SPENT, CloseCustomer(), CustomerClosed(personal=Personal()), id="closed when all was spent"
+        ),
+        pytest.param(
+            FIVE, CloseCustomer(), refused(CloseCustomer(), Refusal.WALLET_NOT_EMPTY), id="money left behind"
+        ),
+        pytest.param(
+            [*SPENT, credited(1, currency="INR")],
+            CloseCustomer(),
+            refused(CloseCustomer(), Refusal.WALLET_NOT_EMPTY),
+            id="money left behind in another currency",
+        ),
+        pytest.param(
+            [REGISTERED, CustomerBlocked(block_id=BLOCK)],
+            CloseCustomer(),
+            CustomerClosed(personal=Personal()),
+            id="a blocked one may be closed",
+        ),
+        pytest.param(
+            [], CloseCustomer(), refused(CloseCustomer(), Refusal.NOT_FOUND), id="a stranger is not closed"
+        ),
+        *(
+            pytest.param(CLOSED, ask, refused(ask, Refusal.CUSTOMER_CLOSED), id=f"closed: {ask.TYPE}")
+            for ask in (
+                REGISTER,
+                CHANGE,
+                credit(1),
+                BlockCustomer(),
+                UnblockCustomer(),
+                CloseCustomer(),
+            )
+        ),
+        pytest.param(
+            CLOSED,
+            debit(1),
+            debit_refused(1, balance=0, refusal=Refusal.CUSTOMER_CLOSED),
+            id="closed: wallet.debit.v1",
+        ),
+        pytest.param(
+            [REGISTERED, CustomerBlocked(block_id=BLOCK), CustomerClosed()],
+            debit(1),
+            debit_refused(1, balance=0, refusal=Refusal.CUSTOMER_CLOSED),
+            id="closed is said before blocked",
+        ),
     ],
 )
 def test_what_follows_from_a_command(
@@ -225,6 +363,22 @@ def test_reason_and_reference_stay_with_the_movement_and_with_its_refusal(
     assert (fact.personal, fact.reference, fact.cause) == (Personal(reason="why"), "pay_1", Cause.REFUND)
 
 
+@pytest.mark.parametrize(
+    "ask", [BlockCustomer(reason="why"), UnblockCustomer(reason="why"), CloseCustomer(reason="why")]
+)
+@pytest.mark.parametrize("history", [KNOWN, CLOSED])
+def test_the_reason_of_a_change_of_status_is_kept_to_be_sealed(
+    ask: CustomerAsk, history: list[CustomerFact]
+) -> None:
+    [fact] = decide(ask, after(*history), GIVEN)
+    assert fact.personal == Personal(reason="why")
+
+
+def test_the_address_that_somebody_was_blocked_by_is_kept_to_be_sealed() -> None:
+    [fact] = decide(BlockCustomer(identifier="b@example.com"), after(REGISTERED), GIVEN)
+    assert fact.personal == Personal(identifier="b@example.com")
+
+
 @pytest.mark.parametrize("cause", Cause)
 def test_each_cause_has_its_counter_account(cause: Cause) -> None:
     [fact] = decide(CreditWallet(currency="USD", amount=1, cause=cause), after(REGISTERED), GIVEN)
@@ -248,6 +402,17 @@ def test_evolve_counts_every_fact_and_remembers_when_the_customer_was_registered
     assert customer == Customer(registered=RECORDED, balances={"USD": 5, "INR": 3}, version=7)
 
 
+def test_evolve_follows_the_status() -> None:
+    customer = evolve(after(*FIVE), block(), LATER)
+    known = Customer(registered=RECORDED, balances={"USD": 5}, version=2)
+    assert customer == replace(known, version=3, blocked=LATER, block_id=BLOCK)
+    assert evolve(customer, block(since=LATER), RECORDED) == replace(customer, version=4)
+    assert evolve(customer, unblocked(), RECORDED) == replace(customer, version=4)
+    customer = evolve(customer, unblocked(block_id=BLOCK), RECORDED)
+    assert customer == replace(known, version=4)
+    assert evolve(customer, CustomerClosed(), LATER) == replace(known, version=5, closed=LATER)
+
+
 def test_evolve_judges_nothing() -> None:
     """History is true even where no decision of today would make it: a debit that was too high is folded."""
     impossible = debited(5, before=5)
@@ -264,6 +429,7 @@ def test_evolve_judges_nothing() -> None:
         (refused(credit(5), Refusal.NOT_FOUND), 0),
         (REGISTERED, 0),
         (CustomerProfileChanged(), 0),
+        (CustomerClosed(), 0),
     ],
 )
 def test_the_sign_of_a_fact(fact: CustomerFact, effect: int) -> None:

@@ -5,9 +5,19 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from events.commands import CustomerAsk, RegisterCustomer
-from events.facts import COUNTER_ACCOUNTS, CustomerFact, Movement, WalletCredited, WalletDebited
+from events.facts import (
+    COUNTER_ACCOUNTS,
+    CustomerBlocked,
+    CustomerClosed,
+    CustomerFact,
+    CustomerUnblocked,
+    Movement,
+    WalletCredited,
+    WalletDebited,
+)
 from events.money import AMOUNT_MAX
 from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve, fold, signed
 from tests.laws.strategies import asks
@@ -96,7 +106,32 @@ def test_a_refusal_changes_nothing_but_the_version(asked: list[CustomerAsk], ask
     after = evolve(before, fact, RECORDED)
     assert after.version == before.version + 1
     if hasattr(fact, "refusal"):
-        assert (after.registered, after.balances) == (before.registered, before.balances)
+        assert after == replace(before, version=after.version)
+
+
+@given(conversations)
+def test_nothing_leaves_a_blocked_customer_and_nothing_happens_to_a_closed_one(
+    asked: list[CustomerAsk],
+) -> None:
+    """Read as a clerk would: who came last, the block or its end?"""
+    block, closed = "", False
+    balances: Counter[str] = Counter()
+    for fact in history_of(asked):
+        assert not closed or hasattr(fact, "refusal")
+        match fact:
+            case CustomerBlocked(block_id=block_id):
+                assert block in ("", block_id)
+                assert bool(block) == bool(fact.since)
+                block = block_id
+            case CustomerUnblocked(block_id=block_id) if block_id:
+                assert block == block_id
+                block = ""
+            case WalletCredited() | WalletDebited():
+                assert not (block and isinstance(fact, WalletDebited))
+                balances[fact.currency] = fact.balance_after
+            case CustomerClosed():
+                closed = True
+                assert not any(balances.values())
 
 
 @given(conversations)

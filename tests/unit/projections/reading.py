@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from events.sealing import unseal
-from services.projections import accounts, customers, ledger_entries, wallets
+from services.projections import accounts, blocklist, customers, ledger_entries, wallets
 from services.projections.chain import Checkpoint, Reading, owner_of, read
 from services.projections.event import Event, Record
 from tests import factories
@@ -49,6 +49,7 @@ class Tables:
 
     def __init__(self) -> None:
         self.customers: dict[tuple[str, str, str], Row] = {}
+        self.blocklist: dict[tuple[str, str, str], Row] = {}
         self.wallets: dict[tuple[str, str, str, str], Row] = {}
         self.entries: dict[tuple[int, int], Row] = {}
         self.accounts: dict[tuple[str, ...], int] = {}
@@ -56,12 +57,14 @@ class Tables:
     def apply(self, events: Sequence[Event]) -> None:
         for customer in customers.fold(events):
             self._customer(msgspec.structs.asdict(customer))
+        for entry in blocklist.fold(events):
+            self._blocklist(msgspec.structs.asdict(entry))
         for wallet in wallets.fold(events):
             key = (wallet.business_id, wallet.mode, wallet.customer_id, wallet.currency)
             self.wallets[key] = msgspec.structs.asdict(wallet)
-        for entry in ledger_entries.rows(events):
-            assert (entry.shard, entry.sequence) not in self.entries
-            self.entries[entry.shard, entry.sequence] = msgspec.structs.asdict(entry)
+        for moved in ledger_entries.rows(events):
+            assert (moved.shard, moved.sequence) not in self.entries
+            self.entries[moved.shard, moved.sequence] = msgspec.structs.asdict(moved)
         for posting in accounts.fold(events):
             account = (
                 str(posting.shard),
@@ -72,11 +75,21 @@ class Tables:
             )
             self.accounts[account] = self.accounts.get(account, 0) + int(posting.added_minor)
 
+    def _blocklist(self, row: Row) -> None:
+        key = (row["business_id"], row["mode"], row["block_id"])
+        if row.pop("made"):
+            assert key not in self.blocklist
+            self.blocklist[key] = row
+            return
+        said = {name: row[name] for name in ("reason", "unblocked_at") if row[name] is not UNSET}
+        self.blocklist[key].update(said)
+
     def _customer(self, row: Row) -> None:
         key = (row["business_id"], row["mode"], row["customer_id"])
         if row.pop("registered"):
             assert key not in self.customers
             self.customers[key] = {"phone_number": None, "metadata": {}, "preferred_locale": None}
+            self.customers[key] |= {"blocked_at": None, "blocklist_entry_id": None, "closed_at": None}
         else:
             del row["created_at"]
         self.customers[key].update({name: value for name, value in row.items() if value is not UNSET})

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from events.codec import decode_envelope
 from events.facts import Cause
 from events.ids import Tenant
 from events.personal import Personal
-from services.projections import accounts, customers, ledger_entries, wallets
+from services.projections import accounts, blocklist, customers, ledger_entries, wallets
 from services.projections.chain import read
 from tests.factories import TENANT, EventFactory
 from tests.unit.projections.reading import Tables, events_of, opened, records_of, start
@@ -54,6 +55,38 @@ def test_personal_data_whose_key_is_gone_leaves_empty_rows() -> None:
     assert (entry.reason, entry.amount_minor) == (UNSET, 500)
 
 
+def test_a_customer_is_blocked_until_his_block_ends_and_closed_for_good() -> None:
+    factory = EventFactory()
+    factory.registered("cus_1")
+    first = decode_envelope(factory.blocked("cus_1", "fraud").value)
+    factory.blocked("cus_1", "fraud, I am sure")
+    [row] = customers.fold(events_of(factory))
+    [entry] = blocklist.fold(events_of(factory))
+    assert (row.blocked_at, row.blocklist_entry_id) == (first.time, entry.block_id)
+    assert (entry.made, entry.created_at, entry.unblocked_at) == (True, first.time, UNSET)
+    assert (entry.reason, entry.identifier) == ("fraud, I am sure", "cus_1")
+    ended = decode_envelope(factory.unblocked("cus_1").value)
+    factory.unblocked("cus_1")
+    closed = decode_envelope(factory.closed("cus_1").value)
+    [row] = customers.fold(events_of(factory))
+    [entry] = blocklist.fold(events_of(factory))
+    assert (row.blocked_at, row.blocklist_entry_id, row.closed_at) == (None, None, closed.time)
+    assert entry.unblocked_at == ended.time
+
+
+def test_a_block_of_a_later_batch_changes_what_it_speaks_of() -> None:
+    factory = EventFactory()
+    factory.registered("cus_1")
+    factory.blocked("cus_1", "fraud", identifier="a@example.com")
+    factory.blocked("cus_1")
+    factory.unblocked("cus_1")
+    _, made, again, ended = events_of(factory)
+    [entry] = blocklist.fold([made])
+    assert (entry.reason, entry.identifier) == ("fraud", "a@example.com")
+    [entry] = blocklist.fold([again, ended])
+    assert (entry.made, entry.reason, entry.unblocked_at) == (False, UNSET, ended.envelope.time)
+
+
 def test_a_wallet_is_its_newest_entry() -> None:
     factory = EventFactory()
     factory.credited("cus_1", 500)
@@ -89,7 +122,7 @@ def test_a_movement_has_two_sides() -> None:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["credit", "debit", "refuse", "change", "clear"]),
+        st.sampled_from(["credit", "debit", "refuse", "change", "clear", "block", "unblock", "close"]),
         st.sampled_from(["cus_1", "cus_2", "cus_3"]),
         st.sampled_from([TENANT, OTHER]),
         st.sampled_from(["USD", "INR"]),
@@ -118,8 +151,14 @@ def history(steps: list[tuple[str, str, Tenant, str, int]]) -> EventFactory:
                 customer_id, Personal(name=f"changed {number}", phone_number="+1"), tenant=tenant
             )
         elif act == "clear":
-            changed = Personal(phone_number=None, metadata={})
-            factory.profile_changed(customer_id, changed, preferred_locale="en", tenant=tenant)
+            cleared = Personal(phone_number=None, metadata={})
+            factory.profile_changed(customer_id, cleared, preferred_locale="en", tenant=tenant)
+        elif act == "block":
+            factory.blocked(customer_id, f"reason {number}" if number % 2 else UNSET, tenant=tenant)
+        elif act == "unblock":
+            factory.unblocked(customer_id, tenant)
+        elif act == "close":
+            factory.closed(customer_id, tenant)
     return factory
 
 

@@ -1,0 +1,127 @@
+"""`/blocklist/customers`: block, list, retrieve, unblock."""
+
+from datetime import datetime
+
+import msgspec
+from litestar import delete, get, post
+from litestar.types import Scope
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from events.commands import BlockCustomer, UnblockCustomer
+from services.api import shapes
+from services.api.answers import Answer, json, nothing
+from services.api.asking import Written
+from services.api.errors import invalid_parameters, not_found
+from services.api.parsing import block_id, blocklist_filter_of, body_of, key_of, page_of, query_of
+from services.api.parts import Visit, as_of, reading, writing
+from services.api.ports import BlocklistRow
+from services.api.shapes import BlockedCustomer, BlocklistPage
+
+_body = msgspec.json.Decoder(shapes.BlockCustomer)
+_LIST = frozenset(
+    {"page_number", "page_size", "blocked_by_email", "identifier", "created_at_gte", "created_at_lte"}
+)
+
+
+@post("/blocklist/customers", status_code=200)
+async def create(scope: Scope) -> Answer:
+    """Who is blocked already keeps his entry; a reason given now replaces the one it had."""
+    visit = await writing(scope)
+    body = await body_of(visit.call, _body)
+    customer = await _meant(visit, body)
+    ask = BlockCustomer(
+        reason=UNSET if body.reason is None else body.reason,
+        identifier=UNSET if body.email is None else body.email,
+    )
+    written = await visit.parts.asking.write(visit.call, visit.caller, customer, ask, key_of(visit.call))
+    row = await visit.parts.blocklist.entry(visit.caller.tenant, written.reply.block_id)
+    entry = _shown(row) if row is not None else await _told(visit, body, written)
+    if body.reason is not None and not written.reply.replayed:
+        entry = replace(entry, reason=body.reason)
+    swept = replace(
+        entry, cancelled_subscription_ids=[], remaining_subscription_ids=[], subscriptions_swept=True
+    )
+    return json(swept, written.headers)
+
+
+@get("/blocklist/customers")
+async def list_entries(scope: Scope) -> Answer:
+    """Who is blocked now. Over all shards, so there is no one position that it is as of."""
+    visit = await reading(scope)
+    query = query_of(visit.call, _LIST)
+    page, where = page_of(query), blocklist_filter_of(query)
+    nobody = not page.limit or "blocked_by_email" in query  # no entry was made from a dashboard
+    rows = [] if nobody else await visit.parts.blocklist.entries(visit.caller.tenant, page, where)
+    return json(BlocklistPage(items=[_shown(row) for row in rows]))
+
+
+@get("/blocklist/customers/{entry_id:str}")
+async def retrieve(scope: Scope) -> Answer:
+    """Also an entry that was ended: `unblocked_at` says when."""
+    visit = await reading(scope)
+    row = await _found(visit)
+    return json(replace(_shown(row), notes=[]), as_of(visit, row.customer_id, row.sequence))
+
+
+@delete("/blocklist/customers/{entry_id:str}", status_code=200)  # the answer itself says 204
+async def remove(scope: Scope) -> Answer:
+    """Ends this block, and no newer one of the same customer; ending it again changes nothing."""
+    visit = await writing(scope)
+    row = await _found(visit)
+    ask = UnblockCustomer(block_id=row.block_id)
+    written = await visit.parts.asking.write(
+        visit.call, visit.caller, row.customer_id, ask, key_of(visit.call)
+    )
+    return nothing(written.headers)
+
+
+ROUTES = (create, list_entries, retrieve, remove)
+
+
+async def _meant(visit: Visit, body: shapes.BlockCustomer) -> str:
+    """The customer of a body that names him by id or by address."""
+    if body.customer_id is not None and body.email is None:
+        return body.customer_id
+    if body.email is None or body.customer_id is not None:
+        raise invalid_parameters("Name the customer by customer_id or by email: exactly one of them")
+    found = await visit.parts.blocklist.addressed(visit.caller.tenant, body.email)
+    if not found:
+        raise not_found()
+    if len(found) > 1:
+        raise invalid_parameters("Several customers have this address: block them by customer_id")
+    return found[0]
+
+
+async def _found(visit: Visit) -> BlocklistRow:
+    row = await visit.parts.blocklist.entry(visit.caller.tenant, block_id(visit.path["entry_id"]))
+    if row is None:
+        raise not_found()
+    return row
+
+
+async def _told(visit: Visit, body: shapes.BlockCustomer, written: Written) -> BlockedCustomer:
+    """An entry that the read models do not have yet: from the request and the ledger's reply."""
+    _, customer = await visit.parts.queries.customer(visit.caller.tenant, written.customer_id)
+    return BlockedCustomer(
+        id=written.reply.block_id,
+        created_at=datetime.fromisoformat(written.reply.blocked),
+        customer_email=customer.email if customer else body.email or "",
+        customer_id=written.customer_id,
+        customer_name=customer.name if customer else "",
+        identifier=body.email or written.customer_id,
+        reason=body.reason,
+    )
+
+
+def _shown(row: BlocklistRow) -> BlockedCustomer:
+    return BlockedCustomer(
+        id=row.block_id,
+        created_at=row.created_at,
+        customer_email=row.email,
+        customer_id=row.customer_id,
+        customer_name=row.name,
+        identifier=row.identifier,
+        reason=row.reason,
+        unblocked_at=row.unblocked_at,
+    )

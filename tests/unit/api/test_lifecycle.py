@@ -1,0 +1,232 @@
+"""Block, unblock and close under `/v1` and by the blocklist, over a ledger in memory."""
+
+import httpx
+import pytest
+from msgspec import UNSET
+
+from events.codec import decode_command, encode_command
+from events.commands import BlockCustomer, CloseCustomer, UnblockCustomer
+from tests.unit.api.fakes import Api
+
+
+async def enter(client: httpx.AsyncClient, customer: str, amount: int, kind: str) -> httpx.Response:
+    body = {"amount": amount, "currency": "USD", "entry_type": kind}
+    return await client.post(f"/customers/{customer}/wallets/ledger-entries", json=body)
+
+
+async def blocked(client: httpx.AsyncClient, customer: str, **body: str) -> httpx.Response:
+    return await client.post("/blocklist/customers", json={"customer_id": customer, **body})
+
+
+async def test_a_blocked_customer_is_told_so_until_unblocked(
+    client: httpx.AsyncClient, customer: str
+) -> None:
+    await enter(client, customer, 5, "credit")
+    answer = await client.post(f"/v1/customers/{customer}/block", json={"reason": "fraud"})
+    block = answer.json()
+    assert (answer.status_code, block["customer_id"], block["status"]) == (200, customer, "blocked")
+    assert answer.headers["ledger-applied"] == "true"
+    debit = await enter(client, customer, 1, "debit")
+    assert (debit.status_code, debit.json()["code"]) == (409, "CUSTOMER_BLOCKED")
+    assert debit.headers["x-should-retry"] == "false"
+    assert debit.headers["ledger-position"]
+    assert (await enter(client, customer, 1, "credit")).status_code == 200
+    shown = (await client.get(f"/customers/{customer}")).json()
+    assert (shown["blocked_at"], shown["blocklist_entry_id"]) == (
+        block["blocked_at"],
+        block["blocklist_entry_id"],
+    )
+    [listed] = (await client.get("/customers")).json()["items"]
+    assert (listed["blocked_at"], listed["blocklist_entry_id"]) == (None, None)
+    answer = await client.post(f"/v1/customers/{customer}/unblock")
+    assert answer.json() == {
+        "customer_id": customer,
+        "status": "active",
+        "blocked_at": None,
+        "blocklist_entry_id": None,
+        "closed_at": None,
+    }
+    assert (await enter(client, customer, 6, "debit")).status_code == 200
+    assert (await client.get(f"/customers/{customer}")).json()["blocked_at"] is None
+
+
+async def test_blocking_and_unblocking_twice_is_a_success(client: httpx.AsyncClient, customer: str) -> None:
+    path = f"/v1/customers/{customer}"
+    first, second = [(await client.post(f"{path}/block")).json() for _ in range(2)]
+    assert first == second
+    for _ in range(2):
+        assert (await client.post(f"{path}/unblock")).json()["status"] == "active"
+    third = (await client.post(f"{path}/block")).json()
+    assert third["blocklist_entry_id"] != first["blocklist_entry_id"]
+
+
+async def test_a_customer_with_money_is_not_closed_and_a_closed_one_is_done_with(
+    client: httpx.AsyncClient, customer: str
+) -> None:
+    await enter(client, customer, 5, "credit")
+    answer = await client.post(f"/v1/customers/{customer}/close")
+    assert (answer.status_code, answer.json()["code"]) == (409, "WALLET_NOT_EMPTY")
+    assert answer.headers["x-should-retry"] == "false"
+    await enter(client, customer, 5, "debit")
+    answer = await client.post(f"/v1/customers/{customer}/close", json={"reason": "moved away"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "closed")
+    assert answer.json()["closed_at"]
+    refused = [
+        await enter(client, customer, 5, "credit"),
+        await client.patch(f"/customers/{customer}", json={"name": "B"}),
+        await blocked(client, customer),
+        *[await client.post(f"/v1/customers/{customer}/{verb}") for verb in ("block", "unblock", "close")],
+    ]
+    assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(409, "CUSTOMER_CLOSED")}
+    assert (await client.get(f"/customers/{customer}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("verb", "ask"), [("block", BlockCustomer), ("unblock", UnblockCustomer), ("close", CloseCustomer)]
+)
+async def test_what_is_asked_of_the_ledger(
+    api: Api, client: httpx.AsyncClient, customer: str, verb: str, ask: type[BlockCustomer]
+) -> None:
+    path, key = f"/v1/customers/{customer}/{verb}", {"idempotency-key": "k"}
+    await client.post(path, json={"reason": "why"}, headers=key)
+    await client.post(path, json={"reason": None})
+    await client.post(path, json={})
+    await client.post(path, headers={"content-type": "application/json"})
+    sent = [decode_command(encode_command(command))[1] for command in api.ledger.commands[1:]]
+    assert sent == [ask(reason="why"), ask(), ask(), ask()]
+    assert [command.idempotencykey for command in api.ledger.commands[1:]] == ["k", UNSET, UNSET, UNSET]
+
+
+@pytest.mark.parametrize("verb", ["block", "unblock", "close"])
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b'{"reason": 5}', 422, "INVALID_REQUEST_BODY"),
+        (b'{"reason": "' + b"x" * 1025 + b'"}', 422, "INVALID_REQUEST_BODY"),
+        (b"[]", 422, "INVALID_REQUEST_BODY"),
+        (b"no", 422, "INVALID_REQUEST_BODY"),
+    ],
+)
+async def test_wrong_bodies(
+    api: Api, client: httpx.AsyncClient, customer: str, verb: str, body: bytes, status: int, code: str
+) -> None:
+    before = len(api.ledger.commands)
+    answer = await client.post(f"/v1/customers/{customer}/{verb}", content=body)
+    assert (answer.status_code, answer.json()["code"], len(api.ledger.commands)) == (status, code, before)
+
+
+@pytest.mark.parametrize("secret", ["wl_test_other", "wl_test_reader"])
+async def test_another_business_and_a_reader_change_nothing(
+    api: Api, client: httpx.AsyncClient, customer: str, secret: str
+) -> None:
+    entry = (await blocked(client, customer)).json()["id"]
+    status = 401 if secret == "wl_test_reader" else 404
+    async with api.client(secret) as other:
+        answers = [
+            await other.post(f"/v1/customers/{customer}/{verb}") for verb in ("block", "unblock", "close")
+        ]
+        answers += [await blocked(other, customer), await other.delete(f"/blocklist/customers/{entry}")]
+        answers += [await other.post("/blocklist/customers", json={"email": "ana@example.com"})]
+        assert {answer.status_code for answer in answers} == {status}
+        if status == 404:
+            assert (await other.get(f"/blocklist/customers/{entry}")).status_code == 404
+            assert (await other.get("/blocklist/customers")).json() == {"items": []}
+    assert (await client.get(f"/customers/{customer}")).json()["blocklist_entry_id"] == entry
+
+
+# --- the blocklist ---
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 422, "INVALID_REQUEST_PARAMETERS"),
+        ({"customer_id": "cus_1", "email": "e"}, 422, "INVALID_REQUEST_PARAMETERS"),
+        ({"customer_id": "cus/1"}, 422, "INVALID_REQUEST_BODY"),
+        ({"customer_id": "cus_1", "source": "space"}, 422, "INVALID_REQUEST_BODY"),
+        ({"email": "nobody@example.com"}, 404, "NOT_FOUND"),
+        ({"customer_id": "cus_no"}, 404, "NOT_FOUND"),
+    ],
+)
+async def test_an_entry_names_one_customer(
+    client: httpx.AsyncClient, body: dict[str, str], status: int, code: str
+) -> None:
+    answer = await client.post("/blocklist/customers", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_an_address_of_several_customers_blocks_none_of_them(
+    api: Api, client: httpx.AsyncClient
+) -> None:
+    for name in ("A", "B"):
+        await client.post("/customers", json={"name": name, "email": "Both@example.com"})
+    answer = await client.post("/blocklist/customers", json={"email": "both@EXAMPLE.com"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_REQUEST_PARAMETERS")
+    assert api.ledger.blocks == {}
+
+
+async def test_a_newer_reason_is_shown_and_none_leaves_the_old_one(
+    client: httpx.AsyncClient, customer: str
+) -> None:
+    answers = [
+        (await blocked(client, customer, **body)).json() for body in ({"reason": "a"}, {}, {"reason": "b"})
+    ]
+    assert [entry["reason"] for entry in answers] == ["a", "a", "b"]
+    assert len({(entry["id"], entry["created_at"]) for entry in answers}) == 1
+    assert (await client.get(f"/blocklist/customers/{answers[0]['id']}")).json()["reason"] == "b"
+
+
+async def test_an_entry_that_reads_do_not_show_yet_is_told_from_request_and_reply(
+    api: Api, client: httpx.AsyncClient, customer: str
+) -> None:
+    api.views.empty, api.visibility.visible = True, False
+    answer = await blocked(client, customer, reason="fraud")
+    entry = answer.json()
+    assert (answer.status_code, answer.headers["ledger-applied"]) == (200, "false")
+    assert (entry["customer_id"], entry["identifier"], entry["reason"]) == (customer, customer, "fraud")
+    api.views.empty = False
+    again = (await client.get(f"/blocklist/customers/{entry['id']}")).json()
+    assert (again["id"], again["created_at"]) == (entry["id"], entry["created_at"])
+
+
+async def test_an_old_entry_ends_no_new_block(client: httpx.AsyncClient, customer: str) -> None:
+    old = (await blocked(client, customer)).json()["id"]
+    assert (await client.delete(f"/blocklist/customers/{old}")).status_code == 204
+    new = (await blocked(client, customer)).json()["id"]
+    answer = await client.delete(f"/blocklist/customers/{old}")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["ledger-position"]
+    assert (await client.get(f"/customers/{customer}")).json()["blocklist_entry_id"] == new
+    ended = (await client.get(f"/blocklist/customers/{old}")).json()
+    assert ended["unblocked_at"] is not None
+    assert [entry["id"] for entry in (await client.get("/blocklist/customers")).json()["items"]] == [new]
+
+
+@pytest.mark.parametrize("entry", ["blk_no", "blk_" + "0" * 21, "cus_1"])
+async def test_what_is_no_entry_is_not_found(api: Api, client: httpx.AsyncClient, entry: str) -> None:
+    for method in ("GET", "DELETE"):
+        answer = await client.request(method, f"/blocklist/customers/{entry}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    assert api.ledger.commands == []
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("identifier=ANA", 1),
+        ("identifier=cus_", 1),
+        ("identifier=bea", 0),
+        ("page_size=0", 0),
+        ("page_number=1", 0),
+        ("blocked_by_email=me", 0),
+    ],
+)
+async def test_the_list_is_filtered(client: httpx.AsyncClient, customer: str, query: str, found: int) -> None:
+    await blocked(client, customer)
+    assert len((await client.get(f"/blocklist/customers?{query}")).json()["items"]) == found
+
+
+@pytest.mark.parametrize("query", ["page_size=101", "identifier=", "created_at_gte=yesterday"])
+async def test_a_wrong_filter_is_said_to_be_wrong(client: httpx.AsyncClient, query: str) -> None:
+    answer = await client.get(f"/blocklist/customers?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_QUERY_PARAMS")
