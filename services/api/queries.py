@@ -131,7 +131,7 @@ class PostgresQueries:
             statement += " AND created_at <= %s"
             values.append(where.created_at_lte)
         rows = await self.run(statement + _CUSTOMERS_NEWEST, [*values, page.limit, page.offset])
-        return [CustomerRow._make(row) for row in rows]
+        return [CustomerRow(*row) for row in rows]
 
     async def wallets(self, tenant: Tenant, customer_id: str) -> tuple[int, datetime | None, list[WalletRow]]:
         """See `ports.Queries`."""

@@ -124,7 +124,8 @@ def expect(views: Views, factory: EventFactory) -> None:
         assert row["status"] == status
     blocks = ("customer_id", "identifier", "reason", "shard")
     assert {row["block_id"]: [row[field] for field in blocks] for row in views.rows("blocklist_entries")} == {
-        key[2]: [row[field] or None for field in blocks] for key, row in told.blocklist.items()
+        key[2]: [None if row[field] is UNSET else row[field] for field in blocks]
+        for key, row in told.blocklist.items()
     }
     assert {row["block_id"] for row in views.rows("blocklist_entries") if row["unblocked_at"] is None} == {
         key[2] for key, row in told.blocklist.items() if row["unblocked_at"] is UNSET
