@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import secrets
 import signal
+import socket
 import time
 
 import psycopg
@@ -44,7 +46,7 @@ def build(settings: Settings) -> Worker:
         )
     )
     return Worker(
-        store=PostgresStore(settings.store_dsn.get_secret_value()),
+        store=PostgresStore(settings.store_dsn.get_secret_value(), _name(settings)),
         broker=KafkaBroker(settings),
         clock=clock,
         keys=keys,
@@ -53,6 +55,11 @@ def build(settings: Settings) -> Worker:
         shards=settings.shards,
         acknowledge_topic=settings.acknowledge == "store+topic",
     )
+
+
+def _name(settings: Settings) -> str:
+    """Readable, and no other process's: two that have one name by mistake must not share as one."""
+    return f"{settings.instance or f'{socket.gethostname()}-ledger'}-{secrets.token_hex(4)}"
 
 
 def main(settings: Settings) -> int:

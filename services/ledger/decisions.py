@@ -70,6 +70,11 @@ class Decisions:
                 batch.reject(one)
         return batch
 
+    def forget(self) -> None:
+        """Nothing is known any more: shards were handed to others, who change their customers."""
+        self.customers.clear()
+        self._keys.forget()
+
     def merge(self, batch: Batch) -> None:
         """The batch was committed: its state is the state."""
         for stream, customer in batch.customers.items():

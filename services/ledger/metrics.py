@@ -13,6 +13,10 @@ LOAD_SECONDS = Histogram("wallet_ledger_load_seconds", "Reading what a batch nee
 COMMIT_SECONDS = Histogram("wallet_ledger_commit_seconds", "The transaction of a batch", buckets=_SECONDS)
 COMMITS_FAILED = Counter("wallet_ledger_commits_failed_total", "Commits without a clear success", ["error"])
 SHARDS_OWNED = Gauge("wallet_ledger_shards_owned", "Shards this worker holds")
+WORKERS_LIVE = Gauge(
+    "wallet_ledger_workers_live", "Ledger workers that share the shards, as this one sees it"
+)
+HANDOVERS = Counter("wallet_ledger_handovers_total", "Shards handed to other workers in order")
 SHARDS_REFUSED = Gauge(
     "wallet_ledger_shards_refused",
     "Free shards not taken: the topic is ahead of the store, or differs from it",

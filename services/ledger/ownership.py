@@ -1,26 +1,38 @@
-"""Which shards this worker owns: elected by the store, refused where the topic does not fit, read on where it was left."""
+"""Which shards this worker owns: its share, refused where the topic does not fit, read on where it was left."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+import math
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from typing import Any
 
 import structlog
 from msgspec.structs import replace
 
 from services.ledger import intake, metrics
-from services.ledger.ports import Broker, ShardRow, Store
+from services.ledger.ports import Broker, Peers, ShardRow, Store
 from services.ledger.relay import Relay
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 REFUSED_SECONDS = 10.0
+LOOK_SECONDS = 0.1
+KEEN_LOOK_SECONDS = 0.025
+KEEN_SECONDS = 10.0
+"""For so long after its share has changed, a worker that lacks shards expects others to hand them back any moment."""
 
 Beating = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 """Awaits something long without losing the session."""
 
 
+def fair_share(shards: int, peers: Peers) -> int:
+    """How many shards are one worker's: all shares differ by one at most, and all together are all shards.
+
+    Others may have in addition what one worker refuses: it may be that worker who is wrong.
+    """
+    return shards // peers.live + (peers.place < shards % peers.live) + len(peers.refused)
+
+
 class Ownership:
-    """`owned` are the committed shard rows; `refused` the shards not to be taken until a moment of the loop's clock."""
+    """`owned` are the committed shard rows; `refused` the shards not to be tried before a moment of the loop's clock."""
 
     def __init__(self, store: Store, broker: Broker, relay: Relay, shards: int, beating: Beating) -> None:
         self._store = store
@@ -29,19 +41,59 @@ class Ownership:
         self._shards = shards
         self._beating = beating
         self._untouched: dict[int, int] = {}
+        self._share = 0
+        self._alone = True
+        self._looked = self._share_changed = -math.inf
         self.owned: dict[int, ShardRow] = {}
         self.refused: dict[int, float] = {}
 
+    def patience(self, now: float) -> float:
+        """Seconds until the next look is due; for ever where the next heartbeat is early enough."""
+        if self._alone and len(self.owned) + len(self.refused) >= self._share:
+            return math.inf
+        keen = len(self.owned) < self._share and now < self._share_changed + KEEN_SECONDS
+        return max(0.0, self._looked + (KEEN_LOOK_SECONDS if keen else LOOK_SECONDS) - now)
+
+    async def look(self, now: float) -> list[int]:
+        """Learn what this worker's share is; the shards that are too many."""
+        self._looked = now
+        peers = await self._store.peers()
+        share = fair_share(self._shards, peers)
+        if share != self._share:
+            log.info("share_changed", shards=share, workers=peers.live)
+            self._share, self._share_changed = share, now
+        self._alone = peers.live == 1
+        metrics.WORKERS_LIVE.set(peers.live)
+        return sorted(self.owned)[share:]
+
     async def take_free(self, now: float) -> bool:
-        """Claim what nobody holds; whether the log is read from new places since."""
-        self.refused = {shard: until for shard, until in self.refused.items() if until > now}
-        free = [s for s in range(self._shards) if s not in self.owned and s not in self.refused]
-        rows = await self._store.claim(free) if free else []
+        """Claim what nobody holds, up to the share; whether the log is read from new places since."""
+        rows: list[ShardRow] = []
+        free = [s for s in range(self._shards) if s not in self.owned and self.refused.get(s, now) <= now]
+        if free and (lacking := self._share - len(self.owned)) > 0:
+            rows = await self._store.claim(free, lacking)
+            if len(rows) < lacking:
+                self._forget_refusals(set(free) - {row.shard for row in rows})
         if rows:
             await self._take(rows, now)
         metrics.SHARDS_OWNED.set(len(self.owned))
         metrics.SHARDS_REFUSED.set(len(self.refused))
         return bool(rows)
+
+    def stop_reading(self, shards: Collection[int]) -> None:
+        """No more commands of these; the others are read on from where their rows say."""
+        self._read_on(set(self.owned) - set(shards))
+
+    async def give_back(self, shards: Collection[int]) -> None:
+        """Whoever wants them may have them: published is noted, then they are unlocked."""
+        await self._store.release([self.with_published(self.owned[shard]) for shard in shards])
+        for shard in shards:
+            del self.owned[shard]
+            self._untouched.pop(shard, None)
+        self._read_on(self.owned)
+        metrics.SHARDS_OWNED.set(len(self.owned))
+        metrics.HANDOVERS.inc(len(shards))
+        log.info("shards_handed_back", shards=sorted(shards))
 
     def merge(self, committed: dict[int, ShardRow]) -> None:
         """Rows as a committed batch left them."""
@@ -54,8 +106,17 @@ class Ownership:
         sequence, offset = self._relay.published(row.shard)
         return replace(row, published_sequence=sequence, published_offset=offset)
 
-    def rows(self) -> list[ShardRow]:
-        return [self.with_published(row) for row in self.owned.values()]
+    async def heartbeat(self, forget_before: int) -> int:
+        """See `ports.Store.heartbeat`."""
+        rows = [self.with_published(row) for row in self.owned.values()]
+        return await self._store.heartbeat(rows, self.refused, forget_before)
+
+    def _forget_refusals(self, held_by_others: set[int]) -> None:
+        """Somebody else found the shard in order. A worker that owns nothing holds on to its opinion: it may be it
+        that is wrong, and would else get the shard back, again and again."""
+        if self.owned:
+            for shard in held_by_others:
+                self.refused.pop(shard, None)
 
     async def _take(self, rows: Sequence[ShardRow], now: float) -> None:
         taken = await self._beating(self._relay.take_over(rows))
@@ -65,9 +126,15 @@ class Ownership:
             self.refused |= {row.shard: now + REFUSED_SECONDS for row in refused}
         self._untouched |= await self._beating(self._starts(taken))
         self.owned.update({row.shard: row for row in taken})
-        self._broker.assign({row.shard: row.position + 1 for row in self.owned.values()} | self._untouched)
+        for row in taken:
+            self.refused.pop(row.shard, None)
+        self._read_on(self.owned)
         metrics.TAKEOVERS.inc(len(taken))
         log.info("shards_taken", shards=sorted(row.shard for row in taken))
+
+    def _read_on(self, shards: Collection[int]) -> None:
+        starts = {shard: self.owned[shard].position + 1 for shard in shards}
+        self._broker.assign(starts | {s: start for s, start in self._untouched.items() if s in starts})
 
     async def _starts(self, rows: Sequence[ShardRow]) -> dict[int, int]:
         """Where to read on: behind the last command taken, if the log still has that very command there.

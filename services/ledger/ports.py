@@ -1,6 +1,6 @@
 """What the worker needs from the world: a broker, a store, a clock. Real ones and simulated ones pass the same suite."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -100,6 +100,14 @@ class Commit(NamedTuple):
     attempts: Sequence[AttemptRow]
 
 
+class Peers(NamedTuple):
+    """The live workers as one of them sees them: how many, its place among them, shards that only others refuse."""
+
+    live: int
+    place: int
+    refused: frozenset[int]
+
+
 class Clock(Protocol):
     """The only source of time."""
 
@@ -115,19 +123,27 @@ class Store(Protocol):
         """Connect and check the server. Raises WrongStore."""
         ...
 
-    async def claim(self, shards: Sequence[int]) -> list[ShardRow]:
-        """Elect (advisory lock) and fence (epoch + 1) those that are free; their rows."""
+    async def claim(self, shards: Sequence[int], most: int) -> list[ShardRow]:
+        """Elect (advisory lock) and fence (epoch + 1) those that are free, at most so many; their rows."""
         ...
 
     async def release(self, rows: Sequence[ShardRow]) -> None:
         """Hand shards back: note what was published, then unlock."""
         ...
 
-    async def heartbeat(self, rows: Sequence[ShardRow], forget_before: int) -> int:
-        """Keep the session alive, note what was published, forget keyless attempts older than `forget_before`.
+    async def heartbeat(self, rows: Sequence[ShardRow], refused: Collection[int], forget_before: int) -> int:
+        """Keep the session alive and this worker known, note what was published, forget keyless attempts before.
 
         Returns the server's clock in microseconds.
         """
+        ...
+
+    async def peers(self) -> Peers:
+        """Who is there: a worker is from its first heartbeat to the end of its session."""
+        ...
+
+    async def leave(self) -> None:
+        """This worker wants no share any more; it keeps the shards that it holds until it releases them."""
         ...
 
     async def load(

@@ -7,7 +7,7 @@ batch followed by a queued one would leave a gap that nothing heals.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -102,20 +102,27 @@ class Relay:
             and self._lag_seconds(state) <= LAG_SECONDS_MAX
         )
 
-    async def flush(self, timeout_seconds: float) -> None:
-        """Wait until all is published, or the time is over: what is left is the next owner's."""
-        sending = [state.sending for state in self._shards.values() if state.sending is not None]
+    async def flush(self, shards: Collection[int], timeout_seconds: float) -> list[int]:
+        """Wait until all of these is published, or the time is over; those of which it is."""
+        sending = [task for shard in shards if (task := self._shards[shard].sending) is not None]
         if sending:
             await asyncio.wait(sending, timeout=timeout_seconds)
+        return [shard for shard in shards if self._shards[shard].published == self._shards[shard].committed]
 
     async def wait_published(self, positions: Mapping[int, int]) -> None:
         """Until each shard's topic holds its sequence (option `acknowledge = store+topic`)."""
-        while any(self._shards[shard].published < sequence for shard, sequence in positions.items()):
-            sending = [task for shard in positions if (task := self._shards[shard].sending) is not None]
+        known = {shard: state for shard in positions if (state := self._shards.get(shard))}
+        while waited := [state for shard, state in known.items() if state.published < positions[shard]]:
+            sending = [state.sending for state in waited if state.sending is not None]
             if sending:
                 await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED, timeout=0.1)
             else:
                 await asyncio.sleep(0.02)
+
+    def forget(self, shards: Iterable[int]) -> None:
+        """These are given away, and published to their ends."""
+        for shard in shards:
+            del self._shards[shard]
 
     async def stop(self) -> None:
         """Drop all queues; nothing is lost, the store has it."""
@@ -213,9 +220,7 @@ class Relay:
             state.queue.clear()
         lost, diverged = await self._read(shards)
         if lost:
-            log.error(
-                "topic_lost_events", shards=sorted(lost), action="reading the shards from their beginning"
-            )
+            log.error("topic_lost_events", shards=sorted(lost), action="reading them from the beginning")
             for shard in lost:
                 shards[shard].published, shards[shard].published_offset = 0, -1
             diverged |= (await self._read({shard: shards[shard] for shard in lost}))[1]

@@ -3,7 +3,11 @@
 `%b` sends them in binary: 500 events went in within 4 ms, against 13 ms as text.
 """
 
-TRY_LOCK = "SELECT shard, pg_try_advisory_lock(%b, shard) FROM unnest(%b::int[]) AS wanted (shard)"
+TRY_LOCK = """
+    WITH here AS MATERIALIZED (SELECT shard FROM shards WHERE shard = ANY(%b) AND state = 'active' ORDER BY shard)
+    SELECT shard FROM here WHERE pg_try_advisory_lock(%b, shard) LIMIT %b
+"""
+"""The list is whole before the first lock, and nothing stands behind the lock: none is taken that is not told."""
 
 UNLOCK = "SELECT pg_advisory_unlock(%b, shard) FROM unnest(%b::int[]) AS held (shard)"
 
@@ -54,7 +58,22 @@ NOTE_PUBLISHED = """
     WHERE s.shard = p.shard AND s.epoch = p.epoch AND s.published_sequence < p.sequence
 """
 
-SERVER_MICROS = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+BEAT = """
+    WITH forgotten AS (
+        DELETE FROM workers WHERE id <> %b AND seen < clock_timestamp() - interval '1 minute'
+    )
+    INSERT INTO workers (id, seen, session, refused) VALUES (%b, clock_timestamp(), pg_backend_pid(), %b)
+    ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, session = excluded.session, refused = excluded.refused
+    RETURNING (extract(epoch FROM seen) * 1000000)::bigint
+"""
+
+PEERS = """
+    SELECT id, refused FROM workers
+    WHERE seen > clock_timestamp() - interval '6 seconds' AND EXISTS (SELECT FROM pg_stat_get_activity(session))
+"""
+"""A worker is gone as soon as its session is. Its last heartbeat only decides where another session got the number."""
+
+LEAVE = "DELETE FROM workers WHERE id = %b"
 
 EVENTS_AFTER = """
     SELECT originator_id, originator_version, topic, state, shard, sequence FROM stored_events

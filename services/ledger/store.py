@@ -1,8 +1,8 @@
-"""The event store on one PostgreSQL session: election, fence, loads, and one transaction per batch."""
+"""The event store on one PostgreSQL session: fence, loads, and one transaction per batch; election stands apart."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, LiteralString, TypeVar
 from uuid import UUID
@@ -13,12 +13,14 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 
 from services.ledger import statements
+from services.ledger.election import Election
 from services.ledger.ports import (
     Attempt,
     Commit,
     KnownKey,
     Loaded,
     OwnershipLost,
+    Peers,
     ShardRow,
     StoredRow,
     Unstorable,
@@ -75,17 +77,18 @@ _CHECKED = {
     "full_page_writes": "on",
     "synchronous_commit": "on",
 }
-LOCK_CLASS = 0x57414C  # "WAL"
 
 
 class PostgresStore:
     """Implements `ports.Store`. One connection, one thread: psycopg's calls block, the loop does not."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, worker: str) -> None:
         self._dsn = dsn
+        self._worker = worker
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._connection: Connection[TupleRow] | None = None
         self._recorder: StreamRecorder
+        self._election: Election
 
     async def open(self) -> None:
         await self._run(self._open)
@@ -93,14 +96,20 @@ class PostgresStore:
     async def close(self) -> None:
         await self._run(self._close)
 
-    async def claim(self, shards: Sequence[int]) -> list[ShardRow]:
-        return await self._run(lambda: self._claim(list(shards)))
+    async def claim(self, shards: Sequence[int], most: int) -> list[ShardRow]:
+        return await self._run(lambda: self._election.claim(shards, most))
 
     async def release(self, rows: Sequence[ShardRow]) -> None:
-        await self._run(lambda: self._release(rows))
+        await self._run(lambda: self._election.release(rows))
 
-    async def heartbeat(self, rows: Sequence[ShardRow], forget_before: int) -> int:
-        return await self._run(lambda: self._heartbeat(rows, forget_before))
+    async def heartbeat(self, rows: Sequence[ShardRow], refused: Collection[int], forget_before: int) -> int:
+        return await self._run(lambda: self._election.heartbeat(rows, refused, forget_before))
+
+    async def peers(self) -> Peers:
+        return await self._run(lambda: self._election.peers())
+
+    async def leave(self) -> None:
+        await self._run(lambda: self._election.leave())
 
     async def load(
         self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int
@@ -129,6 +138,7 @@ class PostgresStore:
         connection.prepare_threshold = 2
         self._connection = connection
         self._recorder = StreamRecorder(connection)
+        self._election = Election(connection, self._worker)
         if connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
             connection.execute(f"SET transaction_timeout = '{TRANSACTION_SECONDS}s'")
         for name, wanted in _CHECKED.items():
@@ -140,32 +150,6 @@ class PostgresStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def _claim(self, shards: list[int]) -> list[ShardRow]:
-        session = self._session
-        locked = [
-            shard
-            for shard, free in session.execute(statements.TRY_LOCK, [LOCK_CLASS, shards]).fetchall()
-            if free
-        ]
-        if not locked:
-            return []
-        rows = [ShardRow(*row) for row in session.execute(statements.NEXT_EPOCH, [locked]).fetchall()]
-        moved = sorted(set(locked) - {row.shard for row in rows})
-        if moved:  # not active on this server: give the lock back
-            session.execute(statements.UNLOCK, [LOCK_CLASS, moved])
-        return rows
-
-    def _release(self, rows: Sequence[ShardRow]) -> None:
-        self._session.execute(statements.NOTE_PUBLISHED, _columns([_published(row) for row in rows], 4))
-        self._session.execute(statements.UNLOCK, [LOCK_CLASS, [row.shard for row in rows]])
-
-    def _heartbeat(self, rows: Sequence[ShardRow], forget_before: int) -> int:
-        session = self._session
-        session.execute(statements.NOTE_PUBLISHED, _columns([_published(row) for row in rows], 4))
-        session.execute(statements.PRUNE_ATTEMPTS, [forget_before])
-        ((micros,),) = session.execute(statements.SERVER_MICROS).fetchall()
-        return int(micros)
 
     def _load(
         self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int
@@ -215,10 +199,6 @@ class PostgresStore:
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     """Rows as parameters of an `unnest`: one statement, however many rows."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-
-
-def _published(row: ShardRow) -> tuple[int, int, int, int]:
-    return (row.shard, row.epoch, row.published_sequence, row.published_offset)
 
 
 def _fence_parameters(commit: Commit) -> list[list[Any]]:

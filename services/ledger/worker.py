@@ -4,7 +4,7 @@ Its loop is also its heartbeat: a frozen worker stops beating and loses its sess
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -28,6 +28,7 @@ CAREFUL_BATCHES = 100
 PACE_SECONDS = 0.005
 """A batch costs about the same for one command as for ten."""
 FLUSH_SECONDS = 5.0
+SURPLUS_SECONDS = 1.0  # so long a hand-over may keep the other shards waiting
 
 
 class Coffin(Protocol):
@@ -101,7 +102,8 @@ class Worker:
             while not self._stopping:
                 await self._beat()
                 await self._step()
-            await self._hand_back()
+            await self._store.leave()
+            await self._hand_back(sorted(self.owned), FLUSH_SECONDS)
         finally:
             await self._drop()
 
@@ -110,51 +112,60 @@ class Worker:
             raise self._relay.diverged
         if not self._inbox:
             await self._pace.turn()
-            self._inbox = await self._broker.fetch(HEARTBEAT_SECONDS / 2, BATCH_COMMANDS_MAX)
+            patience = self._ownership.patience(asyncio.get_running_loop().time())
+            self._inbox = await self._broker.fetch(min(patience, HEARTBEAT_SECONDS / 2), BATCH_COMMANDS_MAX)
         if self._inbox:
             records, self._inbox = self._inbox[:BATCH_COMMANDS_MAX], self._inbox[BATCH_COMMANDS_MAX:]
             await self._process(records)
 
     async def _beat(self) -> None:
-        """Once a second: keep the session, compare clocks, look for free shards."""
+        """Once a second: keep the session, compare clocks. Then, and in between where it is due: share with others."""
         now = asyncio.get_running_loop().time()
-        if now - self._beaten < HEARTBEAT_SECONDS:
+        if now - self._beaten >= HEARTBEAT_SECONDS:
+            self._beaten = now
+            before = self._clock.micros()
+            server = await self._ownership.heartbeat(before - ATTEMPT_MICROS)
+            self.skew_seconds = ((before + self._clock.micros()) / 2 - server) / 1e6
+            metrics.CLOCK_SKEW_SECONDS.set(self.skew_seconds)
+            self._relay.observe()
+        elif self._ownership.patience(now) > 0:
             return
-        self._beaten = now
-        before = self._clock.micros()
-        server = await self._store.heartbeat(self._ownership.rows(), before - ATTEMPT_MICROS)
-        self.skew_seconds = ((before + self._clock.micros()) / 2 - server) / 1e6
-        metrics.CLOCK_SKEW_SECONDS.set(self.skew_seconds)
-        self._relay.observe()
-        if await self._ownership.take_free(now):
+        if surplus := await self._ownership.look(now):
+            await self._hand_back(surplus, SURPLUS_SECONDS)
+        elif await self._ownership.take_free(now):
             self._inbox = []  # everything is read on from where the shard rows say
+            self._careful = CAREFUL_BATCHES  # who waited for the owner before asks again
 
     async def _beating(self, work: Coroutine[Any, Any, T]) -> T:
         """Await something long without losing the session."""
         task = asyncio.ensure_future(work)
         try:
             while not (await asyncio.wait({task}, timeout=HEARTBEAT_SECONDS))[0]:
-                await self._store.heartbeat([], self._clock.micros() - ATTEMPT_MICROS)
+                await self._ownership.heartbeat(self._clock.micros() - ATTEMPT_MICROS)
         finally:
             task.cancel()  # nothing of this life may go on in the next
             await asyncio.wait({task})
         return task.result()
 
-    async def _hand_back(self) -> None:
-        """The next owner starts where we stopped: published, noted, unlocked."""
-        await self._beating(self._relay.flush(FLUSH_SECONDS))
+    async def _hand_back(self, shards: Collection[int], flush_seconds: float) -> None:
+        """Between two batches. The next owner starts where we stopped: published, noted, unlocked.
+
+        What cannot be published stays, unless this worker leaves: then it is the next owner's.
+        """
+        self._ownership.stop_reading(shards)
+        self._inbox = []
+        published = await self._beating(self._relay.flush(shards, flush_seconds))
         await self._answers.settle()
-        rows = self._ownership.rows()
-        if rows:
-            await self._store.release(rows)
-        log.info("shards_handed_back", count=len(rows))
+        await self._ownership.give_back(shards if self._stopping else published)
+        self._relay.forget(published)
+        self._decisions.forget()
 
     async def _drop(self) -> None:
         self._answers.drop()
         await self._relay.stop()
         await self._store.close()
         await self._broker.close()
-        self._keys.forget()
+        self._decisions.forget()
         self._ownership.owned.clear()
         self.connected = False
         metrics.SHARDS_OWNED.set(0)

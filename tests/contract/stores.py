@@ -1,6 +1,7 @@
 """Where the contract of `ports.Store` is tried out: the same questions to memory and to PostgreSQL."""
 
 from collections.abc import Sequence
+from secrets import token_hex
 from typing import Any, LiteralString, Protocol
 
 import psycopg
@@ -21,7 +22,9 @@ class StoreLab(Protocol):
     @property
     def conflict(self) -> type[Exception]: ...
 
-    def session(self) -> Store: ...
+    def session(self, worker: str = "") -> Store:
+        """`worker`: the name under which other sessions know it; without one, some name of its own."""
+        ...
 
     async def end_sessions(self) -> None:
         """The server ends every session at once."""
@@ -49,8 +52,8 @@ class MemoryLab:
     def __init__(self) -> None:
         self._database = MemoryDatabase(SHARDS)
 
-    def session(self) -> Store:
-        return MemoryStore(self._database)
+    def session(self, worker: str = "") -> Store:
+        return MemoryStore(self._database, worker=worker or token_hex(4))
 
     async def end_sessions(self) -> None:
         self._database.end_all()
@@ -76,8 +79,8 @@ class PostgresLab:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
 
-    def session(self) -> Store:
-        return PostgresStore(self._dsn)
+    def session(self, worker: str = "") -> Store:
+        return PostgresStore(self._dsn, worker or token_hex(4))
 
     async def end_sessions(self) -> None:
         await self._run(

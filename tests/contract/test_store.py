@@ -34,7 +34,7 @@ async def test_a_shard_has_one_owner(store_lab: StoreLab) -> None:
     one, _ = await opened(store_lab, 0, 1)
     other, rows = await opened(store_lab)
     assert [row.shard for row in rows] == [2, 3]
-    assert await one.claim([2, 3]) == []
+    assert await one.claim([2, 3], 2) == []
     await one.close()
     assert [row.shard for row in await freed(other, 0)] == [0]
     await other.close()
@@ -44,7 +44,7 @@ async def test_a_closed_session_gives_everything_up_and_may_be_opened_again(stor
     store, _ = await opened(store_lab)
     await store.close()
     with pytest.raises(store_lab.lost):
-        await store.claim(EVERY)
+        await store.claim(EVERY, SHARDS)
     await store.open()
     assert {row.epoch for row in await freed(store, *EVERY)} == {2}
     await store.close()
@@ -140,7 +140,7 @@ async def test_whoever_released_a_shard_cannot_write_it_after_the_next_owner(sto
 async def test_whoever_released_a_shard_and_claims_it_again_needs_the_new_epoch(store_lab: StoreLab) -> None:
     store, rows = await opened(store_lab)
     await store.release(rows)
-    [again] = await store.claim([0])
+    [again] = await store.claim([0], 1)
     with pytest.raises(OwnershipLost):
         await store.commit(transaction(rows[0]).commit)
     await store.commit(transaction(again).commit)

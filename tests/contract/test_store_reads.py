@@ -91,9 +91,9 @@ async def test_an_attempt_that_was_matched_is_found_as_the_next_one(store_lab: S
 async def test_a_heartbeat_forgets_old_attempts_and_tells_the_time(store_lab: StoreLab) -> None:
     store, rows = await opened(store_lab)
     await store.commit(transaction(rows[0], count=2, attempt=0).commit)
-    first = await store.heartbeat([], NOW)
+    first = await store.heartbeat([], (), NOW)
     assert await store_lab.counts() == (2, 2, 2)
-    second = await store.heartbeat([], NOW + 1)
+    second = await store.heartbeat([], (), NOW + 1)
     assert await store_lab.counts() == (2, 2, 0)
     assert 0 <= second - first < 60_000_000
     await store.close()
@@ -104,7 +104,7 @@ async def test_what_was_published_is_noted_forwards_and_by_the_owner_only(store_
 
     async def noted(sequence: int, offset: int, epoch: int = 1) -> tuple[int, int]:
         row = replace(rows[0], epoch=epoch, published_sequence=sequence, published_offset=offset)
-        await store.heartbeat([row], 0)
+        await store.heartbeat([row], (), 0)
         found = (await store_lab.rows())[0]
         return found.published_sequence, found.published_offset
 

@@ -70,7 +70,8 @@ async def freed(store: Store, *shards: int) -> list[ShardRow]:
     rows: list[ShardRow] = []
     async with asyncio.timeout(10):
         while len(rows) < len(shards):
-            rows += await store.claim([shard for shard in shards if shard not in {row.shard for row in rows}])
+            missing = [shard for shard in shards if shard not in {row.shard for row in rows}]
+            rows += await store.claim(missing, len(missing))
             await asyncio.sleep(0.01)
     return rows
 
@@ -78,4 +79,5 @@ async def freed(store: Store, *shards: int) -> list[ShardRow]:
 async def opened(lab: StoreLab, *shards: int) -> tuple[Store, list[ShardRow]]:
     store = lab.session()
     await store.open()
-    return store, sorted(await store.claim(shards or EVERY), key=lambda row: row.shard)
+    rows = await store.claim(shards or EVERY, len(shards or EVERY))
+    return store, sorted(rows, key=lambda row: row.shard)

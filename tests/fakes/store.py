@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from services.ledger.ports import (
     KnownKey,
     Loaded,
     OwnershipLost,
+    Peers,
     ShardRow,
     StoredRow,
     Unstorable,
@@ -48,6 +49,8 @@ class MemoryDatabase:
         self.streams: dict[UUID, dict[int, StoredRow]] = defaultdict(dict)
         self.receipts: dict[ReceiptKey, ReceiptRow] = {}
         self.attempts: dict[tuple[int, int], AttemptRow] = {}
+        self.workers: dict[str, tuple[MemoryStore, frozenset[int]]] = {}
+        """By name, from the first heartbeat: the session, and the shards that it refuses."""
         self.refused: set[UUID] = set()
         """Streams whose events this database cannot store."""
 
@@ -59,25 +62,30 @@ class MemoryDatabase:
         """What a server does to a session: its locks are free at once."""
         session.alive = False
         self.locks = {shard: holder for shard, holder in self.locks.items() if holder is not session}
+        self.workers = {name: known for name, known in self.workers.items() if known[0] is not session}
 
     def end_all(self) -> None:
         """`pg_terminate_backend` for everyone."""
-        for session in set(self.locks.values()):
+        for session in self._sessions():
             self.end(session)
 
     def end_the_idle(self) -> None:
         """`idle_session_timeout`: the lease is the server's."""
-        for session in set(self.locks.values()):
+        for session in self._sessions():
             if session.idle_seconds() > LEASE_SECONDS:
                 self.end(session)
+
+    def _sessions(self) -> "set[MemoryStore]":
+        return {*self.locks.values(), *(session for session, _ in self.workers.values())}
 
 
 class MemoryStore:
     """Implements `ports.Store`: one session at a time on a MemoryDatabase."""
 
-    def __init__(self, database: MemoryDatabase, gate: Gate | None = None) -> None:
+    def __init__(self, database: MemoryDatabase, gate: Gate | None = None, worker: str = "") -> None:
         self.database = database
         self.gate = gate or Gate()
+        self.worker = worker
         self.alive = False
         self._used = 0.0
 
@@ -93,16 +101,11 @@ class MemoryStore:
     async def close(self) -> None:
         self.database.end(self)
 
-    async def claim(self, shards: Sequence[int]) -> list[ShardRow]:
+    async def claim(self, shards: Sequence[int], most: int) -> list[ShardRow]:
         await self._begin("claim")
         database = self.database
-        free = [
-            shard
-            for shard in sorted(shards)
-            if shard in database.rows
-            and shard not in database.moved
-            and database.locks.get(shard, self) is self
-        ]
+        here = [shard for shard in sorted(shards) if shard in database.rows.keys() - database.moved]
+        free = [shard for shard in here if database.locks.get(shard, self) is self][:most]
         for shard in free:
             database.locks[shard] = self
             database.rows[shard] = replace(database.rows[shard], epoch=database.rows[shard].epoch + 1)
@@ -117,13 +120,29 @@ class MemoryStore:
                 del self.database.locks[row.shard]
         await self.gate.after("release")
 
-    async def heartbeat(self, rows: Sequence[ShardRow], forget_before: int) -> int:
+    async def heartbeat(self, rows: Sequence[ShardRow], refused: Collection[int], forget_before: int) -> int:
         await self._begin("heartbeat")
         self._note_published(rows)
+        self.database.workers[self.worker] = self, frozenset(refused)
         attempts = self.database.attempts
         self.database.attempts = {at: row for at, row in attempts.items() if row.recorded >= forget_before}
         await self.gate.after("heartbeat")
         return START_MICROS + round(asyncio.get_running_loop().time() * 1e6)
+
+    async def peers(self) -> Peers:
+        await self._begin("peers")
+        others = {
+            name: refused for name, (_, refused) in self.database.workers.items() if name != self.worker
+        }
+        mine = self.database.workers.get(self.worker, (self, frozenset()))[1]
+        await self.gate.after("peers")
+        refused = frozenset(shard for shards in others.values() for shard in shards)
+        return Peers(len(others) + 1, sum(name < self.worker for name in others), refused - mine)
+
+    async def leave(self) -> None:
+        await self._begin("leave")
+        self.database.workers.pop(self.worker, None)
+        await self.gate.after("leave")
 
     async def load(
         self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int

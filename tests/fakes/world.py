@@ -47,9 +47,10 @@ class Node:
     """One process: a worker with its own session and clients. `task` is its `run`, once started."""
 
     def __init__(self, world: "World", acknowledge_topic: bool = False) -> None:
+        world.nodes += 1
         self.gate = Gate()
         self.clock = SimClock()
-        self.store = MemoryStore(world.database, self.gate)
+        self.store = MemoryStore(world.database, self.gate, worker=f"worker-{world.nodes:04}")
         self.broker = MemoryBroker(world.kafka, self.gate)
         self.worker = Worker(
             store=self.store,
@@ -101,6 +102,8 @@ class World:
 
     def __init__(self, shards: int = 4) -> None:
         self.shards = shards
+        self.nodes = 0
+        """How many there ever were."""
         self.database = MemoryDatabase(shards)
         self.kafka = _WatchedKafka(self, shards)
         self.keys: dict[Any, bytes] = {}

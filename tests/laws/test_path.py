@@ -53,7 +53,7 @@ def _short_memory() -> Iterator[None]:
     patch.undo()
 
 
-@given(stories, seeds, st.sampled_from([0.0, 0.02, 0.1]), st.sampled_from([1, 2]))
+@given(stories, seeds, st.sampled_from([0.0, 0.02, 0.1]), st.sampled_from([1, 2, 3]))
 @settings(RARE, max_examples=300)
 def test_whatever_happens_the_ledger_is_whole(
     story: list[Step], seed: int, often: float, processes: int

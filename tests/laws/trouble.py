@@ -16,8 +16,9 @@ from tests.fakes.world import Node, World
 CRASHES_MAX = 12
 LATE_OFTEN = 0.02
 """How often a batch that was given up arrives after all."""
-CALLS = ("open", "claim", "heartbeat", "load", "commit", "commit", "commit", "events_after", "publish",
-         "publish", "publish", "events_from", "renew_publisher", "fetch", "dead_letter", "commands_at")  # fmt: skip
+CALLS = ("open", "claim", "peers", "release", "leave", "heartbeat", "load", "commit", "commit", "commit",
+         "events_after", "publish", "publish", "publish", "events_from", "renew_publisher", "fetch", "dead_letter",
+         "commands_at")  # fmt: skip
 """Where it happens: most often where it hurts."""
 
 KAFKA = {"publish", "renew_publisher", "events_from", "fetch", "dead_letter", "commands_at"}

@@ -12,39 +12,32 @@ from services.ledger.ports import Loaded
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.simulation import simulated, tasks_of
 from tests.fakes.store import SessionLost
-from tests.fakes.world import World
+from tests.fakes.world import Node, World
 
 A = "cus_a"
 SHARDS = 4
 TAKEOVER_SECONDS_MAX = 10.0
 
 
-@simulated
-async def test_a_standby_owns_nothing_until_the_owner_stops() -> None:
-    world = World()
-    async with world.node() as owner:
-        await world.ask(A, REGISTER)
-        async with world.node() as standby:
-            await asyncio.sleep(20)
-            assert (len(owner.worker.owned), standby.worker.owned) == (4, set())
-            owner.worker.stop()
-            assert await owner.end() is None
-            assert await standby.owning(SHARDS) < 2
-            assert (await world.ask(A, credit(5))).balance_after == 5
-    assert len(world.kafka.events[world.shard(A)]) == 2
+async def pair(world: World, one: Node, other: Node) -> tuple[Node, Node]:
+    """Two that share the shards: first the one that has the customer's."""
+    await one.owning(SHARDS // 2)
+    await other.owning(SHARDS // 2)
+    return (one, other) if world.shard(A) in one.worker.owned else (other, one)
 
 
 @simulated
 async def test_a_killed_owner_is_followed_at_once() -> None:
     world = World()
-    async with world.node() as owner, world.node() as standby:
+    async with world.node() as one, world.node() as two:
+        owner, other = await pair(world, one, two)
         await world.ask(A, REGISTER)
         commit = owner.gate.hold("commit")
         asked = world.send(A, credit(5))
         await commit.reached.wait()
         owner.kill()
         await owner.end()
-        assert await standby.owning(SHARDS) < 2
+        assert await other.owning(SHARDS) < 2
         assert (await world.answer(asked)).balance_after == 5
         await world.taken()
     assert len(world.stored(A)) == 2
@@ -53,12 +46,13 @@ async def test_a_killed_owner_is_followed_at_once() -> None:
 @simulated
 async def test_a_frozen_owner_loses_its_lease_and_wakes_up_silent() -> None:
     world = World()
-    async with world.node() as owner, world.node() as standby:
+    async with world.node() as one, world.node() as two:
+        owner, other = await pair(world, one, two)
         await world.ask(A, REGISTER)
         frozen = owner.gate.hold("fetch", "after")
         asked = world.send(A, credit(5))
         await frozen.reached.wait()
-        assert await standby.owning(SHARDS) < TAKEOVER_SECONDS_MAX
+        assert await other.owning(SHARDS) < TAKEOVER_SECONDS_MAX
         assert (await world.answer(asked)).balance_after == 5
         frozen.released.set()
         assert isinstance(await owner.end(), SessionLost)
@@ -89,7 +83,7 @@ async def test_a_long_scan_at_take_over_keeps_the_lease() -> None:
         await asyncio.sleep(15)
         assert rival.worker.owned == set()
         scan.released.set()
-        await owner.owning(SHARDS)
+        await owner.owning(SHARDS // 2)
 
 
 @simulated

@@ -69,7 +69,7 @@ async def test_a_worker_that_lost_its_shard_but_not_its_session_is_silent() -> N
         await commit.reached.wait()
         session = MemoryStore(world.database)
         await session.open()
-        await session.claim(range(4))
+        await session.claim(range(4), 4)
         commit.released.set()
         assert isinstance(await node.end(), OwnershipLost)
         assert world.replies(asked) == []
