@@ -86,7 +86,7 @@ BREAKS = [
     ),
     Break(
         "other bytes in the topic are not noticed",
-        "services/ledger/relay.py",
+        "services/ledger/scan.py",
         "return known.get(sequence) == value",
         "return sequence in known",
         ("tests/unit/ledger/test_relay_takeover.py",),

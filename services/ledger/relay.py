@@ -5,16 +5,15 @@ batch followed by a queued one would leave a gap that nothing heals.
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
 
-from events.codec import Malformed, decode_envelope
 from services.ledger import metrics
 from services.ledger.ports import Broker, Clock, ShardRow, Store, StoredRow, TopicDiverged
+from services.ledger.scan import Published, Scan
 from services.pace import Pace
 
 log = structlog.get_logger()
@@ -31,13 +30,9 @@ RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 @dataclass
-class _Shard:
-    """`committed` is in the store, `published` in the topic; `queue` starts at `published` + 1."""
+class _Shard(Published):
+    """`queue` starts at `published` + 1."""
 
-    shard: int
-    committed: int
-    published: int
-    published_offset: int
     queue: deque[StoredRow] = field(default_factory=deque)
     behind_since: int | None = None
     sending: asyncio.Task[None] | None = None
@@ -50,6 +45,7 @@ class Relay:
         self._broker = broker
         self._store = store
         self._clock = clock
+        self._scanner = Scan(broker, store)
         self._shards: dict[int, _Shard] = {}
         self._recovery: asyncio.Task[None] | None = None
         self._pace = Pace(PACE_SECONDS, CALM_SECONDS)
@@ -212,59 +208,17 @@ class Relay:
             self._wake(state)
 
     async def _scan(self, shards: Mapping[int, _Shard]) -> set[int]:
-        """Find the highest contiguous sequence in the topic; the shards whose topic does not fit the store.
-
-        Reads on from the last known record. Where that record is not there any more, reads all of the shard.
-        """
+        """See `Scan.advance`; what is queued is read from the store again."""
+        before = {shard: state.published for shard, state in shards.items()}
         for state in shards.values():
             state.queue.clear()
-        lost, diverged = await self._read(shards)
-        if lost:
-            log.error("topic_lost_events", shards=sorted(lost), action="reading them from the beginning")
-            for shard in lost:
-                shards[shard].published, shards[shard].published_offset = 0, -1
-            diverged |= (await self._read({shard: shards[shard] for shard in lost}))[1]
+        diverged = await self._scanner.advance(shards)
         for state in shards.values():
             state.queue.clear()
+            if state.published > before[state.shard]:
+                self._advance(state, state.published, state.published_offset)
         return diverged
-
-    async def _read(self, shards: Mapping[int, _Shard]) -> tuple[set[int], set[int]]:
-        """Shards whose last known record is not where it was, and shards that diverged."""
-        lost = {shard for shard, state in shards.items() if state.published}
-        diverged: set[int] = set()
-        known: dict[int, dict[int, bytes]] = {shard: {} for shard in shards}
-        starts = {shard: max(0, state.published_offset) for shard, state in shards.items()}
-        async for shard, offset, value in self._broker.events_from(starts):
-            state, sequence = shards[shard], _sequence(value)
-            if shard in diverged:
-                continue
-            if shard in lost:
-                if offset != state.published_offset or sequence != state.published:
-                    continue  # nothing is judged before the known record was found again
-                lost.discard(shard)
-            fits = sequence is not None and sequence <= state.published + 1
-            if sequence is None or not fits or not await self._same(state, known[shard], sequence, value):
-                diverged.add(shard)
-            elif sequence == state.published + 1:
-                self._advance(state, sequence, offset)
-        return lost, diverged
-
-    async def _same(self, state: _Shard, known: dict[int, bytes], sequence: int, value: bytes) -> bool:
-        """Whether the store holds these bytes at this sequence; reads the store in runs."""
-        if sequence > state.committed:
-            return False
-        if sequence not in known:
-            known.clear()
-            rows = await self._store.events_after(state.shard, sequence - 1, BATCH_EVENTS_MAX)
-            known.update({row.sequence: row.value for row in rows})
-        return known.get(sequence) == value
 
 
 def _state(row: ShardRow) -> _Shard:
     return _Shard(row.shard, row.sequence, row.published_sequence, row.published_offset)
-
-
-def _sequence(value: bytes) -> int | None:
-    with contextlib.suppress(Malformed):
-        return int(decode_envelope(value).sequence)
-    return None

@@ -22,7 +22,7 @@ async def beating(lab: StoreLab, worker: str, *refused: int) -> Store:
 async def sees(store: Store, wanted: Peers) -> None:
     """Once the server has noticed what there is to notice."""
     async with asyncio.timeout(10):
-        while await store.peers() != wanted:
+        while await store.peers() != wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

@@ -77,7 +77,6 @@ BANS = [
 LONG_MODULES = {
     "deploy/bootstrap.py": 264,
     "services/ledger/batch.py": 277,
-    "services/ledger/relay.py": 265,
 }
 LONG_FUNCTIONS = {
     "benchmarks/__main__.py::bench": 47,

@@ -1,0 +1,82 @@
+"""Reading `ledger.events` after a take-over or a failure: how far it holds what the store holds, byte for byte."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from events.codec import Malformed, decode_envelope
+from services.ledger.ports import Broker, Store
+
+log = structlog.get_logger()
+
+RUN_EVENTS_MAX = 500
+
+
+@dataclass
+class Published:
+    """`committed` is in the store, `published` in the topic, its record at `published_offset`."""
+
+    shard: int
+    committed: int
+    published: int
+    published_offset: int
+
+
+class Scan:
+    """What is told of the topic is only believed where its record is found again."""
+
+    def __init__(self, broker: Broker, store: Store) -> None:
+        self._broker = broker
+        self._store = store
+
+    async def advance(self, shards: Mapping[int, Published]) -> set[int]:
+        """Move each to the highest contiguous sequence in the topic; the shards whose topic does not fit the store.
+
+        Reads on from the last known record. Where that record is not there any more, reads all of the shard.
+        """
+        lost, diverged = await self._read(shards)
+        if lost:
+            log.error("topic_lost_events", shards=sorted(lost), action="reading them from the beginning")
+            for shard in lost:
+                shards[shard].published, shards[shard].published_offset = 0, -1
+            diverged |= (await self._read({shard: shards[shard] for shard in lost}))[1]
+        return diverged
+
+    async def _read(self, shards: Mapping[int, Published]) -> tuple[set[int], set[int]]:
+        """Shards whose last known record is not where it was, and shards that diverged."""
+        lost = {shard for shard, state in shards.items() if state.published}
+        diverged: set[int] = set()
+        known: dict[int, dict[int, bytes]] = {shard: {} for shard in shards}
+        starts = {shard: max(0, state.published_offset) for shard, state in shards.items()}
+        async for shard, offset, value in self._broker.events_from(starts):
+            state, sequence = shards[shard], _sequence(value)
+            if shard in diverged:
+                continue
+            if shard in lost:
+                if offset != state.published_offset or sequence != state.published:
+                    continue  # nothing is judged before the known record was found again
+                lost.discard(shard)
+            fits = sequence is not None and sequence <= state.published + 1
+            if sequence is None or not fits or not await self._same(state, known[shard], sequence, value):
+                diverged.add(shard)
+            elif sequence == state.published + 1:
+                state.published, state.published_offset = sequence, offset
+        return lost, diverged
+
+    async def _same(self, state: Published, known: dict[int, bytes], sequence: int, value: bytes) -> bool:
+        """Whether the store holds these bytes at this sequence; reads the store in runs."""
+        if sequence > state.committed:
+            return False
+        if sequence not in known:
+            known.clear()
+            rows = await self._store.events_after(state.shard, sequence - 1, RUN_EVENTS_MAX)
+            known.update({row.sequence: row.value for row in rows})
+        return known.get(sequence) == value
+
+
+def _sequence(value: bytes) -> int | None:
+    with contextlib.suppress(Malformed):
+        return int(decode_envelope(value).sequence)
+    return None
