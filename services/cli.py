@@ -2,12 +2,12 @@
 
 import json
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from services.console.subcommands import Json, events, keys, quiet_clients
+from services.console.subcommands import Json, events, keys, quiet_clients, serve
+from services.console.upkeep import projections
 
 EPILOG = (
     "Settings are WALLET_LEDGER_* variables; a command's help names those it reads. "
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(keys, name="keys")
 app.add_typer(events, name="events")
+app.add_typer(projections, name="projections")
 
 
 def main() -> None:
@@ -86,19 +87,7 @@ def ledger() -> None:
         wallet-ledger ledger
     """
     required = ("kafka_bootstrap", "store_dsn", "keys_dsn", "key_encryption_key", "request_hash_secret")
-    _serve("services.ledger.__main__", *required)
-
-
-@app.command()
-def projections() -> None:
-    """Run the projections: facts become the tables that the API reads. Stops in order on SIGTERM.
-
-    Reads `WALLET_LEDGER_KAFKA_*`, `…_VIEWS_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_SHARDS`,
-    `…_PROJECTIONS_METRICS_PORT`.
-
-        wallet-ledger projections
-    """
-    _serve("services.projections.__main__", "kafka_bootstrap", "views_dsn", "keys_dsn", "key_encryption_key")
+    serve("services.ledger.__main__", *required)
 
 
 @app.command()
@@ -110,7 +99,7 @@ def api() -> None:
 
         WALLET_LEDGER_HTTP_PORT=8081 wallet-ledger api
     """
-    _serve("services.api.__main__", "kafka_bootstrap", "views_dsn")
+    serve("services.api.__main__", "kafka_bootstrap", "views_dsn")
 
 
 @app.command()
@@ -170,17 +159,6 @@ def version(as_json: Json = False) -> None:
     except PackageNotFoundError:
         found = "not installed"
     _lines([found], as_json, key="version")
-
-
-def _serve(module: str, *required: str) -> None:
-    """Run a service until it is told to stop; its exit code is ours."""
-    from importlib import import_module
-
-    from services.console.mistakes import load
-
-    settings = load(*required)
-    serve: Callable[[Any], int] = import_module(module).main
-    raise typer.Exit(serve(settings))
 
 
 def _lines(lines: list[str], as_json: bool, key: str = "done") -> None:

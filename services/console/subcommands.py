@@ -1,7 +1,8 @@
 """`wallet-ledger keys …` and `wallet-ledger events …`: their options and help."""
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +12,17 @@ events = typer.Typer(no_args_is_help=True, help="The facts in `ledger.events`.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Business = Annotated[str, typer.Option(help="Whose customers the key reaches, e.g. bus_dev.")]
 Mode = Annotated[str, typer.Option(help="test or live: their data never meet.")]
+
+
+def serve(module: str, *required: str) -> None:
+    """Run a service until it is told to stop; its exit code is ours."""
+    from importlib import import_module
+
+    from services.console.mistakes import load
+
+    settings = load(*required)
+    run: Callable[[Any], int] = import_module(module).main
+    raise typer.Exit(run(settings))
 
 
 def quiet_clients() -> None:

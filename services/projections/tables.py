@@ -126,3 +126,7 @@ accounts = Table(
     Column("account", Text, primary_key=True),
     Column("balance_minor", Numeric(38, 0), nullable=False),
 )
+
+BOOKKEEPING = (checkpoints, projectors, chain_breaks)
+READ_MODELS = tuple(table for table in metadata.sorted_tables if table not in BOOKKEEPING)
+"""What projections make of events, and a rebuild makes again."""

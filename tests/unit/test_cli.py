@@ -53,16 +53,16 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def _commands(command: object = None, path: str = "") -> list[str]:
     """Every command by its words."""
     command = command or typer.main.get_command(cli.app)
-    below = getattr(command, "commands", None)
-    if below is None:
-        return [path]
-    return [found for name, inner in below.items() for found in _commands(inner, f"{path} {name}".strip())]
+    below = getattr(command, "commands", {})
+    itself = [path] if getattr(command, "invoke_without_command", True) else []
+    return itself + [f for name, inner in below.items() for f in _commands(inner, f"{path} {name}".strip())]
 
 
 def test_all_commands_are_there() -> None:
     assert set(_commands()) == {
         "migrate", "topics", "ledger", "projections", "api", "up", "sample", "version",
         "keys create", "keys list", "keys revoke", "events tail",
+        "projections rebuild", "projections digest",
     }  # fmt: skip
 
 

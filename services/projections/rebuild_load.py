@@ -1,0 +1,117 @@
+"""Filling the shadow tables: several processes, each with shards of its own, by the code that also works live."""
+
+import asyncio
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import ClassVar
+
+import psycopg
+import uvloop
+
+from services.keyring import KeyRing, parse_kek
+from services.projections.applying import SESSION, Applier, ChainBroken
+from services.projections.bulk import BulkReader, Incomplete
+from services.projections.rebuild_catalogue import LIVE, SHADOW
+from services.settings import Settings
+
+ORPHAN_SECONDS = 0.5
+LOOK_SECONDS = 0.25
+
+Progress = Callable[[], None]
+
+
+class LoadFailed(Exception):
+    """A shard cannot be read to its end; what came before is kept."""
+
+
+class Shadow(Applier):
+    """Applies to the shadow tables: the same statements, under another search path."""
+
+    options: ClassVar[str] = f"{SESSION} -c search_path={SHADOW},{LIVE}"
+
+
+def shadow(settings: Settings) -> Shadow:
+    kek = parse_kek(settings.key_encryption_key.get_secret_value())
+    return Shadow(settings.views_dsn.get_secret_value(), KeyRing(settings.keys_dsn.get_secret_value(), kek))
+
+
+async def ends(settings: Settings) -> dict[int, int]:
+    """Where the log of each shard ends now."""
+    async with BulkReader(settings) as reader:
+        return await reader.ends(range(settings.shards))
+
+
+async def load(settings: Settings, until: Mapping[int, int]) -> None:
+    """Apply what the shadow lacks of these shards, in this process; reading and writing take turns.
+
+    Raises:
+        ChainBroken, Incomplete, psycopg.Error
+    """
+    applier = shadow(settings)
+    try:
+        seen = applier.load()
+        starts = {shard: seen[shard].next_offset for shard in until}
+        async with BulkReader(settings) as reader:
+            async for records in reader.read(starts, until):
+                await asyncio.to_thread(applier.apply, records)
+    finally:
+        applier.reset()
+
+
+def load_by_processes(
+    settings: Settings, until: Mapping[int, int], processes: int, progress: Progress
+) -> None:
+    """The same by several processes; `progress` is called now and then.
+
+    Raises:
+        LoadFailed: says what one of them met.
+    """
+    context = multiprocessing.get_context("spawn")
+    shares = [dict(list(until.items())[n::processes]) for n in range(min(processes, len(until)))]
+    started: list[tuple[BaseProcess, Connection]] = []
+    try:
+        for share in shares:
+            ours, theirs = context.Pipe(duplex=False)
+            process: BaseProcess = context.Process(
+                target=_child, args=(settings, share, os.getpid(), theirs), daemon=True
+            )
+            process.start()
+            theirs.close()
+            started.append((process, ours))
+        while any(process.is_alive() for process, _ in started):
+            progress()
+            time.sleep(LOOK_SECONDS)
+            _check(started)
+        _check(started)
+    finally:
+        for process, _ in started:
+            process.kill()
+            process.join()
+
+
+def _check(started: Sequence[tuple[BaseProcess, Connection]]) -> None:
+    for process, pipe in started:
+        if process.exitcode:
+            said = pipe.recv() if pipe.poll() else f"a loading process ended with {process.exitcode}"
+            raise LoadFailed(said)
+
+
+def _child(settings: Settings, share: dict[int, int], parent: int, said: Connection) -> None:
+    """A process of its own. Its parent's end is its end: nobody would see what it does."""
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    try:
+        uvloop.run(load(settings, share))
+    except (ChainBroken, Incomplete, psycopg.Error) as error:
+        said.send(f"{type(error).__name__}: {error}")
+        raise SystemExit(1) from error
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_SECONDS)
+    os._exit(1)
