@@ -103,6 +103,28 @@ def api() -> None:
 
 
 @app.command()
+def recover(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only look, and say what would be taken.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take back from `ledger.events` what a restored or failed-over event store lacks: events and receipts.
+
+    Takes the same bytes, checks the chain, and never writes over anything. Workers may run: they refuse the shards
+    concerned, and own them again within seconds after this. Killed and started again, it goes on.
+
+    Reads `WALLET_LEDGER_KAFKA_*`, `…_STORE_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_SHARDS`.
+
+        wallet-ledger recover --dry-run
+    """
+    from services.console.recovery import recover as run
+
+    quiet_clients()
+    run(dry=dry_run, as_json=as_json)
+
+
+@app.command()
 def up() -> None:
     """Run everything on this machine: Kafka, PostgreSQL, ledger, projections, api, and a sample business.
 

@@ -76,6 +76,12 @@ class KeyRing:
                 raise Erased(f"{len(lost)} customers of this batch were erased")
         return found
 
+    def unknown(self, owners: Iterable[UUID]) -> set[UUID]:
+        """Owners with no row at all: there never was a key, or the table is older than they are."""
+        wanted = set(owners)
+        rows = self._run("SELECT owner, NULL FROM data_keys WHERE owner = ANY(%s)", [sorted(wanted)])
+        return wanted - {owner for owner, _ in rows}
+
     def forget(self) -> None:
         """Drop the cache and the connection; the next call reads afresh."""
         self._cached.clear()

@@ -32,7 +32,7 @@ class Bars:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
 
-    def show(self, step: str, done: int, total: int) -> None:
+    def show(self, step: str, done: int, total: int | None) -> None:
         if step not in self._tasks:
             self._tasks[step] = self._progress.add_task(step, total=total, completed=done)
         self._progress.update(self._tasks[step], completed=done, total=total)

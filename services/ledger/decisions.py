@@ -11,6 +11,7 @@ from events.codec import decode_envelope, decode_fact
 from events.commands import RegisterCustomer
 from services.ledger import metrics
 from services.ledger.batch import Batch, Rules
+from services.ledger.beating import ATTEMPT_MICROS
 from services.ledger.domain.customer import INITIAL, Customer, fold
 from services.ledger.intake import Asked, Rejected
 from services.ledger.ports import Attempt, Loaded, ShardRow, Store
@@ -18,7 +19,6 @@ from services.ledger.receipts import request_hash
 
 BATCH_COLD_MAX = 200
 CACHED_CUSTOMERS_MAX = 200_000
-ATTEMPT_MICROS = 15 * 60 * 1_000_000
 NOTHING = Loaded({}, {}, {})
 
 Read = Sequence[Asked | Rejected]

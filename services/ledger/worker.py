@@ -12,7 +12,8 @@ import structlog
 from services.ledger import intake, metrics
 from services.ledger.answers import Answers
 from services.ledger.batch import Batch, DeadLetter, Rules
-from services.ledger.decisions import ATTEMPT_MICROS, Decisions, Keys, Read
+from services.ledger.beating import ATTEMPT_MICROS, HEARTBEAT_SECONDS, beating
+from services.ledger.decisions import Decisions, Keys, Read
 from services.ledger.intake import Asked, Rejected
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, Store, Unstorable
@@ -23,7 +24,6 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 BATCH_COMMANDS_MAX = 500
-HEARTBEAT_SECONDS = 1.0
 CAREFUL_BATCHES = 100
 PACE_SECONDS = 0.005
 """A batch costs about the same for one command as for ten."""
@@ -138,14 +138,7 @@ class Worker:
 
     async def _beating(self, work: Coroutine[Any, Any, T]) -> T:
         """Await something long without losing the session."""
-        task = asyncio.ensure_future(work)
-        try:
-            while not (await asyncio.wait({task}, timeout=HEARTBEAT_SECONDS))[0]:
-                await self._ownership.heartbeat(self._clock.micros() - ATTEMPT_MICROS)
-        finally:
-            task.cancel()  # nothing of this life may go on in the next
-            await asyncio.wait({task})
-        return task.result()
+        return await beating(lambda: self._ownership.heartbeat(self._clock.micros() - ATTEMPT_MICROS), work)
 
     async def _hand_back(self, shards: Collection[int], flush_seconds: float) -> None:
         """Between two batches. The next owner starts where we stopped: published, noted, unlocked.

@@ -68,7 +68,8 @@ BANS = [
         "services log by structlog; only command lines print",
         """
         benchmarks/__main__.py benchmarks/rebuild.py deploy/bootstrap.py events/generate.py
-        services/cli.py services/console/keys.py services/console/projections.py services/console/tail.py
+        services/cli.py services/console/keys.py services/console/projections.py
+        services/console/recovery.py services/console/tail.py
         services/sample/run.py
         services/projections/__main__.py services/standalone/__main__.py services/standalone/up.py
         """,

@@ -1,0 +1,85 @@
+"""`wallet-ledger recover`: what it prints."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from uuid import UUID
+
+import psycopg
+
+from services.console.mistakes import ExitCode, Mistake, load
+from services.console.progress import bars
+from services.keyring import KeyRing, parse_kek
+from services.ledger.broker import KafkaBroker
+from services.ledger.ports import OwnershipLost, WrongStore
+from services.ledger.recover import Recovery
+from services.ledger.recover_report import Outcome, bad
+from services.ledger.store import PostgresStore
+from services.settings import Settings
+from services.topics import check_topics
+
+
+class TableOfKeys:
+    """Implements `recover.Keys`."""
+
+    def __init__(self, settings: Settings) -> None:
+        kek = parse_kek(settings.key_encryption_key.get_secret_value())
+        self._ring = KeyRing(settings.keys_dsn.get_secret_value(), kek)
+
+    async def unknown(self, owners: Iterable[UUID]) -> set[UUID]:
+        return await asyncio.to_thread(self._ring.unknown, owners)
+
+
+def recover(*, dry: bool, as_json: bool) -> None:
+    """
+    Raises:
+        Mistake: something is left that the topic cannot mend; what could be taken was taken.
+    """
+    settings = load("kafka_bootstrap", "store_dsn", "keys_dsn", "key_encryption_key")
+    try:
+        outcome = asyncio.run(_run(settings, dry=dry, as_json=as_json))
+    except OwnershipLost as error:
+        raise Mistake(f"a worker took a shard meanwhile, run it again: {error}", ExitCode.REFUSED) from error
+    except WrongStore as error:
+        raise Mistake(str(error), ExitCode.MISFIT) from error
+    except psycopg.IntegrityError as error:
+        message = f"the store refuses an event of the topic, nothing was overwritten: {type(error).__name__}"
+        raise Mistake(message, ExitCode.MISFIT) from error
+    left = bad(outcome)
+    if as_json:
+        shards = [shard._asdict() for shard in outcome.shards]
+        print(json.dumps({"dry_run": dry, "shards": shards, "owned": outcome.owned, "left": left}))
+    else:
+        _tell(outcome, dry=dry)
+    if left:
+        raise Mistake("; ".join(left), ExitCode.MISFIT)
+
+
+async def _run(settings: Settings, *, dry: bool, as_json: bool) -> Outcome:
+    await check_topics(settings)
+    with bars(as_json) as shown:
+        recovery = Recovery(
+            store=PostgresStore(settings.store_dsn.get_secret_value(), "recover"),
+            broker=KafkaBroker(settings),
+            keys=TableOfKeys(settings),
+            shards=settings.shards,
+            dry=dry,
+            report=lambda done: shown.show("records", done, None),
+        )
+        return await recovery.run()
+
+
+def _tell(outcome: Outcome, *, dry: bool) -> None:
+    would = "would take" if dry else "took"
+    for one in outcome.shards:
+        if one.taken:
+            print(
+                f"shard {one.shard}: {would} {one.taken:,} events from the topic, up to sequence {one.sequence:,}"
+            )
+        elif one.unpublished:
+            print(
+                f"shard {one.shard}: {one.unpublished:,} events are not in the topic yet; a worker publishes them"
+            )
+    print(f"{would} {sum(one.taken for one in outcome.shards):,} events in all")
+    if outcome.owned:
+        print(f"left alone: shards {outcome.owned}, which a worker owns")

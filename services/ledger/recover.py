@@ -1,0 +1,144 @@
+"""A store behind its topic takes the tail back: the same bytes, fenced like a worker's batch, and never over others.
+
+Receipts, positions and keyless attempts are a projection of the events, so they come back with them.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from events.codec import Malformed, decode_envelope, digest
+from services.ledger.beating import beating
+from services.ledger.ports import Broker, ShardRow, Store
+from services.ledger.recover_report import Outcome
+from services.ledger.recover_tail import Tail, TailRefused
+
+STORE_RUN_MAX = 500
+CLAIM_SECONDS = 15.0
+"""A worker that refuses a shard looks at it again each 10 s, and holds it meanwhile."""
+CLAIM_RETRY_SECONDS = 0.5
+
+
+class Keys(Protocol):
+    """What is asked of the key database."""
+
+    async def unknown(self, owners: Iterable[UUID]) -> set[UUID]:
+        """Those that it has never heard of: neither a key nor the mark of an erased one."""
+        ...
+
+
+Report = Callable[[int], None]
+"""How many records of the topic were read."""
+
+
+@dataclass
+class Recovery:
+    """One run over all shards; `dry`: looks and writes nothing."""
+
+    store: Store
+    broker: Broker
+    keys: Keys
+    shards: int
+    dry: bool = False
+    report: Report = lambda _: None
+    claim_seconds: float = CLAIM_SECONDS
+    _tails: dict[int, Tail] = field(default_factory=dict)
+    _read: int = 0
+
+    async def run(self) -> Outcome:
+        """
+        Raises:
+            OwnershipLost: somebody took a shard meanwhile; what was committed is kept, run again.
+            WrongStore, psycopg.Error, KafkaError
+        """
+        await self.store.open()
+        try:
+            rows = await self._claim()
+            self._tails = {row.shard: Tail(row) for row in rows}
+            await beating(self.store.peers, self._take({row.shard: row for row in rows}))
+            await self.store.release(rows if self.dry else [tail.row for tail in self._tails.values()])
+        finally:
+            await self.store.close()
+        keyless = await self._keyless()
+        owned = sorted(set(range(self.shards)) - self._tails.keys())
+        return Outcome([tail.outcome() for _, tail in sorted(self._tails.items())], owned, keyless)
+
+    async def _claim(self) -> list[ShardRow]:
+        """All shards that no worker holds; one that refuses them holds them now and then."""
+        found: list[ShardRow] = []
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self.claim_seconds
+        while True:
+            missing = sorted(set(range(self.shards)) - {row.shard for row in found})
+            found += await self.store.claim(missing, len(missing)) if missing else []
+            if len(found) == self.shards or loop.time() > give_up:
+                return found
+            await asyncio.sleep(CLAIM_RETRY_SECONDS)
+            await self.store.peers()  # keeps the session; a heartbeat would make us a worker with a share
+
+    async def _take(self, rows: Mapping[int, ShardRow]) -> None:
+        """From the last record known to be published; where that is not there any more, from the beginning."""
+        await self._follow({shard: max(0, row.published_offset) for shard, row in rows.items()})
+        lost = [shard for shard, tail in self._tails.items() if not tail.placed and not tail.refused]
+        if lost:
+            for shard in lost:
+                self._tails[shard] = Tail(rows[shard], anywhere=True)
+            await self._follow(dict.fromkeys(lost, 0))
+
+    async def _follow(self, starts: Mapping[int, int]) -> None:
+        async for shard, offset, value in self.broker.events_from(starts):
+            tail = self._tails[shard]
+            self._read += 1
+            if tail.refused:
+                continue
+            try:
+                await self._take_one(tail, offset, value)
+            except TailRefused as error:
+                tail.refuse(str(error))
+        for tail in self._tails.values():
+            await self._commit(tail)
+
+    async def _take_one(self, tail: Tail, offset: int, value: bytes) -> None:
+        try:
+            envelope = decode_envelope(value)
+        except Malformed as error:
+            raise TailRefused(f"the record at offset {offset} is no event") from error
+        if not tail.place(offset, envelope):
+            return
+        if (sequence := int(envelope.sequence)) <= tail.row.sequence:
+            tail.compare(sequence, value, await self._link(tail, sequence))
+            return
+        if tail.full() and tail.begins(envelope):
+            await self._commit(tail)
+        tail.append(offset, envelope, value)
+
+    async def _link(self, tail: Tail, sequence: int) -> bytes | None:
+        """The hash of what we have at this sequence; None where a dry run has not kept it."""
+        if sequence in tail.recent:
+            return tail.recent[sequence]
+        stored = await self._stored(tail, sequence)
+        assert self.dry or stored is not None, "what is committed can be read"
+        return None if stored is None else digest(stored)
+
+    async def _stored(self, tail: Tail, sequence: int) -> bytes | None:
+        """The store's bytes, read in runs."""
+        if sequence not in tail.known:
+            rows = await self.store.events_after(tail.row.shard, sequence - 1, STORE_RUN_MAX)
+            tail.known = {row.sequence: row.value for row in rows}
+        return tail.known.get(sequence)
+
+    async def _commit(self, tail: Tail) -> None:
+        if tail.pending and not self.dry:
+            await self.store.commit(tail.commit())
+        tail.committed_all()
+        self.report(self._read)
+
+    async def _keyless(self) -> list[str]:
+        """A missing key is told, never made up: a second one would not open what the first has sealed."""
+        first: dict[UUID, str] = {}
+        for tail in self._tails.values():
+            first |= tail.sealed
+        unknown = await self.keys.unknown(first) if first else set()
+        return sorted(first[owner] for owner in unknown)

@@ -1,0 +1,35 @@
+"""What a recovery tells."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Recovered(NamedTuple):
+    """What became of one shard. `sequence`: how far the store goes now; `taken`: events from the topic."""
+
+    shard: int
+    taken: int
+    sequence: int
+    unpublished: int
+    refused: str = ""
+
+
+class Outcome(NamedTuple):
+    """`owned`: shards that a worker holds, so that nothing is wrong with them. `keyless`: for whose sealed data
+    the key database has no key, each by the position of his first event."""
+
+    shards: list[Recovered]
+    owned: list[int]
+    keyless: list[str]
+
+
+def bad(outcome: Outcome) -> Sequence[str]:
+    """What an operator still has to do, one line each; empty: the store can go on."""
+    lines = [f"shard {one.shard}: {one.refused}" for one in outcome.shards if one.refused]
+    if outcome.keyless:
+        shown = ", ".join(outcome.keyless[:10])
+        lines.append(
+            f"the key database has no key for {len(outcome.keyless)} customers, first met at {shown}: "
+            "restore it to a later moment; none was made up"
+        )
+    return lines

@@ -1,0 +1,46 @@
+"""Backups of a store in memory, and its recovery from the topic."""
+
+from collections.abc import Iterable
+from copy import copy
+from uuid import UUID
+
+from services.ledger.recover import Recovery
+from services.ledger.recover_report import Outcome
+from tests.fakes.broker import MemoryBroker
+from tests.fakes.gate import Gate
+from tests.fakes.store import MemoryDatabase, MemoryStore
+from tests.fakes.world import World
+
+
+class TableOfKeys:
+    """Implements `recover.Keys` over what a key database would hold."""
+
+    def __init__(self, world: World) -> None:
+        self._known = world.keys
+
+    async def unknown(self, owners: Iterable[UUID]) -> set[UUID]:
+        return set(owners) - self._known.keys()
+
+
+def backup(database: MemoryDatabase) -> MemoryDatabase:
+    """As it is now, without its sessions."""
+    copied = MemoryDatabase(len(database.rows))
+    copied.rows = dict(database.rows)
+    for shard, events in database.events.items():
+        copied.events[shard] = list(events)
+    for stream, rows in database.streams.items():
+        copied.streams[stream] = copy(rows)
+    copied.receipts, copied.attempts = dict(database.receipts), dict(database.attempts)
+    return copied
+
+
+async def recover(world: World, *, dry: bool = False, gate: Gate | None = None) -> Outcome:
+    """On the world's database, from its topic."""
+    recovery = Recovery(
+        store=MemoryStore(world.database, gate, "recover"),
+        broker=MemoryBroker(world.kafka, gate),
+        keys=TableOfKeys(world),
+        shards=world.shards,
+        dry=dry,
+    )
+    return await recovery.run()
