@@ -55,23 +55,25 @@ class KeyRing:
                 found[owner] = self._remember(owner, wrapped)
         return found
 
-    def get_or_create(self, owners: Iterable[UUID]) -> dict[UUID, bytes]:
-        """A key for each owner, written before it is used.
+    def get_or_create(self, owners: Iterable[UUID], existing: Iterable[UUID] = ()) -> dict[UUID, bytes]:
+        """A key for each owner, written before it is used, and those that `existing` ones have. Three statements at most.
 
         Raises:
             Erased: an owner's key was destroyed.
         """
         wanted = set(owners)
-        found = self.get(wanted)
+        found = self.get(wanted | set(existing))
         missing = sorted(wanted - found.keys())
         if missing:
             wrapped = [wrap_key(self._kek, new_key(), str(owner)) for owner in missing]
-            self._run(
+            made = self._run(
                 "INSERT INTO data_keys (owner, wrapped) SELECT * FROM unnest(%s::uuid[], %s::bytea[]) "
                 "ON CONFLICT (owner) DO NOTHING RETURNING owner, wrapped",
                 [missing, wrapped],
             )
-            found |= self.get(missing)  # what lies there counts: another writer may have been first
+            found |= {owner: self._remember(owner, key) for owner, key in made}
+            if len(made) < len(missing):  # what lies there counts: another writer was first
+                found |= self.get(missing)
             if lost := wanted - found.keys():
                 raise Erased(f"{len(lost)} customers of this batch were erased")
         return found

@@ -1,24 +1,29 @@
 """Committed state in memory, and batches decided on it: load what is cold, get the data keys, decide one by one."""
 
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 from uuid import UUID
 
 from msgspec import UNSET
 
-from events.codec import decode_envelope, decode_fact
+from events.codec import digest
 from events.commands import RegisterCustomer
 from services.ledger import metrics
 from services.ledger.batch import Batch, Rules
 from services.ledger.beating import ATTEMPT_MICROS
-from services.ledger.domain.customer import INITIAL, Customer, fold
+from services.ledger.cache import Cache
+from services.ledger.domain.customer import Customer
+from services.ledger.folding import Folding
 from services.ledger.intake import Asked, Rejected
 from services.ledger.ports import Attempt, Loaded, ShardRow, Store
 from services.ledger.receipts import request_hash
+from services.ledger.snapshots import SNAPSHOT_EVERY, Snapshot, snapshot
 
 BATCH_COLD_MAX = 200
-CACHED_CUSTOMERS_MAX = 200_000
+RUN_EVENTS_MAX = 2 * BATCH_COLD_MAX * SNAPSHOT_EVERY
+DUE_MAX = 1_000
+KEPT_AT_ONCE_MAX = 200
 NOTHING = Loaded({}, {}, {})
 
 Read = Sequence[Asked | Rejected]
@@ -43,13 +48,14 @@ class Decisions:
         self._store = store
         self._keys = keys
         self._rules = rules
-        self.customers: OrderedDict[UUID, Customer] = OrderedDict()
+        self._due: dict[UUID, Snapshot] = {}
+        self.cache = Cache()
 
     def fitting(self, read: Read) -> int:
         """How many of these fit into one batch: the cold aggregates of a batch are bounded."""
         cold: set[UUID] = set()
         for index, one in enumerate(read):
-            if isinstance(one, Asked) and one.key.stream not in self.customers:
+            if isinstance(one, Asked) and one.key.stream not in self.cache:
                 cold.add(one.key.stream)
                 if len(cold) > BATCH_COLD_MAX:
                     return index
@@ -58,11 +64,16 @@ class Decisions:
     async def decide(self, read: Read, owned: Mapping[int, ShardRow], now: int, receipts: bool) -> Batch:
         """A batch that is not true yet. `receipts`: whether to look for receipts before, at the cost of a read."""
         asked = [one for one in read if isinstance(one, Asked)]
-        loaded = await self._load(asked, now, receipts)
+        streams = {one.key.stream for one in asked}
+        customers = {one: state for one in streams if (state := self.cache.get(one)) is not None}
+        cold = sorted(streams - customers.keys())
+        loaded = await self._load(cold, asked, now, receipts)
+        if cold:
+            customers |= await self._fold(cold, loaded)
         registering = {one.key.stream for one in asked if isinstance(one.ask, RegisterCustomer)}
-        existing = {s for one in asked if self.customers.get(s := one.key.stream, INITIAL).registered}
+        existing = {stream for stream, customer in customers.items() if customer.registered}
         data_keys = await self._keys.of(existing, registering - existing)
-        batch = Batch(self._rules, owned, self.customers, loaded, data_keys, now)
+        batch = Batch(self._rules, owned, customers, loaded, data_keys, now)
         for one in read:
             if isinstance(one, Asked):
                 batch.take(one)
@@ -72,21 +83,31 @@ class Decisions:
 
     def forget(self) -> None:
         """Nothing is known any more: shards were handed to others, who change their customers."""
-        self.customers.clear()
+        self.cache = Cache()
+        self._due.clear()
         self._keys.forget()
 
     def merge(self, batch: Batch) -> None:
         """The batch was committed: its state is the state."""
         for stream, customer in batch.customers.items():
-            self.customers[stream] = customer
-            self.customers.move_to_end(stream)
-        while len(self.customers) > CACHED_CUSTOMERS_MAX:
-            self.customers.popitem(last=False)
-        metrics.CACHED_CUSTOMERS.set(len(self.customers))
+            self.cache.put(stream, customer)
+        due = {event.stream for event in batch.events if event.version % SNAPSHOT_EVERY == 0}
+        if due:
+            lasts = {event.stream: event.value for event in batch.events if event.stream in due}
+            self._note_due(
+                snapshot(stream, batch.customers[stream], digest(value)) for stream, value in lasts.items()
+            )
 
-    async def _load(self, asked: Sequence[Asked], now: int, receipts: bool) -> Loaded:
-        """Receipts if asked for; histories of those not in memory, folded into the cache at once."""
-        cold = [stream for stream in {one.key.stream for one in asked} if stream not in self.customers]
+    async def keep_snapshots(self) -> None:
+        """Some of those that are due. What is not kept before this life ends is due again later."""
+        kept = list(islice(self._due.values(), KEPT_AT_ONCE_MAX))
+        if kept:
+            await self._store.keep(kept)
+            self._due = {one.stream: one for one in self._due.values() if one not in kept}
+            metrics.SNAPSHOTS_KEPT.inc(len(kept))
+
+    async def _load(self, cold: Sequence[UUID], asked: Sequence[Asked], now: int, receipts: bool) -> Loaded:
+        """Snapshots of those not in memory, receipts if asked for, and what keyless retries may repeat."""
         retries = [
             Attempt(one.key.stream, self._hash(one), attempt - 1)
             for one in asked
@@ -96,15 +117,26 @@ class Decisions:
         if not (cold or keys or retries):
             return NOTHING
         with metrics.LOAD_SECONDS.time():
-            loaded = await self._store.load(cold, keys, list(dict.fromkeys(retries)), now - ATTEMPT_MICROS)
-        for stream in cold:
-            self.customers[stream] = _folded(loaded.histories.get(stream, ()))
-        return loaded
+            return await self._store.load(cold, keys, list(dict.fromkeys(retries)), now - ATTEMPT_MICROS)
+
+    async def _fold(self, cold: Sequence[UUID], loaded: Loaded) -> Mapping[UUID, Customer]:
+        """States from snapshots and what came after: one statement, unless a history without a snapshot is long."""
+        folding = Folding(cold, loaded.snapshots)
+        with metrics.LOAD_SECONDS.time():
+            while wanted := folding.wanted():
+                count = await self._store.histories(wanted, RUN_EVENTS_MAX, folding.take)
+                folding.end_run(whole=count < RUN_EVENTS_MAX)
+                metrics.EVENTS_FOLDED.inc(count)
+        metrics.SNAPSHOTS_IGNORED.inc(folding.ignored)
+        self._note_due(folding.worth_keeping())
+        for stream, customer in folding.states.items():
+            self.cache.put(stream, customer)
+        return folding.states
+
+    def _note_due(self, due: Iterable[Snapshot]) -> None:
+        for one in due:
+            if len(self._due) < DUE_MAX:
+                self._due[one.stream] = one
 
     def _hash(self, asked: Asked) -> str:
         return request_hash(self._rules.request_secret, asked.command, asked.ask)
-
-
-def _folded(history: Sequence[bytes]) -> Customer:
-    envelopes = [decode_envelope(value) for value in history]
-    return fold((decode_fact(envelope), envelope.time) for envelope in envelopes)

@@ -27,8 +27,7 @@ class DataKeys:
         if len(cached) == len(existing | registering):
             return cached
         run = asyncio.get_running_loop().run_in_executor
-        found = await run(self._thread, self._ring.get, existing)
-        return found | await run(self._thread, self._ring.get_or_create, registering)
+        return await run(self._thread, self._ring.get_or_create, registering, existing)
 
     async def named(self, owner: UUID) -> bytes:
         """The key of something that is no customer."""

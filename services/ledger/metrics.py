@@ -32,4 +32,9 @@ RELAY_FAILURES = Counter("wallet_ledger_relay_failures_total", "Failed publishes
 EVENTS_PUBLISHED = Counter("wallet_ledger_events_published_total", "Events acknowledged by Kafka")
 REPLIES_DROPPED = Counter("wallet_ledger_replies_dropped_total", "Replies that could not be sent")
 CACHED_CUSTOMERS = Gauge("wallet_ledger_cached_customers", "Aggregates in memory")
+EVENTS_FOLDED = Counter("wallet_ledger_events_folded_total", "Events read for aggregates not in memory")
+SNAPSHOTS_KEPT = Counter("wallet_ledger_snapshots_kept_total", "Snapshots written")
+SNAPSHOTS_IGNORED = Counter(
+    "wallet_ledger_snapshots_ignored_total", "Snapshots of no use: damaged, or in another form"
+)
 CLOCK_SKEW_SECONDS = Gauge("wallet_ledger_clock_skew_seconds", "This clock minus the database's")

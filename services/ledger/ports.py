@@ -1,12 +1,13 @@
 """What the worker needs from the world: a broker, a store, a clock. Real ones and simulated ones pass the same suite."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from msgspec import Struct
 
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
+from services.ledger.snapshots import Snapshot
 
 
 class OwnershipLost(Exception):
@@ -83,9 +84,9 @@ class AttemptRow(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """What a batch needs from the store: histories of cold streams, receipts, earlier keyless attempts."""
+    """What a batch needs from the store: snapshots of cold streams, receipts, earlier keyless attempts."""
 
-    histories: Mapping[UUID, Sequence[bytes]]
+    snapshots: Mapping[UUID, Snapshot]
     receipts: Mapping[ReceiptKey, Receipt]
     attempts: Mapping[Attempt, Sequence[Receipt]]
 
@@ -150,6 +151,19 @@ class Store(Protocol):
         self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int
     ) -> Loaded:
         """A fixed number of statements, however many are asked for. Attempts older than `since` do not count."""
+        ...
+
+    async def histories(
+        self, starts: Mapping[UUID, int], limit: int, take: Callable[[UUID, int, bytes], None]
+    ) -> int:
+        """Committed events of streams from these versions on, each stream in order; the number of them.
+
+        Fewer than `limit`: it was all. `take` gets each as (stream, version, value), perhaps in another thread.
+        """
+        ...
+
+    async def keep(self, snapshots: Sequence[Snapshot]) -> None:
+        """Of committed state only, each instead of the stream's last one."""
         ...
 
     async def commit(self, commit: Commit) -> None:

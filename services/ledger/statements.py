@@ -28,9 +28,25 @@ INSERT_EVENTS = """
     SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::int[], %b::bigint[])
 """
 
-STREAMS = """
-    SELECT originator_id, state FROM stored_events WHERE originator_id = ANY(%b)
-    ORDER BY originator_id, originator_version
+SNAPSHOTS = "SELECT stream, version, head, state FROM snapshots WHERE stream = ANY(%b)"
+
+HISTORIES = """
+    SELECT e.originator_id, e.originator_version, e.state
+    FROM unnest(%b::uuid[], %b::bigint[]) AS k (stream, version)
+    CROSS JOIN LATERAL (
+        SELECT originator_id, originator_version, state FROM stored_events
+        WHERE originator_id = k.stream AND originator_version >= k.version
+        ORDER BY originator_version LIMIT %b
+    ) AS e
+    LIMIT %b
+"""
+"""Each stream in order, as far as the limit goes. The streams have no order: sorting them would read all they have."""
+
+KEEP_SNAPSHOTS = """
+    INSERT INTO snapshots AS old (stream, version, head, state)
+    SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::bytea[], %b::bytea[])
+    ON CONFLICT (stream) DO UPDATE
+    SET version = excluded.version, head = excluded.head, state = excluded.state
 """
 
 RECEIPTS = """

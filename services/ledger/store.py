@@ -1,10 +1,9 @@
 """The event store on one PostgreSQL session: fence, loads, and one transaction per batch; election stands apart."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence, Sized
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, LiteralString, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -14,6 +13,7 @@ from psycopg.rows import TupleRow
 
 from services.ledger import statements
 from services.ledger.election import Election
+from services.ledger.loads import Loads, columns
 from services.ledger.ports import (
     Attempt,
     Commit,
@@ -26,8 +26,9 @@ from services.ledger.ports import (
     Unstorable,
     WrongStore,
 )
-from services.ledger.receipts import Receipt, ReceiptKey
+from services.ledger.receipts import ReceiptKey
 from services.ledger.recorder import StreamRecorder
+from services.ledger.snapshots import Snapshot
 
 T = TypeVar("T")
 
@@ -89,6 +90,7 @@ class PostgresStore:
         self._connection: Connection[TupleRow] | None = None
         self._recorder: StreamRecorder
         self._election: Election
+        self._loads: Loads
 
     async def open(self) -> None:
         await self._run(self._open)
@@ -114,7 +116,15 @@ class PostgresStore:
     async def load(
         self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int
     ) -> Loaded:
-        return await self._run(lambda: self._load(streams, keys, attempts, since))
+        return await self._run(lambda: self._loads.load(streams, keys, attempts, since))
+
+    async def histories(
+        self, starts: Mapping[UUID, int], limit: int, take: Callable[[UUID, int, bytes], None]
+    ) -> int:
+        return await self._run(lambda: self._loads.histories(starts, limit, take))
+
+    async def keep(self, snapshots: Sequence[Snapshot]) -> None:
+        await self._run(lambda: self._loads.keep(snapshots))
 
     async def commit(self, commit: Commit) -> None:
         await self._run(lambda: self._commit(commit))
@@ -139,6 +149,7 @@ class PostgresStore:
         self._connection = connection
         self._recorder = StreamRecorder(connection)
         self._election = Election(connection, self._worker)
+        self._loads = Loads(connection)
         if connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
             connection.execute(f"SET transaction_timeout = '{TRANSACTION_SECONDS}s'")
         for name, wanted in _CHECKED.items():
@@ -151,26 +162,6 @@ class PostgresStore:
             self._connection.close()
             self._connection = None
 
-    def _load(
-        self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int
-    ) -> Loaded:
-        histories: dict[UUID, list[bytes]] = defaultdict(list)
-        for stream, state in self._found(statements.STREAMS, streams, list(streams)):
-            histories[stream].append(state)
-        receipts = {
-            ReceiptKey(stream, origin, key): Receipt(*rest)
-            for stream, origin, key, *rest in self._found(statements.RECEIPTS, keys, *_columns(keys, 3))
-        }
-        matched: dict[Attempt, list[Receipt]] = defaultdict(list)
-        columns = _columns(attempts, 3)
-        for stream, hashed, attempt, *rest in self._found(statements.ATTEMPTS, attempts, *columns, since):
-            matched[Attempt(stream, hashed, attempt)].append(Receipt(hashed, *rest))
-        return Loaded(histories, receipts, matched)
-
-    def _found(self, query: LiteralString, wanted: Sized, *parameters: object) -> Iterable[TupleRow]:
-        """Rows; those that nobody wants are not asked for."""
-        return self._session.execute(query, parameters, binary=True) if wanted else ()
-
     def _commit(self, commit: Commit) -> None:
         """One statement, so one round trip and one transaction: PostgreSQL commits it before it answers."""
         events = [
@@ -178,9 +169,9 @@ class PostgresStore:
         ]
         parameters = [
             *_fence_parameters(commit),
-            *_columns(events, 6),
-            *_columns(commit.receipts, 8),
-            *_columns(commit.attempts, 6),
+            *columns(events, 6),
+            *columns(commit.receipts, 8),
+            *columns(commit.attempts, 6),
         ]
         try:
             self._session.execute(statements.COMMIT_BATCH, parameters, prepare=True)
@@ -194,11 +185,6 @@ class PostgresStore:
             if error.sqlstate == statements.SHARDS_MOVED:
                 raise OwnershipLost(error.diag.message_primary) from error
             raise
-
-
-def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Rows as parameters of an `unnest`: one statement, however many rows."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
 def _fence_parameters(commit: Commit) -> list[list[Any]]:
@@ -215,4 +201,4 @@ def _fence_parameters(commit: Commit) -> list[list[Any]]:
         )
         for row in commit.after
     ]
-    return _columns([(*old, *new) for old, new in zip(before, after, strict=True)], 12)
+    return columns([(*old, *new) for old, new in zip(before, after, strict=True)], 12)

@@ -128,6 +128,7 @@ class Worker:
             self.skew_seconds = ((before + self._clock.micros()) / 2 - server) / 1e6
             metrics.CLOCK_SKEW_SECONDS.set(self.skew_seconds)
             self._relay.observe()
+            await self._decisions.keep_snapshots()
         elif self._ownership.patience(now) > 0:
             return
         if surplus := await self._ownership.look(now):

@@ -1,5 +1,9 @@
 """What the worker relies on in a store: what it reads, notes and forgets."""
 
+from collections import defaultdict
+from uuid import UUID, uuid5
+
+import pytest
 from msgspec.structs import replace
 
 from services.ledger.ports import (
@@ -7,6 +11,7 @@ from services.ledger.ports import (
     Commit,
 )
 from services.ledger.receipts import Receipt, ReceiptKey
+from services.ledger.snapshots import Snapshot
 from tests.contract.stores import StoreLab
 from tests.contract.transactions import NOBODY, NOW, opened, transaction
 
@@ -28,11 +33,50 @@ async def test_histories_are_whole_and_in_order(store_lab: StoreLab) -> None:
     written = transaction(rows[0], rows[1], count=4).commit
     await store.commit(written)
     one, other = written.events[0].stream, written.events[4].stream
-    loaded = await store.load([one, other, NOBODY], [], [], 0)
-    assert dict(loaded.histories) == {
-        one: [row.value for row in written.events[:4]],
-        other: [row.value for row in written.events[4:]],
-    }
+    found: dict[UUID, list[tuple[int, bytes]]] = defaultdict(list)
+
+    async def count(limit: int, **starts: int) -> int:
+        found.clear()
+        streams = {"one": one, "other": other, "nobody": NOBODY}
+        wanted = {streams[name]: version for name, version in starts.items()}
+        return await store.histories(wanted, limit, lambda stream, *event: found[stream].append(event))
+
+    def stored(first: int, last: int) -> list[tuple[int, bytes]]:
+        return [(row.version, row.value) for row in written.events[first:last]]
+
+    assert await count(9, one=1, other=1, nobody=1) == 8
+    assert dict(found) == {one: stored(0, 4), other: stored(4, 8)}
+    assert await count(9, one=5, other=3) == 2
+    assert dict(found) == {other: stored(6, 8)}
+    assert await count(3, one=2, nobody=1) == 3
+    assert await count(2, one=2, nobody=1) == 2
+    assert dict(found) == {one: stored(1, 3)}
+    await store.close()
+
+
+async def test_an_error_while_taking_a_history_is_told_and_the_session_goes_on(store_lab: StoreLab) -> None:
+    store, rows = await opened(store_lab)
+    written = transaction(rows[0], count=300)
+    await store.commit(written.commit)
+
+    def spoiled(stream: UUID, version: int, value: bytes) -> None:
+        raise LookupError(version)
+
+    with pytest.raises(LookupError, match="1"):
+        await store.histories({written.commit.events[0].stream: 1}, 1_000, spoiled)
+    await store.commit(transaction(*written.rows, mark="b").commit)
+    await store.close()
+
+
+async def test_the_last_snapshot_of_a_stream_is_the_one_that_is_found(store_lab: StoreLab) -> None:
+    store, _ = await opened(store_lab)
+    streams = [uuid5(NOBODY, f"snapshot {number}") for number in range(3)]
+    first = [Snapshot(stream, 200, b"head", b"state of %d" % number) for number, stream in enumerate(streams)]
+    await store.keep(first)
+    later = first[1]._replace(version=400, head=b"other", state=b"later")
+    await store.keep([later])
+    loaded = await store.load([*streams[:2], NOBODY], [], [], 0)
+    assert dict(loaded.snapshots) == {streams[0]: first[0], streams[1]: later}
     assert (dict(loaded.receipts), dict(loaded.attempts)) == ({}, {})
     await store.close()
 

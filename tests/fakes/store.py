@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from services.ledger.ports import (
     Unstorable,
 )
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
+from services.ledger.snapshots import Snapshot
 from tests.fakes.gate import Gate
 from tests.fakes.simulation import START_MICROS
 
@@ -47,6 +48,7 @@ class MemoryDatabase:
         self.locks: dict[int, MemoryStore] = {}
         self.events: dict[int, list[StoredRow]] = defaultdict(list)
         self.streams: dict[UUID, dict[int, StoredRow]] = defaultdict(dict)
+        self.snapshots: dict[UUID, Snapshot] = {}
         self.receipts: dict[ReceiptKey, ReceiptRow] = {}
         self.attempts: dict[tuple[int, int], AttemptRow] = {}
         self.workers: dict[str, tuple[MemoryStore, frozenset[int]]] = {}
@@ -149,11 +151,7 @@ class MemoryStore:
     ) -> Loaded:
         await self._begin("load")
         database = self.database
-        histories = {
-            stream: [row.value for _, row in sorted(database.streams[stream].items())]
-            for stream in streams
-            if stream in database.streams
-        }
+        snapshots = {one: database.snapshots[one] for one in streams if one in database.snapshots}
         receipts = {key: self._receipt(row) for key in keys if (row := database.receipts.get(key))}
         matched: dict[Attempt, list[Receipt]] = defaultdict(list)
         for (shard, sequence), tried in sorted(database.attempts.items()):
@@ -162,7 +160,27 @@ class MemoryStore:
                 event = database.event(shard, sequence)
                 matched[attempt].append(Receipt(tried.request_hash, shard, sequence, event))
         await self.gate.after("load")
-        return Loaded(histories, receipts, matched)
+        return Loaded(snapshots, receipts, matched)
+
+    async def histories(
+        self, starts: Mapping[UUID, int], limit: int, take: Callable[[UUID, int, bytes], None]
+    ) -> int:
+        await self._begin("histories")
+        found = [
+            (stream, row.version, row.value)
+            for stream, start in starts.items()
+            for _, row in sorted(self.database.streams[stream].items())
+            if row.version >= start
+        ][:limit]
+        for one in found:
+            take(*one)
+        await self.gate.after("histories")
+        return len(found)
+
+    async def keep(self, snapshots: Sequence[Snapshot]) -> None:
+        await self._begin("keep")
+        self.database.snapshots |= {one.stream: one for one in snapshots}
+        await self.gate.after("keep")
 
     async def commit(self, commit: Commit) -> None:
         await self._begin("commit")

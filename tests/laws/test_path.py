@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from events.codec import decode_envelope, decode_fact, decode_reply, digest, genesis
 from events.ids import parse_position
 from events.replies import Outcome
-from services.ledger import receipts
+from services.ledger import cache, decisions, folding, receipts, snapshots
 from services.ledger import worker as worker_module
 from services.ledger.domain.customer import Customer, fold, signed
 from tests.fakes.simulation import simulate
@@ -44,10 +44,15 @@ RARE = settings(
 
 @pytest.fixture(autouse=True, scope="module")
 def _short_memory() -> Iterator[None]:
-    """Receipts are read for three batches after a take-over, then met at the commit."""
+    """Receipts are read for three batches after a take-over, two customers fit into memory, snapshots are frequent."""
     patch = pytest.MonkeyPatch()
     patch.setattr(worker_module, "CAREFUL_BATCHES", 3)
     patch.setattr(worker_module, "BATCH_COMMANDS_MAX", 6)
+    patch.setattr(worker_module, "HEARTBEAT_SECONDS", 0.03)
+    patch.setattr(cache, "CACHE_BYTES_MAX", 2 * cache.ENTRY_BYTES + 200)
+    for module in (decisions, folding):
+        patch.setattr(module, "SNAPSHOT_EVERY", 3)
+    patch.setattr(decisions, "RUN_EVENTS_MAX", 4)
     with structlog.testing.capture_logs():
         yield
     patch.undo()
@@ -69,6 +74,7 @@ async def _whole(story: list[Step], trouble: Trouble, processes: int) -> None:
     chain_is_whole(world)
     receipts_stand_in_the_topic(world)
     replay_equals(world, live)
+    snapshots_are_true(world)
     books_balance(world)
     answers_are_true(world)
 
@@ -147,6 +153,17 @@ def replay_equals(world: World, live: Customers) -> None:
                 [(decode_fact(envelope), envelope.time)], replayed.get(stream, Customer())
             )
     assert {stream: replayed.get(stream, Customer()) for stream in live} == live
+
+
+def snapshots_are_true(world: World) -> None:
+    """Each is the fold of committed events up to the one that it names."""
+    for stream, found in world.database.snapshots.items():
+        rows = [
+            row for version, row in sorted(world.database.streams[stream].items()) if version <= found.version
+        ]
+        envelopes = [decode_envelope(row.value) for row in rows]
+        assert snapshots.read(found) == fold((decode_fact(one), one.time) for one in envelopes)
+        assert found.head == digest(rows[-1].value)
 
 
 def books_balance(world: World) -> None:

@@ -16,9 +16,9 @@ from tests.fakes.world import Node, World
 CRASHES_MAX = 12
 LATE_OFTEN = 0.02
 """How often a batch that was given up arrives after all."""
-CALLS = ("open", "claim", "peers", "release", "leave", "heartbeat", "load", "commit", "commit", "commit",
-         "events_after", "publish", "publish", "publish", "events_from", "renew_publisher", "fetch", "dead_letter",
-         "commands_at")  # fmt: skip
+CALLS = ("open", "claim", "peers", "release", "leave", "heartbeat", "load", "histories", "keep", "commit", "commit",
+         "commit", "events_after", "publish", "publish", "publish", "events_from", "renew_publisher", "fetch",
+         "dead_letter", "commands_at")  # fmt: skip
 """Where it happens: most often where it hurts."""
 
 KAFKA = {"publish", "renew_publisher", "events_from", "fetch", "dead_letter", "commands_at"}
@@ -71,7 +71,8 @@ async def supervise(world: World, trouble: Trouble, done: asyncio.Event) -> Cust
         await asyncio.wait({node.task, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if done.is_set() and not node.task.done():
-            live = dict(node.worker._decisions.customers)
+            cache = node.worker._decisions.cache
+            live = {stream: customer for stream in cache if (customer := cache.get(stream)) is not None}
             node.worker.stop()
             node.gate.on_pass = None
             if await node.end() is None:

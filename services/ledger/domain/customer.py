@@ -38,7 +38,7 @@ from events.personal import Personal
 M = TypeVar("M", bound=Movement)
 
 
-class Customer(Struct, frozen=True):
+class Customer(Struct, frozen=True, array_like=True):
     """Decision state: no personal data. Each of `registered`, `blocked`, `closed` is since when, or ""."""
 
     registered: str = ""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from events.replies import Outcome
-from services.ledger import decisions
+from services.ledger import cache, decisions
 from services.ledger.ports import Loaded
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.simulation import simulated, tasks_of
@@ -130,13 +130,13 @@ async def test_the_cold_aggregates_of_a_batch_are_bounded(monkeypatch: pytest.Mo
 async def test_the_cache_of_aggregates_is_bounded_and_what_left_it_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(decisions, "CACHED_CUSTOMERS_MAX", 3)
+    monkeypatch.setattr(cache, "CACHE_BYTES_MAX", 3 * (cache.ENTRY_BYTES + 60))
     world = World()
     async with world.node() as node:
         for number in range(8):
             await world.ask(f"cus_{number}", REGISTER)
             await world.ask(f"cus_{number}", credit(number + 1))
-        assert len(node.worker._decisions.customers) <= 3
+        assert len(node.worker._decisions.cache) == 3
         for number in range(8):
             assert (await world.ask(f"cus_{number}", debit(1))).balance_after == number
 

@@ -1,0 +1,79 @@
+"""From snapshots and the events behind them to states: many streams in one pass, however long they are. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from events.codec import decode_envelope, decode_fact, digest
+from services.ledger import snapshots
+from services.ledger.domain.customer import INITIAL, Customer, evolve
+from services.ledger.snapshots import SNAPSHOT_EVERY, Snapshot
+
+
+class HistoryBroken(Exception):
+    """A stream whose versions are not 1, 2, 3, …: what followed from it would be wrong."""
+
+
+class Folding:
+    """Run by run: `take` what the store holds from `wanted` on, then `end_run`, until nothing is wanted."""
+
+    def __init__(self, streams: Iterable[UUID], found: Mapping[UUID, Snapshot]) -> None:
+        self.states: dict[UUID, Customer] = {}
+        self._heads: dict[UUID, bytes] = {}
+        """Of snapshots that the stored history has not borne out yet."""
+        for stream in streams:
+            row = found.get(stream)
+            base = None if row is None else snapshots.read(row)
+            if row is not None and base is not None:
+                self._heads[stream] = row.head
+            self.states[stream] = base or INITIAL
+        self._open = set(self.states)
+        self._refused: set[UUID] = set()
+        self._tails: Counter[UUID] = Counter()
+        self._lasts: dict[UUID, bytes] = {}
+        self.ignored = len(found) - len(self._heads)
+        """Snapshots that were of no use."""
+
+    def wanted(self) -> dict[UUID, int]:
+        """Streams and the versions from which to read: of a snapshot's the event that it ends with, too."""
+        return {
+            stream: self.states[stream].version + (stream not in self._heads) for stream in sorted(self._open)
+        }
+
+    def take(self, stream: UUID, version: int, value: bytes) -> None:
+        """The next event of a stream.
+
+        Raises:
+            HistoryBroken: it is not the next one.
+        """
+        state = self.states[stream]
+        head = self._heads.pop(stream, None)
+        if head is not None and (version, digest(value)) != (state.version, head):
+            self.states[stream] = INITIAL
+            self._refused.add(stream)
+            self.ignored += 1
+        if head is not None or stream in self._refused:
+            return
+        if version != state.version + 1:
+            raise HistoryBroken(f"stream {stream}: event {version} after {state.version}")
+        envelope = decode_envelope(value)
+        self.states[stream] = evolve(state, decode_fact(envelope), envelope.time)
+        self._tails[stream] += 1
+        self._lasts[stream] = value
+
+    def end_run(self, whole: bool) -> None:
+        """`whole`: the store has no more of what was wanted. Streams whose snapshot was refused begin again."""
+        if whole:
+            self._open = self._refused | self._heads.keys()
+            self.ignored += len(self._heads)
+            self.states |= dict.fromkeys(self._heads, INITIAL)  # not even the snapshot's own event is there
+            self._heads.clear()
+        self._refused = set()
+
+    def worth_keeping(self) -> list[Snapshot]:
+        """Of streams that were long to fold."""
+        return [
+            snapshots.snapshot(stream, self.states[stream], digest(self._lasts[stream]))
+            for stream, tail in self._tails.items()
+            if tail >= SNAPSHOT_EVERY
+        ]

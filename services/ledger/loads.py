@@ -1,0 +1,62 @@
+"""What a batch reads, on the very session that commits: a fixed number of statements. It blocks: for the store's thread."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from services.ledger import statements
+from services.ledger.ports import Attempt, Loaded
+from services.ledger.receipts import Receipt, ReceiptKey
+from services.ledger.snapshots import Snapshot
+
+STREAMED_ROWS = 100
+
+
+class Loads:
+    """See `ports.Store`."""
+
+    def __init__(self, session: Connection[TupleRow]) -> None:
+        self._session = session
+
+    def load(
+        self, streams: Sequence[UUID], keys: Sequence[ReceiptKey], attempts: Sequence[Attempt], since: int
+    ) -> Loaded:
+        found = self._found(statements.SNAPSHOTS, streams, list(streams))
+        snapshots = {row[0]: Snapshot(*row) for row in found}
+        receipts = {
+            ReceiptKey(stream, origin, key): Receipt(*rest)
+            for stream, origin, key, *rest in self._found(statements.RECEIPTS, keys, *columns(keys, 3))
+        }
+        matched: dict[Attempt, list[Receipt]] = defaultdict(list)
+        prints = columns(attempts, 3)
+        for stream, hashed, attempt, *rest in self._found(statements.ATTEMPTS, attempts, *prints, since):
+            matched[Attempt(stream, hashed, attempt)].append(Receipt(hashed, *rest))
+        return Loaded(snapshots, receipts, matched)
+
+    def histories(
+        self, starts: Mapping[UUID, int], limit: int, take: Callable[[UUID, int, bytes], None]
+    ) -> int:
+        """Rows are not gathered: a long history is never in memory as a whole."""
+        count = 0
+        with self._session.cursor(binary=True) as cursor:
+            wanted = [list(starts), list(starts.values()), limit, limit]
+            for row in cursor.stream(statements.HISTORIES, wanted, size=STREAMED_ROWS):
+                take(*row)
+                count += 1
+        return count
+
+    def keep(self, snapshots: Sequence[Snapshot]) -> None:
+        self._session.execute(statements.KEEP_SNAPSHOTS, columns(snapshots, 4))
+
+    def _found(self, query: LiteralString, wanted: Sized, *parameters: object) -> Iterable[TupleRow]:
+        """Rows; those that nobody wants are not asked for."""
+        return self._session.execute(query, parameters, binary=True) if wanted else ()
+
+
+def columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows as parameters of an `unnest`: one statement, however many rows."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
