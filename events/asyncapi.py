@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from events.commands import ASKS
+from events.commands import ASKS, BULKS
 from events.facts import FACTS
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, TOPICS, Topic
 
@@ -63,7 +63,12 @@ def _channel(topic: Topic) -> Json:
 
 def _names(topic: Topic) -> list[str]:
     """The messages of a topic."""
-    names = {COMMANDS: list(ASKS), EVENTS: list(FACTS), REPLIES: ["reply"], DEAD_LETTERS: ["dead-letter"]}
+    names = {
+        COMMANDS: list(ASKS | BULKS),
+        EVENTS: list(FACTS),
+        REPLIES: ["reply"],
+        DEAD_LETTERS: ["dead-letter"],
+    }
     return names[topic]
 
 
@@ -82,7 +87,9 @@ def _operations() -> Json:
 
 def _messages() -> Json:
     made = {name: _cloud_event(name, "Envelope", fact.__name__, fact.__doc__) for name, fact in FACTS.items()}
-    made |= {name: _cloud_event(name, "Command", ask.__name__, ask.__doc__) for name, ask in ASKS.items()}
+    made |= {
+        name: _cloud_event(name, "Command", ask.__name__, ask.__doc__) for name, ask in (ASKS | BULKS).items()
+    }
     made["reply"] = {
         "name": "reply",
         "summary": "What became of one command.",

@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 from msgspec import Raw
 
-from events.commands import ASKS, Command, CustomerAsk
+from events.commands import ASKS, BULKS, Command, CustomerAsk, EnterInBulk
 from events.envelope import Envelope
 from events.facts import FACTS, CustomerFact
 from events.replies import Reply
@@ -23,7 +23,9 @@ _envelopes = msgspec.json.Decoder(Envelope)
 _commands = msgspec.json.Decoder(Command)
 _replies = msgspec.json.Decoder(Reply)
 _facts = {name: msgspec.json.Decoder(fact) for name, fact in FACTS.items()}
-_asks = {name: msgspec.json.Decoder(ask) for name, ask in ASKS.items()}
+_asks: dict[str, msgspec.json.Decoder[CustomerAsk | EnterInBulk]] = {
+    name: msgspec.json.Decoder(ask) for name, ask in (ASKS | BULKS).items()
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _QUOTED = re.compile(r""" (['"]).*\1(?= - at `[^`]*`\Z|\Z)""", re.DOTALL)  # a value, as msgspec repeats it
@@ -105,11 +107,11 @@ def encode_command(command: Command) -> bytes:
     return _encoder.encode(command)
 
 
-def encode_ask(ask: CustomerAsk) -> Raw:
+def encode_ask(ask: CustomerAsk | EnterInBulk) -> Raw:
     return Raw(_encoder.encode(ask))
 
 
-def decode_command(value: bytes) -> tuple[Command, CustomerAsk]:
+def decode_command(value: bytes) -> tuple[Command, CustomerAsk | EnterInBulk]:
     """Raises Malformed, with a text that names no value of the command."""
     if len(value) > COMMAND_BYTES_MAX:
         raise Malformed(f"a command has at most {COMMAND_BYTES_MAX} bytes")

@@ -8,13 +8,13 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from events.facts import BlockId, Cause, Locale, Reference
+from events.facts import BlockId, Cause, CommandId, Locale, Reference
 from events.ids import CustomerId, Tenant
 from events.money import Amount, Currency
 from events.personal import Email, IdempotencyKey, Metadata, Name, Phone, Reason
 from events.times import Timestamp
 
-Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+\Z")]
+Identifier = CommandId
 CustomerIdText = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 ReplyTo = Annotated[
     str,
@@ -109,6 +109,47 @@ class DebitWallet(MoveMoney, frozen=True):
     TYPE = "wallet.debit.v1"
 
 
+BULK_ENTRIES_MAX = 1_000
+BULK_CUSTOMERS_MAX = 200
+BULK_ID_LENGTH_MAX = 120
+"""Of the id of a bulk record: its entries' command ids are made of it and of their places."""
+
+
+class BulkEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A credit or debit as if it were asked for alone."""
+
+    customer_id: CustomerIdText
+    entry_type: Literal["credit", "debit"]
+    currency: Currency
+    amount: Amount
+    idempotency_key: IdempotencyKey
+    cause: Cause = Cause.ADJUSTMENT
+    reason: Reason | UnsetType = UNSET
+    reference: Reference | UnsetType = UNSET
+
+    @property
+    def ask(self) -> "CreditWallet | DebitWallet":
+        move = CreditWallet if self.entry_type == "credit" else DebitWallet
+        return move(
+            currency=self.currency,
+            amount=self.amount,
+            cause=self.cause,
+            reason=self.reason,
+            reference=self.reference,
+        )
+
+
+class EnterInBulk(Ask, frozen=True):
+    """Entries of customers of one shard, each with its outcome. The record's subject is one of the customers."""
+
+    TYPE = "wallet.enter_in_bulk.v1"
+
+    entries: Annotated[list[BulkEntry], Meta(min_length=1, max_length=BULK_ENTRIES_MAX)]
+    all_or_nothing: Annotated[
+        bool, Meta(description="per customer: where one of his entries fails, none of them is applied")
+    ] = False
+
+
 CustomerAsk = (
     RegisterCustomer
     | ChangeProfile
@@ -131,6 +172,10 @@ ASKS: dict[str, type[CustomerAsk]] = {
         DebitWallet,
     )
 }
+
+
+BULKS = {EnterInBulk.TYPE: EnterInBulk}
+"""Records that hold many commands."""
 
 
 class Command(Struct, frozen=True, kw_only=True):

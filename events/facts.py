@@ -11,6 +11,14 @@ from events.times import Timestamp
 
 Reference = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+\Z")]
 Locale = Annotated[str, Meta(min_length=2, max_length=16, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*\Z")]
+CommandId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+\Z")]
+FailedId = Annotated[
+    CommandId,
+    Meta(
+        description="of entries asked for all or none: the command that failed; on its own refusal the balance is "
+        "what the entries before it would have left"
+    ),
+]
 EntryId = Annotated[str, Meta(pattern=r"^wle_[0-9A-Za-z]{21}\Z")]
 BlockId = Annotated[str, Meta(pattern=r"^blk_[0-9A-Za-z]{21}\Z")]
 
@@ -56,6 +64,7 @@ class Refusal(StrEnum):
     CUSTOMER_BLOCKED = "CUSTOMER_BLOCKED"
     CUSTOMER_CLOSED = "CUSTOMER_CLOSED"
     WALLET_NOT_EMPTY = "WALLET_NOT_EMPTY"
+    ANOTHER_ENTRY_FAILED = "ANOTHER_ENTRY_FAILED"
 
 
 class Fact(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -116,6 +125,7 @@ class CustomerCommandRefused(Fact, frozen=True):
     refusal: Refusal
     currency: Currency | UnsetType = UNSET
     amount: Amount | UnsetType = UNSET
+    because_of: FailedId | UnsetType = UNSET
 
 
 class Movement(Fact, frozen=True):
@@ -154,6 +164,7 @@ class WalletDebitRefused(Fact, frozen=True):
     balance: Balance
     cause: Cause
     reference: Reference | UnsetType = UNSET
+    because_of: FailedId | UnsetType = UNSET
 
 
 CustomerFact = (

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from events.asyncapi import asyncapi
-from events.commands import ASKS, Command
+from events.commands import ASKS, BULKS, Command
 from events.dead_letters import SealedLetter
 from events.envelope import Envelope
 from events.facts import FACTS
@@ -37,7 +37,7 @@ def documents() -> dict[str, str]:
         "asyncapi.json": asyncapi(components("#/components/schemas/{name}")),
     }
     made |= {f"facts/{name}.json": schema(fact, name) for name, fact in FACTS.items()}
-    made |= {f"commands/{name}.json": schema(ask, name) for name, ask in ASKS.items()}
+    made |= {f"commands/{name}.json": schema(ask, name) for name, ask in (ASKS | BULKS).items()}
     return {
         path: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for path, document in made.items()
     }
@@ -56,7 +56,7 @@ def schema(struct: type, name: str) -> Json:
 
 def components(ref_template: str) -> Json:
     """The public form of every struct that travels, by the name of its class."""
-    structs = [Envelope, Command, Reply, SealedLetter, *FACTS.values(), *ASKS.values()]
+    structs = [Envelope, Command, Reply, SealedLetter, *FACTS.values(), *ASKS.values(), *BULKS.values()]
     _, parts = msgspec.json.schema_components(structs, ref_template=ref_template)
     return {title: _public(part) for title, part in sorted(parts.items()) if title != "Personal"}
 

@@ -18,7 +18,10 @@ class Outcome(StrEnum):
 
 
 class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`correlation` is the asker's; `position` is where the outcome stands, `code` why it was refused."""
+    """`correlation` is the asker's; `position` is where the outcome stands, `code` why it was refused.
+
+    `entries`: of a bulk record, one for each of its entries in their order; `position` is then the highest of theirs.
+    """
 
     correlation: str
     outcome: Outcome
@@ -35,3 +38,4 @@ class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int | UnsetType = UNSET
     balance_before: int | UnsetType = UNSET
     balance_after: int | UnsetType = UNSET
+    entries: "list[Reply]" = []

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from events.codec import encode_reply
 from events.ids import parse_position
-from services.ledger.batch import Answer
+from services.ledger.outcomes import Answer
 from services.ledger.ports import Broker
 from services.ledger.relay import Relay
 

@@ -4,7 +4,7 @@ Nothing here is true until the store has committed it: the worker merges the ove
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from events.codec import EVENT_BYTES_MAX, Malformed, digest, encode_envelope, encode_fact, timestamp
+from events.commands import Command
 from events.envelope import Envelope
 from events.facts import CustomerFact
 from events.ids import position, stream_name
@@ -20,9 +21,11 @@ from events.personal import Personal
 from events.replies import Outcome, Reply
 from events.sealing import seal
 from services.ledger import receipts, replies
+from services.ledger.attempts import Attempts
 from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve
 from services.ledger.intake import Asked, Rejected
-from services.ledger.ports import Attempt, AttemptRow, Commit, Loaded, ShardRow, StoredRow
+from services.ledger.outcomes import Answer, DeadLetter, Decided
+from services.ledger.ports import CommandRecord, Commit, Loaded, ShardRow, StoredRow
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
 
 log = structlog.get_logger()
@@ -33,23 +36,6 @@ class Rules(NamedTuple):
 
     currencies: frozenset[str]
     request_secret: bytes
-
-
-class Answer(NamedTuple):
-    """A reply and where it goes; `to` is "" for commands that want none."""
-
-    to: str
-    reply: Reply
-
-
-class DeadLetter(NamedTuple):
-    """What could not be taken, and why: for operators."""
-
-    shard: int
-    offset: int
-    value: bytes
-    code: str
-    message: str
 
 
 class NoDataKey(Exception):
@@ -83,37 +69,46 @@ class Batch:
         self.awaited = False
         self._receipts: dict[ReceiptKey, Receipt] = {}
         self._receipt_rows: list[ReceiptRow] = []
-        self._attempts: dict[Attempt, list[Receipt]] = {}
-        self._attempt_rows: dict[tuple[int, int], AttemptRow] = {}
+        self._attempts = Attempts(loaded, now)
 
     def take(self, asked: Asked) -> None:
-        """Decide one command. Whatever goes wrong with it concerns it alone."""
+        """Decide one command."""
+        [reply] = self.guarded([asked], lambda: [self.outcome(asked)])
+        self.dispose(asked.record, asked.command, reply)
+
+    def guarded(self, asked: Sequence[Asked], deciding: Callable[[], list[Reply]]) -> list[Reply]:
+        """The replies to these, counted. Whatever goes wrong with them concerns them alone."""
         try:
-            reply = self._outcome(asked)
+            found = deciding()
         except Exception as error:
-            log.error(
-                "command_failed", command_id=asked.command.id, error=type(error).__name__, exc_info=True
-            )
-            reply = Reply(correlation="", outcome=Outcome.FAILED, code="INTERNAL_SERVER_ERROR")
-            self._bury(asked, "FAILED", type(error).__name__)
-        self.awaited = self.awaited or asked.command.awaited
-        self._move(asked.record.shard, asked.record.offset, asked.command.id)
-        self._answer(asked.command.replyto, asked.command.type, reply)
+            command = asked[0].command
+            log.error("command_failed", command_id=command.id, error=type(error).__name__, exc_info=True)
+            failed = Reply(correlation="", outcome=Outcome.FAILED, code="INTERNAL_SERVER_ERROR")
+            found = [failed] * len(asked)
+            self._bury(asked[0].record, "FAILED", type(error).__name__)
+        for one, reply in zip(asked, found, strict=True):
+            self._count(one.command.type, reply)
+        return found
+
+    def dispose(self, record: CommandRecord, command: Command, reply: Reply) -> None:
+        """The record is done with."""
+        self.awaited = self.awaited or command.awaited
+        self._move(record.shard, record.offset, command.id)
+        self._answer(command.replyto, reply)
 
     def reject(self, rejected: Rejected) -> None:
         """Pass over a record that is no command of this shard."""
         record = rejected.record
         if rejected.outcome is Outcome.MALFORMED:
-            self.dead_letters.append(
-                DeadLetter(record.shard, record.offset, record.value, rejected.code, rejected.message)
-            )
+            self.dead_letters.append(DeadLetter(*record, rejected.code, rejected.message))
         self._move(record.shard, record.offset, rejected.identity)
         reply = Reply(correlation="", outcome=rejected.outcome, code=rejected.code, message=rejected.message)
-        self._answer(rejected.replyto, "unknown", reply)
+        self._count("unknown", reply)
+        self._answer(rejected.replyto, reply)
 
     @property
     def taken(self) -> int:
-        """How many records this batch disposes of."""
+        """How many commands this batch disposes of, each entry of a bulk record for itself."""
         return self.outcomes.total()
 
     def commit(self) -> Commit:
@@ -124,36 +119,55 @@ class Batch:
             after=[self.shards[shard] for shard in shards],
             events=self.events,
             receipts=self._receipt_rows,
-            attempts=list(self._attempt_rows.values()),
+            attempts=self._attempts.rows(),
         )
 
-    def _outcome(self, asked: Asked) -> Reply:
-        command, key = asked.command, asked.key
-        hashed = receipts.request_hash(self._rules.request_secret, command, asked.ask)
-        prior = self._receipts.get(key) or self._loaded.receipts.get(key)
+    def outcome(self, asked: Asked) -> Reply:
+        """Of one command by itself."""
+        hashed = self.hashed(asked)
+        prior = self.prior(asked.key)
         if prior is not None and prior.request_hash != hashed:
             return Reply(correlation="", outcome=Outcome.KEY_REUSED, code="IDEMPOTENCY_KEY_REUSED")
-        if prior is None and command.idempotencykey is UNSET:
-            prior = self._match_attempt(asked, hashed)
+        if prior is None and asked.command.idempotencykey is UNSET:
+            prior = self._attempts.match(asked, hashed)
         if prior is not None:
-            return replies.from_stored("", prior.event, self._customer(key.stream).registered)
-        return self._decide(asked, hashed)
+            return self.repeated(asked, prior)
+        facts = decide(asked.ask, self.customer(asked.key.stream), self.given(asked))
+        [reply] = self.settle([Decided(asked, hashed, facts)])
+        return reply
 
-    def _decide(self, asked: Asked, hashed: str) -> Reply:
-        """New: decide, record, and only then let the overlay know."""
-        stream = asked.key.stream
-        customer = self._customer(stream)
-        given = Given(receipts.entry_of(asked.key), self._rules.currencies)
-        facts = decide(asked.ask, customer, given)
-        row = self._shard(asked.record.shard)
-        recorded: list[tuple[Envelope, CustomerFact, bytes]] = []
-        for fact in facts:
-            envelope, value, row = self._record(asked, hashed, fact, customer, row)
-            customer = evolve(customer, fact, envelope.time)
-            recorded.append((envelope, fact, value))
-        self._merge(asked, hashed, customer, row, recorded)
-        envelope, fact, _ = recorded[0]
-        return replies.from_event("", envelope, fact, customer.registered, replayed=False)
+    def settle(self, decided: Sequence[Decided]) -> list[Reply]:
+        """New commands of one customer: record all of them, and only then let the overlay know."""
+        first = decided[0].asked
+        customer, row = self.customer(first.key.stream), self._shard(first.record.shard)
+        recorded: list[list[tuple[Envelope, CustomerFact, bytes]]] = []
+        for asked, hashed, facts in decided:
+            recorded.append([])
+            for fact in facts:
+                envelope, value, row = self._record(asked, hashed, fact, customer, row)
+                customer = evolve(customer, fact, envelope.time)
+                recorded[-1].append((envelope, fact, value))
+        found = []
+        for (asked, hashed, _), events in zip(decided, recorded, strict=True):
+            self._merge(asked, hashed, customer, row, events)
+            envelope, fact, _ = events[0]
+            found.append(replies.from_event("", envelope, fact, customer.registered, replayed=False))
+        return found
+
+    def hashed(self, asked: Asked) -> str:
+        """What tells whether a repeated key asks for the same thing."""
+        return receipts.request_hash(self._rules.request_secret, asked.command, asked.ask)
+
+    def prior(self, key: ReceiptKey) -> Receipt | None:
+        """What this key got before, in this batch too."""
+        return self._receipts.get(key) or self._loaded.receipts.get(key)
+
+    def repeated(self, asked: Asked, prior: Receipt) -> Reply:
+        """The answer of a receipt."""
+        return replies.from_stored("", prior.event, self.customer(asked.key.stream).registered)
+
+    def given(self, asked: Asked) -> Given:
+        return Given(receipts.entry_of(asked.key), self._rules.currencies)
 
     def _record(
         self, asked: Asked, hashed: str, fact: CustomerFact, customer: Customer, row: ShardRow
@@ -201,7 +215,7 @@ class Batch:
         if asked.command.idempotencykey is not UNSET:
             personal = replace(personal, idempotency_key=asked.command.idempotencykey)
         key = self._data_keys.get(asked.key.stream)
-        if key is None and self._customer(asked.key.stream).registered:
+        if key is None and self.customer(asked.key.stream).registered:
             raise NoDataKey("the key table has no key for a registered customer: is it an old backup?")
         if key is None or personal == Personal():
             return replace(fact, personal=UNSET)
@@ -237,27 +251,10 @@ class Batch:
             ReceiptRow(*asked.key, hashed, row.shard, sequence, asked.command.id, record.offset)
         )
         if asked.command.idempotencykey is UNSET:
-            self._note_attempt(asked, hashed, self._receipts[asked.key], asked.command.attempt)
+            self._attempts.note(asked, hashed, self._receipts[asked.key], asked.command.attempt)
 
-    def _match_attempt(self, asked: Asked, hashed: str) -> Receipt | None:
-        """An automatic retry (attempt n) answers for one keyless command of the same print and n - 1, once."""
-        attempt = asked.command.attempt
-        sought = Attempt(asked.key.stream, hashed, attempt - 1)
-        noted = self._attempts.get(sought, [])
-        for receipt in [*self._loaded.attempts.get(sought, []), *noted]:
-            row = self._attempt_rows.get((receipt.shard, receipt.sequence))
-            if row is None or row.attempt == attempt - 1:
-                self._note_attempt(asked, hashed, receipt, attempt)
-                return receipt
-        return None
-
-    def _note_attempt(self, asked: Asked, hashed: str, receipt: Receipt, attempt: int) -> None:
-        self._attempts.setdefault(Attempt(asked.key.stream, hashed, attempt), []).append(receipt)
-        self._attempt_rows[(receipt.shard, receipt.sequence)] = AttemptRow(
-            receipt.shard, receipt.sequence, asked.key.stream, hashed, attempt, self._now
-        )
-
-    def _customer(self, stream: UUID) -> Customer:
+    def customer(self, stream: UUID) -> Customer:
+        """As the batch so far would leave him."""
         return self.customers.get(stream) or self._committed_customers.get(stream, INITIAL)
 
     def _shard(self, shard: int) -> ShardRow:
@@ -266,12 +263,15 @@ class Batch:
     def _move(self, shard: int, offset: int, identity: str) -> None:
         self.shards[shard] = replace(self._shard(shard), position=offset, position_command_id=identity)
 
-    def _bury(self, asked: Asked, code: str, message: str) -> None:
-        record = asked.record
-        self.dead_letters.append(DeadLetter(record.shard, record.offset, record.value, code, message))
+    def _bury(self, record: CommandRecord, code: str, message: str) -> None:
+        """Once, however many of its entries failed."""
+        if not self.dead_letters or self.dead_letters[-1][:2] != record[:2]:
+            self.dead_letters.append(DeadLetter(*record, code, message))
 
-    def _answer(self, to: object, kind: str, reply: Reply) -> None:
+    def _count(self, kind: str, reply: Reply) -> None:
         self.outcomes[kind, "replayed" if reply.replayed else reply.outcome.value] += 1
+
+    def _answer(self, to: object, reply: Reply) -> None:
         if isinstance(to, str) and to:
             correlation = to.partition("/")[2]
             self.answers.append(Answer(to, replace(reply, correlation=correlation)))

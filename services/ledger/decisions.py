@@ -9,13 +9,13 @@ from msgspec import UNSET
 
 from events.codec import digest
 from events.commands import RegisterCustomer
-from services.ledger import metrics
+from services.ledger import bulk, metrics
 from services.ledger.batch import Batch, Rules
 from services.ledger.beating import ATTEMPT_MICROS
 from services.ledger.cache import Cache
 from services.ledger.domain.customer import Customer
 from services.ledger.folding import Folding
-from services.ledger.intake import Asked, Rejected
+from services.ledger.intake import Asked, Bulk, Rejected
 from services.ledger.ports import Attempt, Loaded, ShardRow, Store
 from services.ledger.receipts import request_hash
 from services.ledger.snapshots import SNAPSHOT_EVERY, Snapshot, snapshot
@@ -26,7 +26,8 @@ DUE_MAX = 1_000
 KEPT_AT_ONCE_MAX = 200
 NOTHING = Loaded({}, {}, {})
 
-Read = Sequence[Asked | Rejected]
+One = Asked | Bulk | Rejected
+Read = Sequence[One]
 
 
 class Keys(Protocol):
@@ -51,19 +52,26 @@ class Decisions:
         self._due: dict[UUID, Snapshot] = {}
         self.cache = Cache()
 
-    def fitting(self, read: Read) -> int:
-        """How many of these fit into one batch: the cold aggregates of a batch are bounded."""
+    def fitting(self, reading: Iterable[One], commands_max: int) -> Read:
+        """Those that fit into one batch, one at least: its commands and its cold aggregates are bounded.
+
+        What does not fit is not read: a bulk record takes long to decode.
+        """
         cold: set[UUID] = set()
-        for index, one in enumerate(read):
-            if isinstance(one, Asked) and one.key.stream not in self.cache:
-                cold.add(one.key.stream)
-                if len(cold) > BATCH_COLD_MAX:
-                    return index
-        return len(read)
+        read: list[One] = []
+        commands = 0
+        for one in reading:
+            asked = commands_of(one)
+            commands += len(asked) or 1
+            cold |= {stream for each in asked if (stream := each.key.stream) not in self.cache}
+            if read and (commands > commands_max or len(cold) > BATCH_COLD_MAX):
+                break
+            read.append(one)
+        return read
 
     async def decide(self, read: Read, owned: Mapping[int, ShardRow], now: int, receipts: bool) -> Batch:
         """A batch that is not true yet. `receipts`: whether to look for receipts before, at the cost of a read."""
-        asked = [one for one in read if isinstance(one, Asked)]
+        asked = [each for one in read for each in commands_of(one)]
         streams = {one.key.stream for one in asked}
         customers = {one: state for one in streams if (state := self.cache.get(one)) is not None}
         cold = sorted(streams - customers.keys())
@@ -77,6 +85,8 @@ class Decisions:
         for one in read:
             if isinstance(one, Asked):
                 batch.take(one)
+            elif isinstance(one, Bulk):
+                bulk.take(batch, one)
             else:
                 batch.reject(one)
         return batch
@@ -140,3 +150,10 @@ class Decisions:
 
     def _hash(self, asked: Asked) -> str:
         return request_hash(self._rules.request_secret, asked.command, asked.ask)
+
+
+def commands_of(one: One) -> Sequence[Asked]:
+    """What of a record is to be decided."""
+    if isinstance(one, Bulk):
+        return one.entries
+    return (one,) if isinstance(one, Asked) else ()

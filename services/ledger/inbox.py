@@ -8,6 +8,9 @@ from services.ledger.ports import CommandRecord
 INBOX_BYTES = 4 * 1024 * 1024
 RECORD_BYTES = 150
 """What a record takes in memory besides its value."""
+LARGE_BYTES = 2048
+ENTRY_BYTES = 160
+"""A large record counts for as many commands as a bulk record of its size has entries, without looking into it."""
 
 
 class Inbox:
@@ -16,6 +19,7 @@ class Inbox:
     def __init__(self) -> None:
         self._waiting: dict[int, deque[CommandRecord]] = {}
         self._bytes: dict[int, int] = {}
+        self._commands: dict[int, int] = {}
 
     def __len__(self) -> int:
         return sum(len(waiting) for waiting in self._waiting.values())
@@ -26,34 +30,52 @@ class Inbox:
 
     def put(self, shard: int, records: Sequence[CommandRecord]) -> None:
         """What comes after all that waits of this shard."""
+        if not records:
+            return
         self._waiting.setdefault(shard, deque()).extend(records)
         self._bytes[shard] = self._bytes.get(shard, 0) + _size(records)
+        self._commands[shard] = self._commands.get(shard, 0) + sum(map(_commands, records))
 
-    def take(self, records_max: int) -> list[CommandRecord]:
+    def take(self, commands_max: int) -> list[CommandRecord]:
         """A batch: all of those shards that have little waiting, then long runs of the others, in turn.
 
         Short runs of all would be as fair, but dearer: a shard in a batch costs a row and a publish of its own.
+        A record that is more than there is room for keeps its turn; alone it may be more than `commands_max`.
         """
-        quota = records_max // max(1, len(self._waiting))
+        quota = commands_max // max(1, len(self._waiting))
+        room = commands_max
         taken: list[CommandRecord] = []
-        for shard in sorted(self._waiting, key=lambda shard: len(self._waiting[shard]) > quota):
-            if len(taken) == records_max:
+        for shard in sorted(self._waiting, key=lambda shard: self._commands[shard] > quota):
+            run: list[CommandRecord] = []
+            waiting = self._waiting[shard]
+            while waiting and (_commands(waiting[0]) <= room or not (taken or run)):
+                room -= _commands(waiting[0])
+                run.append(waiting.popleft())
+            if not run:
                 break
-            waiting = self._waiting.pop(shard)
-            run = [waiting.popleft() for _ in range(min(len(waiting), records_max - len(taken)))]
             taken += run
-            self._bytes[shard] -= _size(run)
-            if waiting:
-                self._waiting[shard] = waiting  # behind the others
-            else:
-                del self._bytes[shard]
+            self._forget(shard, run)
         return taken
+
+    def _forget(self, shard: int, run: Sequence[CommandRecord]) -> None:
+        """What is left of the shard stands behind the others."""
+        self._bytes[shard] -= _size(run)
+        self._commands[shard] -= sum(map(_commands, run))
+        if waiting := self._waiting.pop(shard):
+            self._waiting[shard] = waiting
+        else:
+            del self._bytes[shard], self._commands[shard]
 
     def clear(self) -> None:
         """All of it is read again."""
         self._waiting.clear()
         self._bytes.clear()
+        self._commands.clear()
 
 
 def _size(records: Sequence[CommandRecord]) -> int:
     return sum([len(record.value) for record in records]) + RECORD_BYTES * len(records)
+
+
+def _commands(record: CommandRecord) -> int:
+    return 1 if len(record.value) < LARGE_BYTES else len(record.value) // ENTRY_BYTES

@@ -1,17 +1,26 @@
 """From a record to a command that this shard may decide, or to the reason why not. Pure."""
 
 import hashlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
 from events.codec import Malformed, decode_command, micros
-from events.commands import Command, CustomerAsk, ReplyTo
+from events.commands import (
+    BULK_CUSTOMERS_MAX,
+    BULK_ID_LENGTH_MAX,
+    Command,
+    CustomerAsk,
+    EnterInBulk,
+    ReplyTo,
+)
 from events.ids import stream_id, stream_name
 from events.replies import Outcome
 from events.sharding import shard_of
-from services.ledger.ports import CommandRecord
+from services.ledger.ports import CommandRecord, ShardRow
 from services.ledger.receipts import ReceiptKey, receipt_key
 
 
@@ -22,6 +31,15 @@ class Asked(NamedTuple):
     command: Command
     ask: CustomerAsk
     key: ReceiptKey
+
+
+class Bulk(NamedTuple):
+    """A record of many commands, which are decided one by one, or all or none per customer."""
+
+    record: CommandRecord
+    command: Command
+    entries: list[Asked]
+    all_or_nothing: bool
 
 
 class Rejected(NamedTuple):
@@ -41,7 +59,7 @@ class _Address(msgspec.Struct):
     replyto: ReplyTo
 
 
-def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked | Rejected:
+def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked | Bulk | Rejected:
     """`now` in microseconds; `available` false while the shard may take nothing (its relay is too far behind)."""
     try:
         command, ask = decode_command(record.value)
@@ -50,7 +68,7 @@ def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked
             micros(command.effectivetime)
     except Malformed as error:
         return _rejected(record, Outcome.MALFORMED, "INVALID_COMMAND", str(error))
-    if shard_of(command.subject, shards) != record.shard:
+    if not _belongs(command, ask, record.shard, shards):
         return _rejected(record, Outcome.MALFORMED, "WRONG_SHARD", "the customer lives in another partition")
     if deadline is not None and deadline < now:
         return _rejected(record, Outcome.LATE, "DEADLINE_EXCEEDED", "read after its deadline; not applied")
@@ -58,8 +76,47 @@ def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked
         return _rejected(
             record, Outcome.UNAVAILABLE, "SHARD_UNAVAILABLE", "events cannot be published; not applied"
         )
+    if isinstance(ask, EnterInBulk):
+        if (wrong := _limits(command, ask)) is not None:
+            return _rejected(record, Outcome.MALFORMED, "INVALID_COMMAND", wrong)
+        return Bulk(record, command, list(_entries(record, command, ask)), ask.all_or_nothing)
     stream = stream_id(command.tenant, stream_name("customer", command.subject))
     return Asked(record, command, ask, receipt_key(command, stream))
+
+
+def _belongs(command: Command, ask: CustomerAsk | EnterInBulk, shard: int, shards: int) -> bool:
+    """All customers that a record speaks of live in its partition."""
+    if isinstance(ask, EnterInBulk) and any(shard_of(e.customer_id, shards) != shard for e in ask.entries):
+        return False
+    return shard_of(command.subject, shards) == shard
+
+
+def _limits(command: Command, bulk: EnterInBulk) -> str | None:
+    """What a schema cannot say; None where all is well."""
+    if len(command.id) > BULK_ID_LENGTH_MAX:
+        return f"the id of a bulk record has at most {BULK_ID_LENGTH_MAX} characters"
+    if command.idempotencykey is not UNSET:
+        return "a bulk record has no idempotency key, its entries have"
+    if len({entry.customer_id for entry in bulk.entries}) > BULK_CUSTOMERS_MAX:
+        return f"a bulk record is of at most {BULK_CUSTOMERS_MAX} customers"
+    return None
+
+
+def _entries(record: CommandRecord, command: Command, bulk: EnterInBulk) -> Iterator[Asked]:
+    """Each as if it were asked for alone, by a command named after the record and its place in it."""
+    tenant, nothing = command.tenant, Raw(b"{}")
+    for place, entry in enumerate(bulk.entries):
+        ask = entry.ask
+        own = replace(
+            command,
+            id=f"{command.id}.{place}",
+            type=ask.TYPE,
+            subject=entry.customer_id,
+            idempotencykey=entry.idempotency_key,
+            data=nothing,
+        )
+        stream = stream_id(tenant, stream_name("customer", entry.customer_id))
+        yield Asked(record, own, ask, receipt_key(own, stream))
 
 
 def identity(value: bytes) -> str:
@@ -68,6 +125,17 @@ def identity(value: bytes) -> str:
         return decode_command(value)[0].id
     except Malformed:
         return "sha256:" + hashlib.sha256(value).hexdigest()
+
+
+def standing(value: bytes, row: ShardRow) -> int | None:
+    """Where to read on, if this is the record that the shard row speaks of.
+
+    A store that was recovered from the topic may end within a bulk record: it is read again for the rest.
+    """
+    name, entry = identity(value), row.position_command_id.rpartition(".")[0]
+    if name == row.position_command_id:
+        return row.position + 1
+    return row.position if name == entry else None
 
 
 def unstorable(record: CommandRecord) -> Rejected:

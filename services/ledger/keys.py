@@ -11,7 +11,7 @@ from events.dead_letters import SealedLetter
 from events.sealing import seal_bytes
 from events.topics import COMMANDS
 from services.keyring import KeyRing
-from services.ledger.batch import DeadLetter
+from services.ledger.outcomes import DeadLetter
 from services.ledger.ports import Clock
 
 

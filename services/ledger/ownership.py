@@ -146,8 +146,8 @@ class Ownership:
         starts = {}
         for row in rows:
             value = found.get(row.shard)
-            if value is not None and intake.identity(value) == row.position_command_id:
-                starts[row.shard] = row.position + 1
+            if value is not None and (found_at := intake.standing(value, row)) is not None:
+                starts[row.shard] = found_at
                 continue
             starts[row.shard] = begins[row.shard]
             if row.position >= 0:

@@ -4,17 +4,18 @@ Its loop is also its heartbeat: a frozen worker stops beating and loses its sess
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from services.ledger import intake, metrics
 from services.ledger.answers import Answers
-from services.ledger.batch import Batch, DeadLetter, Rules
+from services.ledger.batch import Batch, Rules
 from services.ledger.beating import ATTEMPT_MICROS, HEARTBEAT_SECONDS, beating
-from services.ledger.decisions import Decisions, Keys, Read
-from services.ledger.intake import Asked, Rejected
+from services.ledger.decisions import Decisions, Keys, One, Read
+from services.ledger.intake import Rejected
+from services.ledger.outcomes import DeadLetter
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, Store, Unstorable
 from services.ledger.relay import Relay
@@ -166,14 +167,13 @@ class Worker:
 
     async def _process(self, records: Sequence[CommandRecord]) -> None:
         """What fits into one batch; the rest goes back to the front of the inbox."""
-        now, read = self._read(records)
-        fitting = self._decisions.fitting(read)
-        self._inbox = [*records[fitting:], *self._inbox]
-        await self._settle(records[:fitting], read[:fitting], now)
-
-    def _read(self, records: Sequence[CommandRecord]) -> tuple[int, Read]:
         now = self._clock.micros()
-        return now, [intake.read(r, self._shards, now, self._relay.available(r.shard)) for r in records]
+        read = self._decisions.fitting(self._reading(records, now), BATCH_COMMANDS_MAX)
+        self._inbox = [*records[len(read) :], *self._inbox]
+        await self._settle(records[: len(read)], read, now)
+
+    def _reading(self, records: Iterable[CommandRecord], now: int) -> Iterator[One]:
+        return (intake.read(r, self._shards, now, self._relay.available(r.shard)) for r in records)
 
     async def _settle(self, records: Sequence[CommandRecord], read: Read, now: int) -> None:
         """Decide, commit, answer all of these, in order; by halves where the store refuses the data."""
@@ -219,8 +219,8 @@ class Worker:
         if len(records) > 1:
             half = len(records) // 2
             for part in (records[:half], records[half:]):  # whole: a rest put back would come after both
-                again, read = self._read(part)
-                await self._settle(part, read, again)
+                again = self._clock.micros()
+                await self._settle(part, list(self._reading(part, again)), again)
             return
         log.error("command_unstorable", shard=records[0].shard, offset=records[0].offset, error=str(error))
         rejected = intake.unstorable(records[0])
@@ -239,6 +239,6 @@ class Worker:
         await self._answers.give(batch.answers)
 
 
-def _may_be_known(one: Asked | Rejected) -> bool:
+def _may_be_known(one: One) -> bool:
     """A caller's retry; and with dead letters the batch should not be done twice."""
     return isinstance(one, Rejected) or one.command.attempt > 0

@@ -5,7 +5,16 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from events.codec import encode_ask, encode_command, timestamp
-from events.commands import Command, CreditWallet, CustomerAsk, DebitWallet, Origin, RegisterCustomer
+from events.commands import (
+    BulkEntry,
+    Command,
+    CreditWallet,
+    CustomerAsk,
+    DebitWallet,
+    EnterInBulk,
+    Origin,
+    RegisterCustomer,
+)
 from events.ids import Tenant, stream_id, stream_name
 
 TENANT = Tenant("biz_1", "live")
@@ -22,10 +31,28 @@ def debit(amount: int, currency: str = "USD") -> DebitWallet:
     return DebitWallet(currency=currency, amount=amount)
 
 
+def entry(customer: str, ask: CreditWallet | DebitWallet, key: str) -> BulkEntry:
+    """The same movement as a part of a bulk record."""
+    return BulkEntry(
+        customer_id=customer,
+        entry_type="credit" if isinstance(ask, CreditWallet) else "debit",
+        currency=ask.currency,
+        amount=ask.amount,
+        idempotency_key=key,
+        cause=ask.cause,
+        reason=ask.reason,
+        reference=ask.reference,
+    )
+
+
+def bulk(*entries: BulkEntry, together: bool = False) -> EnterInBulk:
+    return EnterInBulk(entries=list(entries), all_or_nothing=together)
+
+
 def command(
     number: int,
     customer: str,
-    ask: CustomerAsk,
+    ask: CustomerAsk | EnterInBulk,
     *,
     key: str | None = None,
     attempt: int = 0,

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from events.sealing import new_key
-from services.ledger.batch import DeadLetter
+from services.ledger.outcomes import DeadLetter
 
 
 class MemoryKeys:

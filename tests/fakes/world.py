@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from events.codec import decode_envelope, decode_reply
-from events.commands import CustomerAsk
+from events.commands import CustomerAsk, EnterInBulk
 from events.envelope import Envelope
 from events.ids import parse_position
 from events.replies import Outcome, Reply
@@ -124,7 +124,7 @@ class World:
         if error is not None and error is not known:
             raise error
 
-    def send(self, customer: str, ask: CustomerAsk, **more: Any) -> str:
+    def send(self, customer: str, ask: CustomerAsk | EnterInBulk, **more: Any) -> str:
         """Put a command on its customer's shard; the correlation of its reply."""
         self._numbers += 1
         value = asking.command(self._numbers, customer, ask, **more)
@@ -193,7 +193,8 @@ class World:
         row = self.database.rows[record.shard]
         if row.position < record.offset and not self.rereading:
             raise EarlyReply(f"{reply.outcome} before the position was committed")
-        if reply.outcome in (Outcome.APPLIED, Outcome.REFUSED):
-            shard, sequence = parse_position(reply.position)
-            if sequence > self.database.rows[shard].sequence:
-                raise EarlyReply(f"{reply.outcome} before its event was committed")
+        for one in reply.entries or [reply]:
+            if one.outcome in (Outcome.APPLIED, Outcome.REFUSED):
+                shard, sequence = parse_position(one.position)
+                if sequence > self.database.rows[shard].sequence:
+                    raise EarlyReply(f"{one.outcome} before its event was committed")

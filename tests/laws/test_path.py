@@ -1,6 +1,6 @@
 """Laws of the whole path on fakes: whatever is asked, and whoever dies when, the ledger is whole."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -10,22 +10,25 @@ import structlog
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from events.codec import decode_envelope, decode_fact, decode_reply, digest, genesis
+from events.codec import decode_command, decode_envelope, decode_fact, decode_reply, digest, genesis
+from events.commands import EnterInBulk
 from events.ids import parse_position
-from events.replies import Outcome
+from events.replies import Outcome, Reply
+from events.sharding import shard_of
 from services.ledger import cache, decisions, folding, receipts, snapshots
 from services.ledger import worker as worker_module
 from services.ledger.domain.customer import Customer, fold, signed
+from tests.fakes.asking import entry
 from tests.fakes.simulation import simulate
 from tests.fakes.world import World
-from tests.laws.strategies import asks, registrations
+from tests.laws.strategies import asks, credits, debits, registrations
 from tests.laws.trouble import Customers, Step, Trouble, live_through
 
 SHARDS = 2
 CUSTOMERS = ("cus_a", "cus_b", "cus_c")
 
 
-steps = st.builds(
+singles = st.builds(
     Step,
     customer=st.sampled_from(CUSTOMERS),
     ask=st.one_of(asks, asks, asks, registrations),
@@ -33,6 +36,32 @@ steps = st.builds(
     attempt=st.sampled_from([0, 0, 0, 1, 2]),
     pause_ms=st.sampled_from([0, 0, 0, 1, 7, 40]),
 )
+together_with = {customer: [o for o in CUSTOMERS if shard_of(o, SHARDS) == shard_of(customer, SHARDS)]
+                 for customer in CUSTOMERS}  # fmt: skip
+bulks = st.sampled_from(CUSTOMERS).flatmap(
+    lambda customer: st.builds(
+        Step,
+        customer=st.just(customer),
+        ask=st.builds(
+            EnterInBulk,
+            entries=st.lists(
+                st.builds(
+                    entry,
+                    st.sampled_from(together_with[customer]),
+                    st.one_of(credits, debits),
+                    st.sampled_from(["k1", "k2", "k3", "k4", "k5"]),
+                ),
+                min_size=1,
+                max_size=6,
+            ),
+            all_or_nothing=st.booleans(),
+        ),
+        key=st.none(),
+        attempt=st.just(0),
+        pause_ms=st.sampled_from([0, 0, 7]),
+    )
+)
+steps = st.one_of(singles, singles, singles, singles, bulks)
 stories = st.lists(steps, min_size=1, max_size=40)
 seeds = st.integers(0, 2**32 - 1)
 RARE = settings(
@@ -72,6 +101,7 @@ async def _whole(story: list[Step], trouble: Trouble, processes: int) -> None:
     world = World(SHARDS)
     live = await live_through(world, story, trouble, processes)
     chain_is_whole(world)
+    groups_are_whole(world)
     receipts_stand_in_the_topic(world)
     replay_equals(world, live)
     snapshots_are_true(world)
@@ -132,6 +162,19 @@ def chain_is_whole(world: World) -> None:
         assert world.topic(shard) == [row.value for row in world.database.events[shard]]
 
 
+def groups_are_whole(world: World) -> None:
+    """Of the entries that a record brought anew for one customer, all were applied or none."""
+    for shard in range(SHARDS):
+        together: defaultdict[tuple[str, str], set[bool]] = defaultdict(set)
+        for value in world.topic(shard):
+            envelope = decode_envelope(value)
+            command, ask = decode_command(world.kafka.commands[shard][envelope.commandposition])
+            if isinstance(ask, EnterInBulk) and ask.all_or_nothing:
+                assert envelope.commandid.startswith(f"{command.id}.")
+                together[command.id, envelope.subject].add(signed(decode_fact(envelope)) != 0)
+        assert all(len(outcomes) == 1 for outcomes in together.values())
+
+
 def receipts_stand_in_the_topic(world: World) -> None:
     events = [decode_envelope(value) for shard in range(SHARDS) for value in world.topic(shard)]
     rebuilt = {receipts.ReceiptKey(*row[:3]): row for row in map(receipts.row_of, events)}
@@ -177,7 +220,7 @@ def books_balance(world: World) -> None:
 
 
 def answers_are_true(world: World) -> None:
-    """Every answer speaks of an event with its command's key; no command is answered in two ways."""
+    """Every answer speaks of an event of its command's shard; no command, nor entry, is answered in two ways."""
     told: dict[str, tuple[Outcome, str]] = {}
     for _, value in world.kafka.replies:
         reply = decode_reply(value)
@@ -186,8 +229,15 @@ def answers_are_true(world: World) -> None:
             reply.outcome,
             reply.position,
         )
-        if reply.position:
-            shard, sequence = parse_position(reply.position)
-            event = decode_envelope(world.database.event(shard, sequence))
-            assert shard == world.sent[reply.correlation].shard
-            assert event.time == reply.time
+        for place, one in enumerate(reply.entries or [reply]):
+            _true(world, reply.correlation, one)
+            said = (one.outcome, one.position)
+            assert told.setdefault(f"{reply.correlation}.{place}", said) == said
+
+
+def _true(world: World, correlation: str, reply: Reply) -> None:
+    if reply.position:
+        shard, sequence = parse_position(reply.position)
+        event = decode_envelope(world.database.event(shard, sequence))
+        assert shard == world.sent[correlation].shard
+        assert event.time == reply.time

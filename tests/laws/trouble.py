@@ -5,7 +5,7 @@ import random
 from typing import NamedTuple
 from uuid import UUID
 
-from events.commands import CustomerAsk
+from events.commands import CustomerAsk, EnterInBulk
 from services.ledger.domain.customer import Customer
 from tests.fakes.broker import PublishFailed
 from tests.fakes.gate import Killed, Phase
@@ -26,10 +26,10 @@ Customers = dict[UUID, Customer]
 
 
 class Step(NamedTuple):
-    """A command, and how long after the one before it, in milliseconds."""
+    """A command, or a bulk record with its customer first, and how long after the one before it, in milliseconds."""
 
     customer: str
-    ask: CustomerAsk
+    ask: CustomerAsk | EnterInBulk
     key: str | None
     attempt: int
     pause_ms: int

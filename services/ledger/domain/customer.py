@@ -118,14 +118,14 @@ def fold(history: Iterable[tuple[CustomerFact, str]], customer: Customer = INITI
 
 def _register(ask: RegisterCustomer, customer: Customer) -> CustomerFact:
     if customer.registered:
-        return _refused(ask, _gone(customer) or Refusal.CUSTOMER_EXISTS)
+        return refused(ask, _gone(customer) or Refusal.CUSTOMER_EXISTS)
     personal = Personal(name=ask.name, email=ask.email, phone_number=ask.phone_number, metadata=ask.metadata)
     return CustomerRegistered(personal=personal, preferred_locale=ask.preferred_locale)
 
 
 def _change_profile(ask: ChangeProfile, customer: Customer) -> CustomerFact:
     if (refusal := _gone(customer)) is not None:
-        return _refused(ask, refusal)
+        return refused(ask, refusal)
     personal = Personal(name=ask.name, email=ask.email, phone_number=ask.phone_number, metadata=ask.metadata)
     return CustomerProfileChanged(personal=personal, preferred_locale=ask.preferred_locale)
 
@@ -133,7 +133,7 @@ def _change_profile(ask: ChangeProfile, customer: Customer) -> CustomerFact:
 def _block(ask: BlockCustomer, customer: Customer, given: Given) -> CustomerFact:
     """Who is blocked stays so: the fact says since when."""
     if (refusal := _gone(customer)) is not None:
-        return _refused(ask, refusal)
+        return refused(ask, refusal)
     personal = Personal(reason=ask.reason, identifier=ask.identifier)
     if customer.blocked:
         return CustomerBlocked(block_id=customer.block_id, since=customer.blocked, personal=personal)
@@ -143,7 +143,7 @@ def _block(ask: BlockCustomer, customer: Customer, given: Given) -> CustomerFact
 def _unblock(ask: UnblockCustomer, customer: Customer) -> CustomerFact:
     """An old block that was ended long ago must not end a new one."""
     if (refusal := _gone(customer)) is not None:
-        return _refused(ask, refusal)
+        return refused(ask, refusal)
     ended = customer.block_id if customer.blocked and ask.block_id in (UNSET, customer.block_id) else UNSET
     return CustomerUnblocked(block_id=ended, personal=Personal(reason=ask.reason))
 
@@ -153,7 +153,7 @@ def _close(ask: CloseCustomer, customer: Customer) -> CustomerFact:
     if refusal is None and any(customer.balances.values()):
         refusal = Refusal.WALLET_NOT_EMPTY
     if refusal is not None:
-        return _refused(ask, refusal)
+        return refused(ask, refusal)
     return CustomerClosed(personal=Personal(reason=ask.reason))
 
 
@@ -169,7 +169,7 @@ def _credit(ask: CreditWallet, customer: Customer, given: Given) -> CustomerFact
     if refusal is None and customer.balance(ask.currency) > AMOUNT_MAX - ask.amount:
         refusal = Refusal.BALANCE_LIMIT_EXCEEDED
     if refusal is not None:
-        return _refused(ask, refusal)
+        return refused(ask, refusal)
     return _moved(WalletCredited, ask, customer, given, +ask.amount)
 
 
@@ -181,16 +181,21 @@ def _debit(ask: DebitWallet, customer: Customer, given: Given) -> CustomerFact:
     if refusal is None and customer.balance(ask.currency) < ask.amount:
         refusal = Refusal.INSUFFICIENT_WALLET_FUNDS
     if refusal is not None:
-        return WalletDebitRefused(
-            refusal=refusal,
-            currency=ask.currency,
-            amount=ask.amount,
-            balance=customer.balance(ask.currency),
-            cause=ask.cause,
-            reference=ask.reference,
-            personal=_reason(ask),
-        )
+        return refused_debit(ask, customer, refusal)
     return _moved(WalletDebited, ask, customer, given, -ask.amount)
+
+
+def refused_debit(ask: DebitWallet, customer: Customer, refusal: Refusal) -> WalletDebitRefused:
+    """With the balance that there was."""
+    return WalletDebitRefused(
+        refusal=refusal,
+        currency=ask.currency,
+        amount=ask.amount,
+        balance=customer.balance(ask.currency),
+        cause=ask.cause,
+        reference=ask.reference,
+        personal=_reason(ask),
+    )
 
 
 def _not_open(ask: MoveMoney, given: Given) -> Refusal | None:
@@ -212,7 +217,8 @@ def _moved(fact: type[M], ask: MoveMoney, customer: Customer, given: Given, sign
     )
 
 
-def _refused(ask: CustomerAsk, refusal: Refusal) -> CustomerCommandRefused:
+def refused(ask: CustomerAsk, refusal: Refusal) -> CustomerCommandRefused:
+    """Of anything but a debit."""
     if isinstance(ask, MoveMoney):
         return CustomerCommandRefused(
             command=ask.TYPE, refusal=refusal, currency=ask.currency, amount=ask.amount, personal=_reason(ask)

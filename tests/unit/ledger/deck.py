@@ -4,15 +4,15 @@ from typing import Any
 from uuid import UUID
 
 from events.codec import decode_envelope, digest, genesis
-from events.commands import CustomerAsk, RegisterCustomer
+from events.commands import BulkEntry, CustomerAsk, RegisterCustomer
 from events.envelope import Envelope
 from events.ids import Tenant
 from events.replies import Reply
 from events.sharding import shard_of
-from services.ledger import intake
+from services.ledger import bulk, intake
 from services.ledger.batch import Batch, Rules
 from services.ledger.domain.customer import Customer
-from services.ledger.intake import Asked
+from services.ledger.intake import Asked, Bulk
 from services.ledger.ports import Attempt, CommandRecord, Loaded, ShardRow
 from services.ledger.receipts import Receipt, ReceiptKey
 from tests.fakes import asking
@@ -48,15 +48,30 @@ class Deck:
             self.keys.setdefault(found.key.stream, bytes(32))
         return found
 
+    def bulk(self, *entries: BulkEntry, together: bool = False, **more: Any) -> Bulk:
+        """One record of many commands."""
+        self._numbers += 1
+        customer = entries[0].customer_id
+        shard = shard_of(customer, SHARDS)
+        value = asking.command(self._numbers, customer, asking.bulk(*entries, together=together), **more)
+        record = CommandRecord(shard, self._offsets[shard], value)
+        self._offsets[shard] += 1
+        found = intake.read(record, SHARDS, self.now, available=True)
+        assert isinstance(found, Bulk), found
+        return found
+
     def batch(self) -> Batch:
         loaded = Loaded({}, self.receipts, self.attempts)
         return Batch(RULES, self.rows, self.customers, loaded, self.keys, self.now)
 
-    def play(self, *asked: Asked) -> Batch:
+    def play(self, *asked: Asked | Bulk) -> Batch:
         """Decide and commit."""
         batch = self.batch()
         for one in asked:
-            batch.take(one)
+            if isinstance(one, Bulk):
+                bulk.take(batch, one)
+            else:
+                batch.take(one)
         self.commit(batch)
         return batch
 

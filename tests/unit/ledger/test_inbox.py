@@ -69,6 +69,31 @@ def test_large_commands_count_by_their_bytes() -> None:
     assert (len(inbox), inbox.take(BATCH)) == (0, [])
 
 
+def test_bulk_records_count_for_what_they_hold_and_delay_no_other_shard() -> None:
+    inbox = Inbox()
+    inbox.put(0, records(0, 100, size=32_000))  # 200 entries each
+    assert len(inbox.take(BATCH)) == 2
+    inbox.put(7, records(7, 3))
+    taken = inbox.take(BATCH)
+    assert [(one.shard, one.offset) for one in taken] == [(7, 0), (7, 1), (7, 2), (0, 2), (0, 3)]
+
+
+def test_a_bulk_record_without_room_keeps_its_turn() -> None:
+    inbox = Inbox()
+    inbox.put(0, records(0, 100))
+    inbox.put(1, records(1, 1, size=72_000))  # 450 entries
+    inbox.put(2, records(2, 1_000))
+    assert inbox.take(BATCH) == records(0, 100)
+    assert [one.shard for one in inbox.take(BATCH)] == [1] + [2] * 50
+
+
+def test_a_record_larger_than_a_batch_is_taken_alone() -> None:
+    inbox = Inbox()
+    inbox.put(0, records(0, 2, size=160_000))
+    inbox.put(1, records(1, 1, size=160_000))
+    assert [len(inbox.take(BATCH)) for _ in range(4)] == [1, 1, 1, 0]
+
+
 @given(
     steps=st.lists(
         st.one_of(

@@ -1,6 +1,7 @@
 """What a worker answers, and when: nothing before the commit, nothing when the outcome is unknown."""
 
 import asyncio
+from collections.abc import Iterable
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from events.replies import Outcome
 from services.ledger import batch as batch_module
 from services.ledger import worker as worker_module
-from services.ledger.decisions import Decisions, Read
+from services.ledger.decisions import Decisions, One, Read
 from services.ledger.domain import customer
 from tests.fakes.asking import REGISTER, command, correlation, credit, debit, stream_of
 from tests.fakes.simulation import START_MICROS, simulated, until
@@ -246,9 +247,10 @@ async def test_halves_are_taken_whole_and_in_order(monkeypatch: pytest.MonkeyPat
     world.database.refused.add(stream_of(B))
     split: list[int] = []
 
-    def fitting(self: Decisions, read: Read) -> int:
+    def fitting(self: Decisions, reading: Iterable[One], commands_max: int) -> Read:
+        read = list(reading)
         split.append(len(read))
-        return len(read) if len(split) == 1 else 1
+        return read if len(split) == 1 else read[:1]
 
     monkeypatch.setattr(Decisions, "fitting", fitting)
     async with world.node():

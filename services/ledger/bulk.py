@@ -1,0 +1,115 @@
+"""Records of many commands: each entry as if it came alone, or all of a customer's entries or none."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from events.codec import decode_envelope
+from events.commands import CreditWallet, DebitWallet
+from events.facts import CustomerCommandRefused, CustomerFact, Refusal, WalletDebitRefused
+from events.ids import parse_position
+from events.replies import Outcome, Reply
+from services.ledger.batch import Batch
+from services.ledger.domain.together import Move, decide_together, refuse_together
+from services.ledger.intake import Asked, Bulk
+from services.ledger.outcomes import Decided
+from services.ledger.receipts import Receipt, ReceiptKey
+
+_REFUSED = {CustomerCommandRefused.TYPE, WalletDebitRefused.TYPE}
+
+
+def take(batch: Batch, bulk: Bulk) -> None:
+    """Decide all entries; one answer holds their outcomes, in their order."""
+    replies = _together(batch, bulk.entries) if bulk.all_or_nothing else _singly(batch, bulk.entries)
+    highest = max((reply.position for reply in replies if reply.position), key=parse_position, default="")
+    answer = Reply(correlation="", outcome=Outcome.APPLIED, position=highest, entries=replies)
+    batch.dispose(bulk.record, bulk.command, answer)
+
+
+def _singly(batch: Batch, entries: Sequence[Asked]) -> list[Reply]:
+    replies = []
+    for asked in entries:
+        replies += batch.guarded([asked], lambda asked=asked: [batch.outcome(asked)])  # type: ignore[misc]
+    return replies
+
+
+def _together(batch: Batch, entries: Sequence[Asked]) -> list[Reply]:
+    """Customer by customer, in the order of their first entries."""
+    places: dict[UUID, list[int]] = {}
+    for place, asked in enumerate(entries):
+        places.setdefault(asked.key.stream, []).append(place)
+    replies: dict[int, Reply] = {}
+    for group in places.values():
+        own = [entries[place] for place in group]
+        replies |= zip(group, batch.guarded(own, lambda own=own: _group(batch, own)), strict=True)  # type: ignore[misc]
+    return [replies[place] for place in range(len(entries))]
+
+
+def _group(batch: Batch, entries: Sequence[Asked]) -> list[Reply]:
+    """What has a receipt has happened. The rest is decided together, if nothing of this customer failed before."""
+    prints = [batch.hashed(asked) for asked in entries]
+    priors = [batch.prior(asked.key) for asked in entries]
+    reused = _reused(entries, prints, priors)
+    fresh: dict[ReceiptKey, tuple[Asked, str]] = {}
+    for asked, hashed, prior in zip(entries, prints, priors, strict=True):
+        if prior is None and not reused:
+            fresh.setdefault(asked.key, (asked, hashed))
+    told = dict(zip(fresh, _decided(batch, list(fresh.values()), priors), strict=True))
+    replies = []
+    for place, (asked, prior) in enumerate(zip(entries, priors, strict=True)):
+        if place in reused:
+            replies.append(_nothing("IDEMPOTENCY_KEY_REUSED"))
+        elif prior is not None:
+            replies.append(batch.repeated(asked, prior))
+        elif reused:
+            replies.append(_nothing(Refusal.ANOTHER_ENTRY_FAILED.value))
+        elif (first := told.pop(asked.key, None)) is not None:
+            replies.append(first)
+        else:  # the same key a second time in this record
+            receipt = batch.prior(asked.key)
+            assert receipt is not None, "the first of its kind was recorded"
+            replies.append(batch.repeated(asked, receipt))
+    return replies
+
+
+def _decided(
+    batch: Batch, fresh: Sequence[tuple[Asked, str]], priors: Sequence[Receipt | None]
+) -> list[Reply]:
+    if not fresh:
+        return []
+    asks = [_move(asked) for asked, _ in fresh]
+    customer = batch.customer(fresh[0][0].key.stream)
+    facts: list[CustomerFact]
+    if (failed := _failed_before(priors)) is not None:
+        facts = refuse_together(asks, customer, failed)
+    else:
+        ids = [asked.command.id for asked, _ in fresh]
+        facts = decide_together(asks, customer, [batch.given(asked) for asked, _ in fresh], ids)
+    return batch.settle([Decided(*one, [fact]) for one, fact in zip(fresh, facts, strict=True)])
+
+
+def _reused(entries: Sequence[Asked], prints: Sequence[str], priors: Sequence[Receipt | None]) -> set[int]:
+    """Places whose key belongs to another request, of before or of this record."""
+    known = {asked.key: prior.request_hash for asked, prior in zip(entries, priors, strict=True) if prior}
+    return {
+        place
+        for place, (asked, hashed) in enumerate(zip(entries, prints, strict=True))
+        if known.setdefault(asked.key, hashed) != hashed
+    }
+
+
+def _failed_before(priors: Sequence[Receipt | None]) -> str | None:
+    """The command of an entry that was refused, when this record or another one brought it before."""
+    for prior in priors:
+        if prior is not None and (envelope := decode_envelope(prior.event)).type in _REFUSED:
+            return envelope.commandid
+    return None
+
+
+def _nothing(code: str) -> Reply:
+    """Neither applied nor recorded: a key belongs to another request."""
+    return Reply(correlation="", outcome=Outcome.KEY_REUSED, code=code)
+
+
+def _move(asked: Asked) -> Move:
+    assert isinstance(asked.ask, CreditWallet | DebitWallet), "intake makes entries of nothing else"
+    return asked.ask

@@ -1,0 +1,33 @@
+"""What becomes of commands: decided facts, answers, dead letters."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from events.facts import CustomerFact
+from events.replies import Reply
+from services.ledger.intake import Asked
+
+
+class Answer(NamedTuple):
+    """A reply and where it goes; `to` is "" for commands that want none."""
+
+    to: str
+    reply: Reply
+
+
+class DeadLetter(NamedTuple):
+    """What could not be taken, and why: for operators."""
+
+    shard: int
+    offset: int
+    value: bytes
+    code: str
+    message: str
+
+
+class Decided(NamedTuple):
+    """What follows from a new command; `hashed` is its request hash."""
+
+    asked: Asked
+    hashed: str
+    facts: Sequence[CustomerFact]

@@ -1,0 +1,77 @@
+"""Bulk records in a worker: how many go into a batch, and where a shard is read on."""
+
+import pytest
+from msgspec.structs import replace
+
+from events.replies import Outcome
+from events.sharding import shard_of
+from services.ledger import decisions, intake
+from services.ledger import worker as worker_module
+from services.ledger.ports import ShardRow
+from tests.fakes.asking import REGISTER, bulk, command, credit, debit, entry
+from tests.fakes.simulation import simulated
+from tests.fakes.world import World
+
+A = "cus_a"
+
+
+@simulated
+async def test_entries_are_answered_together_after_the_commit() -> None:
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        reply = await world.ask(
+            A, bulk(entry(A, credit(5), "1"), entry(A, debit(6), "2"), entry(A, debit(5), "3"))
+        )
+        assert [one.code or one.outcome.value for one in reply.entries] == [
+            "applied", "INSUFFICIENT_WALLET_FUNDS", "applied",
+        ]  # fmt: skip
+        await world.taken()
+    assert [event.commandid.partition(".")[2] for event in world.stored(A)] == ["", "0", "1", "2"]
+
+
+@simulated
+async def test_a_known_key_is_met_at_the_commit_and_the_rest_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "CAREFUL_BATCHES", 0)
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(5), key="1")
+        reply = await world.ask(A, bulk(entry(A, credit(5), "1"), entry(A, debit(2), "2")))
+        assert [(one.replayed, one.balance_after) for one in reply.entries] == [(True, 5), (False, 3)]
+        await world.taken()
+
+
+@simulated
+async def test_a_batch_counts_entries_and_cold_customers(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    original = intake.read
+
+    def counted(*arguments: object) -> object:
+        read.append(1)
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worker_module, "BATCH_COMMANDS_MAX", 6)
+    monkeypatch.setattr(decisions, "BATCH_COLD_MAX", 2)
+    monkeypatch.setattr(intake, "read", counted)
+    world = World(shards=1)
+    names = [f"cus_{number}" for number in range(4)]
+    for name in names:
+        world.send(name, REGISTER)
+    records = [bulk(*[entry(names[0], credit(1), f"{record}.{n}") for n in range(4)]) for record in range(3)]
+    records.append(bulk(*[entry(name, credit(1), "all") for name in names]))
+    asked = [world.send(names[0], one) for one in records]
+    async with world.node():
+        found = [await world.answer(one) for one in asked]
+    assert [len(reply.entries) for reply in found] == [4, 4, 4, 4]
+    assert {one.outcome for reply in found for one in reply.entries} == {Outcome.APPLIED}
+    assert len(read) <= 2 * (len(names) + len(records)), "what does not fit is not read again and again"
+
+
+def test_where_a_shard_is_read_on() -> None:
+    value = command(7, A, bulk(entry(A, credit(1), "k")))
+    row = ShardRow(shard_of(A, 4), 1, 41, "cmd_7", 9, b"", 0, 0, -1)
+    assert intake.standing(value, row) == 42
+    assert intake.standing(value, replace(row, position_command_id="cmd_7.3")) == 41
+    for other in ("cmd_8", "cmd_8.3", "", "."):
+        assert intake.standing(value, replace(row, position_command_id=other)) is None
