@@ -134,9 +134,13 @@ async def _delivered_twice(story: list[Step], trouble: Trouble) -> None:
 
 
 def answers(world: World) -> dict[str, str]:
-    """Position by correlation, of what was applied or refused."""
-    replies = [decode_reply(value) for _, value in world.kafka.replies]
-    return {reply.correlation: reply.position for reply in replies if reply.position}
+    """Position by correlation and place, of what was applied or refused."""
+    return {
+        f"{reply.correlation}.{place}": one.position
+        for reply in (decode_reply(value) for _, value in world.kafka.replies)
+        for place, one in enumerate(reply.entries or [reply])
+        if one.position
+    }
 
 
 @contextmanager
