@@ -101,6 +101,14 @@ class Stage:
         for service in started if wait else ():
             self._await(service)
 
+    def worker(self, name: str) -> Service:
+        """One of several ledger workers, not started: whoever asks for it starts and stops it."""
+        port = free_port()
+        settings = self.settings.model_copy(update={"ledger_metrics_port": port, "instance": name})
+        service = self._made(name, (*CLI, "ledger"), settings, port)
+        self.running[name] = service
+        return service
+
     def stop(self, *names: str) -> None:
         """In the order given."""
         for name in names:
@@ -157,7 +165,7 @@ class Stage:
             time.sleep(_POLL_SECONDS)
 
     def _end(self) -> None:
-        self.stop("api", "ledger", "projections", *self.running)
+        self.stop("api", "ledger", "projections", *reversed(self.running))
         place = self.postgres.place if self.postgres.folder.exists() else self.folder
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(place, ignore_errors=True)

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS
+from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS, Topic
 from services.kafka import client_options
 from services.ledger import metrics
 from services.ledger.command_log import CommandLog, new_consumer, read_from
@@ -22,6 +22,8 @@ log = structlog.get_logger()
 PUBLISH_BYTES_MAX = 768 * 1024
 REPLIES_QUEUED_MAX = 100_000
 READ_SECONDS_MAX = 10.0
+SCAN_WAIT_MS = 1
+"""What a scan asks for is there; a fetch that waited for more would keep the next scan waiting."""
 
 
 class KafkaBroker:
@@ -37,6 +39,7 @@ class KafkaBroker:
         self._replies_ready = asyncio.Event()
         self._reply_pump: asyncio.Task[None] | None = None
         self._retired: set[asyncio.Task[None]] = set()
+        self._scanners: dict[str, list[AIOKafkaConsumer]] = defaultdict(list)
 
     async def open(self) -> None:
         self._commands = CommandLog(self._options)
@@ -44,6 +47,8 @@ class KafkaBroker:
         await self._commands.consumer.start()
         await self._replier.start()
         self._publisher = await self._new_publisher()
+        for topic in (COMMANDS, EVENTS):
+            self._scanners[topic.name] = [await self._new_scanner(topic)]
         self._reply_pump = asyncio.create_task(self._pump_replies())
 
     async def close(self) -> None:
@@ -51,7 +56,9 @@ class KafkaBroker:
             self._reply_pump.cancel()
             await asyncio.gather(self._reply_pump, return_exceptions=True)
         commands = self._commands.consumer if self._commands else None
-        for client in (commands, self._replier, self._publisher):
+        scanners = [scanner for idle in self._scanners.values() for scanner in idle]
+        self._scanners.clear()
+        for client in (commands, self._replier, self._publisher, *scanners):
             if client is not None:
                 with contextlib.suppress(KafkaError, asyncio.TimeoutError):
                     await asyncio.wait_for(client.stop(), 5)
@@ -64,9 +71,8 @@ class KafkaBroker:
             return {}
         wanted = {TopicPartition(COMMANDS.name, shard): offset for shard, offset in positions.items()}
         found: dict[int, bytes] = {}
-        async with self._scanner() as scanner:
-            begins = await scanner.beginning_offsets(list(wanted))
-            ends = await scanner.end_offsets(list(wanted))
+        async with self._scanner(COMMANDS) as scanner:
+            begins, ends = await _bounds(scanner, wanted)
             sought = {p: offset for p, offset in wanted.items() if begins[p] <= offset < ends[p]}
             read_from(scanner, sought)
             give_up = asyncio.get_running_loop().time() + READ_SECONDS_MAX
@@ -78,8 +84,10 @@ class KafkaBroker:
             return found
 
     async def commands_begin(self, shards: Sequence[int]) -> dict[int, int]:
-        assert self._commands is not None
-        return await self._commands.begin(shards)
+        partitions = [TopicPartition(COMMANDS.name, shard) for shard in shards]
+        async with self._scanner(COMMANDS) as scanner:
+            begins = await scanner.beginning_offsets(partitions)
+        return {partition.partition: offset for partition, offset in begins.items()}
 
     def assign(self, next_offsets: Mapping[int, int]) -> None:
         assert self._commands is not None
@@ -123,9 +131,8 @@ class KafkaBroker:
 
     async def events_from(self, offsets: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
         wanted = {TopicPartition(EVENTS.name, shard): offset for shard, offset in offsets.items()}
-        async with self._scanner() as scanner:
-            begins = await scanner.beginning_offsets(list(wanted))
-            ends = await scanner.end_offsets(list(wanted))
+        async with self._scanner(EVENTS) as scanner:
+            begins, ends = await _bounds(scanner, wanted)
             starts = {p: o if begins[p] <= o <= ends[p] else begins[p] for p, o in wanted.items()}
             starts = {p: start for p, start in starts.items() if start < ends[p]}
             read_from(scanner, starts)
@@ -149,14 +156,23 @@ class KafkaBroker:
         return publisher
 
     @contextlib.asynccontextmanager
-    async def _scanner(self) -> AsyncIterator[AIOKafkaConsumer]:
-        scanner = new_consumer(self._options)
-        await scanner.start()
+    async def _scanner(self, topic: Topic) -> AsyncIterator[AIOKafkaConsumer]:
+        """One that knows the topic already, if there is one: to start it takes longer than most scans."""
+        idle = self._scanners[topic.name]
+        scanner = idle.pop() if idle else await self._new_scanner(topic)
         try:
-            await asyncio.sleep(0)  # aiokafka's own tasks must have begun, or stop() raises CancelledError
             yield scanner
-        finally:
+        except BaseException:
             await scanner.stop()
+            raise
+        scanner.pause(*scanner.assignment())
+        idle.append(scanner)
+
+    async def _new_scanner(self, topic: Topic) -> AIOKafkaConsumer:
+        scanner = new_consumer(self._options, SCAN_WAIT_MS)
+        await scanner.start()
+        await scanner.beginning_offsets([TopicPartition(topic.name, 0)])
+        return scanner
 
     async def _pump_replies(self) -> None:
         """Send what has gathered, one Kafka batch per partition, while the worker decides the next commands."""
@@ -186,6 +202,14 @@ class KafkaBroker:
         assert self._replier is not None
         future = await self._replier.send_batch(batch, REPLIES.name, partition=partition)
         future.add_done_callback(_note_lost_reply)
+
+
+async def _bounds(
+    scanner: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> tuple[Mapping[TopicPartition, int], Mapping[TopicPartition, int]]:
+    """First offset, and the one behind the last."""
+    wanted = list(partitions)
+    return await scanner.beginning_offsets(wanted), await scanner.end_offsets(wanted)
 
 
 def _note_lost_reply(future: "asyncio.Future[object]") -> None:

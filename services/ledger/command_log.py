@@ -1,7 +1,7 @@
 """Reading Kafka for the ledger worker: from offsets that it is told, without groups, and `ledger.commands` in turns."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,14 +16,14 @@ FETCH_WAIT_MS = 100
 """A shard that wants more while a fetch for the others waits for their next command waits with it."""
 
 
-def new_consumer(options: Mapping[str, Any]) -> AIOKafkaConsumer:
+def new_consumer(options: Mapping[str, Any], wait_ms: int = FETCH_WAIT_MS) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="none",
         max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
         fetch_max_bytes=FETCH_BYTES,
-        fetch_max_wait_ms=FETCH_WAIT_MS,
+        fetch_max_wait_ms=wait_ms,
         **options,
     )
 
@@ -41,12 +41,6 @@ class CommandLog:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.consumer = new_consumer(options)
         self._inbox = Inbox()
-
-    async def begin(self, shards: Sequence[int]) -> dict[int, int]:
-        """First offset that each shard's log still has."""
-        partitions = [TopicPartition(COMMANDS.name, shard) for shard in shards]
-        begins = await self.consumer.beginning_offsets(partitions)
-        return {partition.partition: offset for partition, offset in begins.items()}
 
     def assign(self, next_offsets: Mapping[int, int]) -> None:
         """These shards from these offsets: what was fetched and not taken is read again."""

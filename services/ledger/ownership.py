@@ -14,7 +14,7 @@ from services.ledger.relay import Relay
 log = structlog.get_logger()
 
 REFUSED_SECONDS = 10.0
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.05
 KEEN_LOOK_SECONDS = 0.025
 KEEN_SECONDS = 10.0
 """For so long after its share has changed, a worker that lacks shards expects others to hand them back any moment."""
@@ -142,15 +142,16 @@ class Ownership:
         Otherwise from the log's beginning, which is safe: every command has a receipt or is late.
         """
         found = await self._broker.commands_at({row.shard: row.position for row in rows if row.position >= 0})
-        begins = await self._broker.commands_begin([row.shard for row in rows])
-        starts = {}
-        for row in rows:
-            value = found.get(row.shard)
-            if value is not None and (found_at := intake.standing(value, row)) is not None:
-                starts[row.shard] = found_at
-                continue
-            starts[row.shard] = begins[row.shard]
+        known = {
+            row.shard: start
+            for row in rows
+            if (value := found.get(row.shard)) is not None
+            and (start := intake.standing(value, row)) is not None
+        }
+        unknown = [row for row in rows if row.shard not in known]
+        for row in unknown:
             if row.position >= 0:
                 metrics.POSITIONS_UNVERIFIED.inc()
                 log.error("position_unverified", shard=row.shard, action="reading the log from its beginning")
-        return starts
+        begins = await self._broker.commands_begin([row.shard for row in unknown]) if unknown else {}
+        return known | begins

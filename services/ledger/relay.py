@@ -100,6 +100,7 @@ class Relay:
 
     async def flush(self, shards: Collection[int], timeout_seconds: float) -> list[int]:
         """Wait until all of these is published, or the time is over; those of which it is."""
+        self._pace.hurry()
         sending = [task for shard in shards if (task := self._shards[shard].sending) is not None]
         if sending:
             await asyncio.wait(sending, timeout=timeout_seconds)

@@ -1,4 +1,4 @@
-"""Between a worker and PostgreSQL: cuts the connection at a commit, just before or just after it is true."""
+"""Between a worker and PostgreSQL: cuts the connection at a commit, or lets nothing through any more."""
 
 import asyncio
 import contextlib
@@ -23,6 +23,8 @@ class Proxy:
         self._server: asyncio.Server
         self._tasks: set[asyncio.Task[None]] = set()
         self.cut: Cut | None = None
+        self.deaf = False
+        """Connections stay open, and nothing comes through: as behind a broken switch."""
         self.done = asyncio.Event()
 
     async def start(self) -> int:
@@ -42,7 +44,7 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
-        answers = asyncio.create_task(_pipe(server, to_worker))
+        answers = asyncio.create_task(self._answer(server, to_worker))
         try:
             await self._forward(worker, to_server, server, answers)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -73,8 +75,18 @@ class Proxy:
                     await _commit(worker, to_server, server, answers, kind + body)
                 self.done.set()
                 return
-            to_server.write(kind + body)
-            await to_server.drain()
+            if not self.deaf:
+                to_server.write(kind + body)
+                await to_server.drain()
+
+    async def _answer(self, server: asyncio.StreamReader, to_worker: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await server.read(65_536):
+                if not self.deaf:
+                    to_worker.write(data)
+                    await to_worker.drain()
+        if not self.deaf:
+            to_worker.close()
 
 
 async def _hello(worker: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
@@ -119,11 +131,3 @@ async def _commit(
     while kind != b"Z":  # ReadyForQuery: an implicit transaction is committed before it
         kind, body = await _message(server)
         assert kind != b"E", f"the commit failed: {body!r}"
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
