@@ -69,7 +69,7 @@ class Batch:
         self.awaited = False
         self._receipts: dict[ReceiptKey, Receipt] = {}
         self._receipt_rows: list[ReceiptRow] = []
-        self._attempts = Attempts(loaded, now)
+        self._attempts = Attempts(loaded.attempts, now)
 
     def take(self, asked: Asked) -> None:
         """Decide one command."""
@@ -119,7 +119,7 @@ class Batch:
             after=[self.shards[shard] for shard in shards],
             events=self.events,
             receipts=self._receipt_rows,
-            attempts=self._attempts.rows(),
+            attempts=self._attempts.rows,
         )
 
     def outcome(self, asked: Asked) -> Reply:
@@ -251,7 +251,7 @@ class Batch:
             ReceiptRow(*asked.key, hashed, row.shard, sequence, asked.command.id, record.offset)
         )
         if asked.command.idempotencykey is UNSET:
-            self._attempts.note(asked, hashed, self._receipts[asked.key], asked.command.attempt)
+            self._attempts.note(asked, hashed, self._receipts[asked.key])
 
     def customer(self, stream: UUID) -> Customer:
         """As the batch so far would leave him."""

@@ -119,9 +119,11 @@ class Decisions:
     async def _load(self, cold: Sequence[UUID], asked: Sequence[Asked], now: int, receipts: bool) -> Loaded:
         """Snapshots of those not in memory, receipts if asked for, and what keyless retries may repeat."""
         retries = [
-            Attempt(one.key.stream, self._hash(one), attempt - 1)
+            Attempt(one.key.stream, hashed, attempt)
             for one in asked
-            if one.command.idempotencykey is UNSET and (attempt := one.command.attempt)
+            if one.command.idempotencykey is UNSET and one.command.attempt
+            for hashed in [self._hash(one)]
+            for attempt in (one.command.attempt - 1, one.command.attempt)
         ]
         keys = list(dict.fromkeys(one.key for one in asked)) if receipts else []
         if not (cold or keys or retries):

@@ -9,7 +9,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from services.ledger import statements
-from services.ledger.ports import Attempt, Loaded
+from services.ledger.ports import Attempt, Loaded, Tried
 from services.ledger.receipts import Receipt, ReceiptKey
 from services.ledger.snapshots import Snapshot
 
@@ -31,11 +31,13 @@ class Loads:
             ReceiptKey(stream, origin, key): Receipt(*rest)
             for stream, origin, key, *rest in self._found(statements.RECEIPTS, keys, *columns(keys, 3))
         }
-        matched: dict[Attempt, list[Receipt]] = defaultdict(list)
+        tried: dict[Attempt, list[Tried]] = defaultdict(list)
         prints = columns(attempts, 3)
-        for stream, hashed, attempt, *rest in self._found(statements.ATTEMPTS, attempts, *prints, since):
-            matched[Attempt(stream, hashed, attempt)].append(Receipt(hashed, *rest))
-        return Loaded(snapshots, receipts, matched)
+        for stream, hashed, attempt, name, *rest in self._found(
+            statements.ATTEMPTS, attempts, *prints, since
+        ):
+            tried[Attempt(stream, hashed, attempt)].append(Tried(name, Receipt(hashed, *rest)))
+        return Loaded(snapshots, receipts, tried)
 
     def histories(
         self, starts: Mapping[UUID, int], limit: int, take: Callable[[UUID, int, bytes], None]

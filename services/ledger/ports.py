@@ -72,8 +72,15 @@ class Attempt(NamedTuple):
     attempt: int
 
 
+class Tried(NamedTuple):
+    """A keyless command and what it was answered with: its own event, or that of the command it repeated."""
+
+    command_id: str
+    receipt: Receipt
+
+
 class AttemptRow(NamedTuple):
-    """`recorded` in microseconds since 1970."""
+    """An event was the answer to this attempt, once per attempt. `recorded` in microseconds since 1970."""
 
     shard: int
     sequence: int
@@ -81,6 +88,7 @@ class AttemptRow(NamedTuple):
     request_hash: str
     attempt: int
     recorded: int
+    command_id: str
 
 
 class Loaded(NamedTuple):
@@ -88,7 +96,7 @@ class Loaded(NamedTuple):
 
     snapshots: Mapping[UUID, Snapshot]
     receipts: Mapping[ReceiptKey, Receipt]
-    attempts: Mapping[Attempt, Sequence[Receipt]]
+    attempts: Mapping[Attempt, Sequence[Tried]]
 
 
 class Commit(NamedTuple):

@@ -116,7 +116,8 @@ class Tail:
             receipts.append(receipt)
             if envelope.attempt is not UNSET:
                 print_ = (stream, envelope.requesthash, envelope.attempt)
-                attempts.append(AttemptRow(receipt.shard, sequence, *print_, micros(envelope.time)))
+                told = (micros(envelope.time), envelope.commandid)
+                attempts.append(AttemptRow(receipt.shard, sequence, *print_, *told))
         return Commit([self.committed], [self.row], events, receipts, attempts)
 
     def committed_all(self) -> None:

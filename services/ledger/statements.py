@@ -17,7 +17,7 @@ NEXT_EPOCH = """
               published_sequence, published_offset
 """
 
-COMMIT_BATCH = f"SELECT commit_batch({', '.join(['%b'] * 32)})"
+COMMIT_BATCH = f"SELECT commit_batch({', '.join(['%b'] * 33)})"
 """Fence, events, receipts, attempts: the function is in the migrations. Parameters in the order of its columns."""
 
 SHARDS_MOVED = "WL001"
@@ -57,7 +57,7 @@ RECEIPTS = """
 """
 
 ATTEMPTS = """
-    SELECT a.stream, a.request_hash, a.attempt, a.shard, a.sequence, e.state
+    SELECT a.stream, a.request_hash, a.attempt, a.command_id, a.shard, a.sequence, e.state
     FROM unnest(%b::uuid[], %b::text[], %b::int[]) AS k (stream, request_hash, attempt)
     JOIN keyless_attempts AS a USING (stream, request_hash, attempt)
     JOIN stored_events AS e ON e.shard = a.shard AND e.sequence = a.sequence

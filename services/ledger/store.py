@@ -171,7 +171,7 @@ class PostgresStore:
             *_fence_parameters(commit),
             *columns(events, 6),
             *columns(commit.receipts, 8),
-            *columns(commit.attempts, 6),
+            *columns(commit.attempts, 7),
         ]
         try:
             self._session.execute(statements.COMMIT_BATCH, parameters, prepare=True)

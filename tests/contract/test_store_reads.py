@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from services.ledger.ports import (
     Attempt,
     Commit,
+    Tried,
 )
 from services.ledger.receipts import Receipt, ReceiptKey
 from services.ledger.snapshots import Snapshot
@@ -105,7 +106,7 @@ async def test_keyless_attempts_are_found_by_their_print_while_they_are_young(st
     await store.commit(written)
     tried = Attempt(written.attempts[0].stream, "1:ab", 0)
     found = [
-        Receipt("1:ab", 0, sequence, stored.value)
+        Tried(f"c{sequence}", Receipt("1:ab", 0, sequence, stored.value))
         for sequence, stored in zip((1, 2), written.events, strict=True)
     ]
     others = [tried._replace(attempt=1), tried._replace(request_hash="1:cd"), tried._replace(stream=NOBODY)]
@@ -114,18 +115,23 @@ async def test_keyless_attempts_are_found_by_their_print_while_they_are_young(st
     await store.close()
 
 
-async def test_an_attempt_that_was_matched_is_found_as_the_next_one(store_lab: StoreLab) -> None:
+async def test_who_repeated_an_attempt_is_known_beside_it(store_lab: StoreLab) -> None:
     store, rows = await opened(store_lab)
     written = transaction(rows[0], count=2, attempt=0)
     await store.commit(written.commit)
-    matched = written.commit.attempts[0]._replace(attempt=1, recorded=NOW + 5)
+    retry = written.commit.attempts[0]._replace(attempt=1, recorded=NOW + 5, command_id="retry")
     after = replace(written.rows[0], position=99)
-    await store.commit(Commit(written.rows, [after], [], [], [matched]))
-    first = Attempt(matched.stream, "1:ab", 0)
+    again = Commit(written.rows, [after], [], [], [retry])
+    await store.commit(again)
+    first = Attempt(retry.stream, "1:ab", 0)
     loaded = await store.load([], [], [first, first._replace(attempt=1)], NOW)
-    sequences = {key.attempt: [r.sequence for r in found] for key, found in loaded.attempts.items()}
-    assert sequences == {0: [2], 1: [1]}
-    assert await store_lab.counts() == (2, 2, 2)
+    told = {
+        key.attempt: [(t.command_id, t.receipt.sequence) for t in f] for key, f in loaded.attempts.items()
+    }
+    assert told == {0: [("c1", 1), ("c2", 2)], 1: [("retry", 1)]}
+    assert await store_lab.counts() == (2, 2, 3)
+    with pytest.raises(store_lab.conflict):  # an event answers for one attempt of a number
+        await store.commit(again._replace(before=[after], after=[replace(after, position=100)]))
     await store.close()
 
 

@@ -42,7 +42,7 @@ def transaction(*rows: ShardRow, count: int = 1, mark: str = "a", attempt: int |
             events.append(StoredRow(stream, number, "wallet.x.v1", value, row.shard, sequence, b"cus_a"))
             receipts.append(ReceiptRow(stream, "api", key, "1:ab", row.shard, sequence, f"c{sequence}", 7))
             if attempt is not None:
-                attempts.append(AttemptRow(row.shard, sequence, stream, "1:ab", attempt, NOW))
+                attempts.append(AttemptRow(row.shard, sequence, stream, "1:ab", attempt, NOW, f"c{sequence}"))
         after.append(advanced(row, count))
     return Written(Commit(rows, after, events, receipts, attempts), after)
 

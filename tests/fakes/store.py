@@ -18,6 +18,7 @@ from services.ledger.ports import (
     Peers,
     ShardRow,
     StoredRow,
+    Tried,
     Unstorable,
 )
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
@@ -50,7 +51,7 @@ class MemoryDatabase:
         self.streams: dict[UUID, dict[int, StoredRow]] = defaultdict(dict)
         self.snapshots: dict[UUID, Snapshot] = {}
         self.receipts: dict[ReceiptKey, ReceiptRow] = {}
-        self.attempts: dict[tuple[int, int], AttemptRow] = {}
+        self.attempts: dict[tuple[int, int, int], AttemptRow] = {}
         self.workers: dict[str, tuple[MemoryStore, frozenset[int]]] = {}
         """By name, from the first heartbeat: the session, and the shards that it refuses."""
         self.refused: set[UUID] = set()
@@ -153,14 +154,15 @@ class MemoryStore:
         database = self.database
         snapshots = {one: database.snapshots[one] for one in streams if one in database.snapshots}
         receipts = {key: self._receipt(row) for key in keys if (row := database.receipts.get(key))}
-        matched: dict[Attempt, list[Receipt]] = defaultdict(list)
-        for (shard, sequence), tried in sorted(database.attempts.items()):
+        found: dict[Attempt, list[Tried]] = defaultdict(list)
+        for (shard, sequence, _), tried in sorted(database.attempts.items()):
             attempt = Attempt(tried.stream, tried.request_hash, tried.attempt)
             if attempt in attempts and tried.recorded >= since:
                 event = database.event(shard, sequence)
-                matched[attempt].append(Receipt(tried.request_hash, shard, sequence, event))
+                receipt = Receipt(tried.request_hash, shard, sequence, event)
+                found[attempt].append(Tried(tried.command_id, receipt))
         await self.gate.after("load")
-        return Loaded(snapshots, receipts, matched)
+        return Loaded(snapshots, receipts, found)
 
     async def histories(
         self, starts: Mapping[UUID, int], limit: int, take: Callable[[UUID, int, bytes], None]
@@ -195,7 +197,7 @@ class MemoryStore:
         for receipt in commit.receipts:
             database.receipts[ReceiptKey(*receipt[:3])] = receipt
         for attempt in commit.attempts:
-            database.attempts[attempt.shard, attempt.sequence] = attempt
+            database.attempts[attempt.shard, attempt.sequence, attempt.attempt] = attempt
         await self.gate.after("commit")
 
     async def events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:
@@ -254,3 +256,5 @@ class MemoryStore:
         keys = [ReceiptKey(*receipt[:3]) for receipt in commit.receipts]
         if len(set(keys)) < len(keys) or any(key in database.receipts for key in keys):
             raise KnownKey
+        if any((one.shard, one.sequence, one.attempt) in database.attempts for one in commit.attempts):
+            raise Conflict("keyless_attempts")

@@ -114,7 +114,7 @@ async def _whole(story: list[Step], trouble: Trouble, processes: int) -> None:
 def test_a_second_delivery_of_every_command_changes_nothing(story: list[Step], seed: int) -> None:
     trouble = Trouble(seed, 0.05)
     with told(seed, trouble):
-        simulate(_delivered_twice([step._replace(attempt=0) for step in story], trouble))
+        simulate(_delivered_twice(story, trouble))
 
 
 async def _delivered_twice(story: list[Step], trouble: Trouble) -> None:

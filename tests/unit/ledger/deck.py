@@ -13,7 +13,7 @@ from services.ledger import bulk, intake
 from services.ledger.batch import Batch, Rules
 from services.ledger.domain.customer import Customer
 from services.ledger.intake import Asked, Bulk
-from services.ledger.ports import Attempt, CommandRecord, Loaded, ShardRow
+from services.ledger.ports import Attempt, CommandRecord, Loaded, ShardRow, Tried
 from services.ledger.receipts import Receipt, ReceiptKey
 from tests.fakes import asking
 
@@ -29,7 +29,7 @@ class Deck:
         self.rows = {n: ShardRow(n, 1, -1, "", 0, genesis("deck", n), 0, 0, -1) for n in range(SHARDS)}
         self.customers: dict[UUID, Customer] = {}
         self.receipts: dict[ReceiptKey, Receipt] = {}
-        self.attempts: dict[Attempt, list[Receipt]] = {}
+        self.attempts: dict[Attempt, list[Tried]] = {}
         self.keys: dict[UUID, bytes] = {}
         self.now = NOW
         self._numbers = 0

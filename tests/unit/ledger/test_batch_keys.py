@@ -6,7 +6,7 @@ import pytest
 
 from events.commands import CustomerAsk
 from services.ledger.intake import Asked
-from services.ledger.ports import Attempt, AttemptRow
+from services.ledger.ports import Attempt, AttemptRow, Tried
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.unit.ledger.deck import Deck, outcomes, replies
 
@@ -40,12 +40,11 @@ def play(request: pytest.FixtureRequest, deck: Deck) -> Play:
 
 
 def remember(deck: Deck, rows: Sequence[AttemptRow]) -> None:
-    """What the store's `keyless_attempts` does: one row per event, the latest attempt counts."""
+    """What the store's `keyless_attempts` does."""
     for row in rows:
         [receipt] = [r for r in deck.receipts.values() if (r.shard, r.sequence) == (row.shard, row.sequence)]
-        for known in deck.attempts.values():
-            known[:] = [other for other in known if other != receipt]
-        deck.attempts.setdefault(Attempt(row.stream, row.request_hash, row.attempt), []).append(receipt)
+        attempt = Attempt(row.stream, row.request_hash, row.attempt)
+        deck.attempts.setdefault(attempt, []).append(Tried(row.command_id, receipt))
 
 
 @pytest.mark.parametrize(
@@ -127,6 +126,21 @@ def test_each_original_answers_for_one_retry(deck: Deck, play: Play) -> None:
     asked = [deck.asked(A, debit(5), attempt=attempt) for attempt in (0, 0, 1, 1, 1)]
     assert play(*asked) == ["applied", "applied", "applied+", "applied+", "applied"]
     assert deck.balance(A) == 85
+
+
+def test_a_retry_that_is_read_again_gets_its_answer_again(deck: Deck, play: Play) -> None:
+    """The log is read from its beginning: of the three commands only the first has a receipt of its own."""
+    asked = [deck.asked(A, debit(5), attempt=attempt) for attempt in (0, 1, 2)]
+    assert play(*asked, *asked, asked[1]) == ["applied"] + ["applied+"] * 6
+    assert deck.balance(A) == 95
+
+
+def test_a_retry_that_is_read_again_takes_no_other_ones_place(deck: Deck, play: Play) -> None:
+    first, second = deck.asked(A, debit(5)), deck.asked(A, debit(5))
+    retries = [deck.asked(A, debit(5), attempt=1) for _ in range(2)]
+    third = deck.asked(A, debit(5), attempt=1)
+    asked = [first, second, retries[0], retries[0], retries[1], retries[0], third]
+    assert play(*asked) == ["applied", "applied", "applied+", "applied+", "applied+", "applied+", "applied"]
 
 
 def test_two_retries_repeat_two_events(deck: Deck) -> None:
