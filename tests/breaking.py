@@ -85,11 +85,18 @@ BREAKS = [
     ),
     Break(
         "an answer leaves before the commit",
-        "services/ledger/worker.py",
+        "services/ledger/settling.py",
         "        try:\n            await self._commit(batch)\n        except KnownKey:",
-        "        try:\n            await self._answers.give(batch.answers)\n            await self._commit(batch)\n"
+        "        try:\n            await self._world.answers.give(batch.answers)\n            await self._commit(batch)\n"
         "        except KnownKey:",
         ("tests/unit/ledger/test_worker_answers.py",),
+    ),
+    Break(
+        "what was decided ahead is kept where the batch before failed",
+        "services/ledger/settling.py",
+        "if not held or self._world",
+        "if self._world",
+        ("tests/unit/ledger/test_settling.py",),
     ),
     Break(
         "a repeated key is applied again",

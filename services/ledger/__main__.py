@@ -12,7 +12,7 @@ import structlog
 import uvloop
 from aiokafka.errors import KafkaError
 
-from services import health, logs
+from services import health, logs, runtime
 from services.keyring import KeyRing, parse_kek
 from services.ledger import metrics
 from services.ledger.batch import Rules
@@ -65,6 +65,7 @@ def _name(settings: Settings) -> str:
 def main(settings: Settings) -> int:
     """Blocks until SIGTERM or SIGINT; the exit code."""
     logs.configure(settings, "ledger")
+    runtime.settle()
     return uvloop.run(_serve(settings))
 
 

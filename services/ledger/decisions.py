@@ -69,11 +69,14 @@ class Decisions:
             read.append(one)
         return read
 
-    async def decide(self, read: Read, owned: Mapping[int, ShardRow], now: int, receipts: bool) -> Batch:
-        """A batch that is not true yet. `receipts`: whether to look for receipts before, at the cost of a read."""
+    async def decide(
+        self, read: Read, owned: Mapping[int, ShardRow], now: int, receipts: bool, on: Batch | None = None
+    ) -> Batch:
+        """A batch that is not true yet. `receipts`: whether to look for receipts before, at the cost of a read;
+        `on`: a batch that is being committed, to be built on as if it were true."""
         asked = [each for one in read for each in commands_of(one)]
         streams = {one.key.stream for one in asked}
-        customers = {one: state for one in streams if (state := self.cache.get(one)) is not None}
+        customers = {one: state for one in streams if (state := self._state(one, on)) is not None}
         cold = sorted(streams - customers.keys())
         loaded = await self._load(cold, asked, now, receipts)
         if cold:
@@ -81,7 +84,8 @@ class Decisions:
         registering = {one.key.stream for one in asked if isinstance(one.ask, RegisterCustomer)}
         existing = {stream for stream, customer in customers.items() if customer.registered}
         data_keys = await self._keys.of(existing, registering - existing)
-        batch = Batch(self._rules, owned, customers, loaded, data_keys, now)
+        shards = owned if on is None else {**owned, **on.shards}
+        batch = Batch(self._rules, shards, customers, loaded, data_keys, now)
         for one in read:
             if isinstance(one, Asked):
                 batch.take(one)
@@ -115,6 +119,11 @@ class Decisions:
             await self._store.keep(kept)
             self._due = {one.stream: one for one in self._due.values() if one not in kept}
             metrics.SNAPSHOTS_KEPT.inc(len(kept))
+
+    def _state(self, stream: UUID, on: Batch | None) -> Customer | None:
+        """Taken now: what is awaited later may push it out of memory."""
+        ahead = None if on is None else on.customers.get(stream)
+        return ahead or self.cache.get(stream)
 
     async def _load(self, cold: Sequence[UUID], asked: Sequence[Asked], now: int, receipts: bool) -> Loaded:
         """Snapshots of those not in memory, receipts if asked for, and what keyless retries may repeat."""

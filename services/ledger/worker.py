@@ -4,40 +4,29 @@ Its loop is also its heartbeat: a frozen worker stops beating and loses its sess
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import structlog
 
-from services.ledger import intake, metrics
+from services.ledger import metrics, settling
 from services.ledger.answers import Answers
-from services.ledger.batch import Batch, Rules
+from services.ledger.batch import Rules
 from services.ledger.beating import ATTEMPT_MICROS, HEARTBEAT_SECONDS, beating
-from services.ledger.decisions import Decisions, Keys, One, Read
-from services.ledger.intake import Rejected
-from services.ledger.outcomes import DeadLetter
+from services.ledger.decisions import Decisions, Keys
 from services.ledger.ownership import Ownership
-from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, Store, Unstorable
+from services.ledger.ports import Broker, Clock, CommandRecord, Store
 from services.ledger.relay import Relay
+from services.ledger.settling import Coffin, Settling, World
 from services.pace import Pace
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
-BATCH_COMMANDS_MAX = 500
-CAREFUL_BATCHES = 100
 PACE_SECONDS = 0.005
 """A batch costs about the same for one command as for ten."""
 FLUSH_SECONDS = 5.0
 SURPLUS_SECONDS = 1.0  # so long a hand-over may keep the other shards waiting
-
-
-class Coffin(Protocol):
-    """Seals what could not be taken, for operators."""
-
-    async def seal(self, letter: DeadLetter) -> tuple[bytes, bytes]:
-        """Key and value of the record for `ledger.dead-letters`."""
-        ...
 
 
 class Worker:
@@ -73,10 +62,13 @@ class Worker:
         self._ownership = Ownership(self._store, self._broker, self._relay, self._shards, self._beating)
         self._decisions = Decisions(self._store, self._keys, self._rules)
         self._answers = Answers(self._broker, self._relay, self._acknowledge_topic)
-        self._inbox: list[CommandRecord] = []
+        self._inbox: Sequence[CommandRecord] = []
         self._beaten = float("-inf")
         self._pace = Pace(PACE_SECONDS)
-        self._careful = CAREFUL_BATCHES
+        world = World(
+            self._store, self._broker, self._clock, self._coffin, self._relay, self._ownership, self._answers
+        )
+        self._settling = Settling(world, self._decisions, self._shards, self._acknowledge_topic)
         self.skew_seconds = 0.0
 
     @property
@@ -103,6 +95,7 @@ class Worker:
             while not self._stopping:
                 await self._beat()
                 await self._step()
+            await self._settling.settled()
             await self._store.leave()
             await self._hand_back(sorted(self.owned), FLUSH_SECONDS)
         finally:
@@ -114,15 +107,19 @@ class Worker:
         if not self._inbox:
             await self._pace.turn()
             patience = self._ownership.patience(asyncio.get_running_loop().time())
-            self._inbox = await self._broker.fetch(min(patience, HEARTBEAT_SECONDS / 2), BATCH_COMMANDS_MAX)
+            seconds = min(patience, HEARTBEAT_SECONDS / 2)
+            self._inbox = await self._broker.fetch(seconds, settling.BATCH_COMMANDS_MAX)
         if self._inbox:
-            records, self._inbox = self._inbox[:BATCH_COMMANDS_MAX], self._inbox[BATCH_COMMANDS_MAX:]
-            await self._process(records)
+            self._inbox = await self._settling.take(self._inbox)
 
     async def _beat(self) -> None:
         """Once a second: keep the session, compare clocks. Then, and in between where it is due: share with others."""
         now = asyncio.get_running_loop().time()
-        if now - self._beaten >= HEARTBEAT_SECONDS:
+        beat = now - self._beaten >= HEARTBEAT_SECONDS
+        if not beat and self._ownership.patience(now) > 0:
+            return
+        await self._settling.settled()
+        if beat:
             self._beaten = now
             before = self._clock.micros()
             server = await self._ownership.heartbeat(before - ATTEMPT_MICROS)
@@ -130,13 +127,11 @@ class Worker:
             metrics.CLOCK_SKEW_SECONDS.set(self.skew_seconds)
             self._relay.observe()
             await self._decisions.keep_snapshots()
-        elif self._ownership.patience(now) > 0:
-            return
         if surplus := await self._ownership.look(now):
             await self._hand_back(surplus, SURPLUS_SECONDS)
         elif await self._ownership.take_free(now):
             self._inbox = []  # everything is read on from where the shard rows say
-            self._careful = CAREFUL_BATCHES  # who waited for the owner before asks again
+            self._settling.careful()  # who waited for the owner before asks again
 
     async def _beating(self, work: Coroutine[Any, Any, T]) -> T:
         """Await something long without losing the session."""
@@ -156,6 +151,7 @@ class Worker:
         self._decisions.forget()
 
     async def _drop(self) -> None:
+        await self._settling.drop()
         self._answers.drop()
         await self._relay.stop()
         await self._store.close()
@@ -164,81 +160,3 @@ class Worker:
         self._ownership.owned.clear()
         self.connected = False
         metrics.SHARDS_OWNED.set(0)
-
-    async def _process(self, records: Sequence[CommandRecord]) -> None:
-        """What fits into one batch; the rest goes back to the front of the inbox."""
-        now = self._clock.micros()
-        read = self._decisions.fitting(self._reading(records, now), BATCH_COMMANDS_MAX)
-        self._inbox = [*records[len(read) :], *self._inbox]
-        await self._settle(records[: len(read)], read, now)
-
-    def _reading(self, records: Iterable[CommandRecord], now: int) -> Iterator[One]:
-        return (intake.read(r, self._shards, now, self._relay.available(r.shard)) for r in records)
-
-    async def _settle(self, records: Sequence[CommandRecord], read: Read, now: int) -> None:
-        """Decide, commit, answer all of these, in order; by halves where the store refuses the data."""
-        try:
-            batch = await self._decide_and_commit(read, now)
-        except Unstorable as error:
-            await self._split(records, now, error)
-            return
-        await self._finish(batch)
-
-    async def _decide_and_commit(self, read: Read, now: int) -> Batch:
-        """Keys are nearly always new: their receipts are read only where they may be known already.
-
-        A key that is known all the same meets its receipt at the commit, which rolls back and is done again with
-        receipts read; so are the next batches, because repeats come in company.
-        """
-        doubtful = self._careful > 0 or any(_may_be_known(one) for one in read)
-        self._careful = max(0, self._careful - 1)
-        batch = await self._decisions.decide(read, self._ownership.owned, now, receipts=doubtful)
-        try:
-            await self._commit(batch)
-        except KnownKey:
-            if doubtful:
-                raise
-            self._careful = CAREFUL_BATCHES
-            batch = await self._decisions.decide(read, self._ownership.owned, now, receipts=True)
-            await self._commit(batch)
-        return batch
-
-    async def _commit(self, batch: Batch) -> None:
-        """Dead letters first: the position moves past a record only when it is kept elsewhere."""
-        for letter in batch.dead_letters:
-            await self._broker.dead_letter(*await self._coffin.seal(letter))
-            metrics.DEAD_LETTERS.labels(letter.code).inc()
-        commit = batch.commit()
-        commit = commit._replace(after=[self._ownership.with_published(row) for row in commit.after])
-        with metrics.COMMIT_SECONDS.time():
-            await self._store.commit(commit)
-
-    async def _split(self, records: Sequence[CommandRecord], now: int, error: Unstorable) -> None:
-        """Find the one that cannot be stored and put it aside; state is untouched, the batch was dropped."""
-        metrics.COMMITS_FAILED.labels("Unstorable").inc()
-        if len(records) > 1:
-            half = len(records) // 2
-            for part in (records[:half], records[half:]):  # whole: a rest put back would come after both
-                again = self._clock.micros()
-                await self._settle(part, list(self._reading(part, again)), again)
-            return
-        log.error("command_unstorable", shard=records[0].shard, offset=records[0].offset, error=str(error))
-        rejected = intake.unstorable(records[0])
-        batch = await self._decisions.decide([rejected], self._ownership.owned, now, receipts=False)
-        await self._commit(batch)
-        await self._finish(batch)
-
-    async def _finish(self, batch: Batch) -> None:
-        """The batch is true now: it may be built on, published and spoken of."""
-        self._ownership.merge(batch.shards)
-        self._decisions.merge(batch)
-        self._relay.enqueue(batch.events, awaited=batch.awaited or self._acknowledge_topic)
-        metrics.BATCH_COMMANDS.observe(batch.taken)
-        for (kind, outcome), count in batch.outcomes.items():
-            metrics.COMMANDS.labels(kind, outcome).inc(count)
-        await self._answers.give(batch.answers)
-
-
-def _may_be_known(one: One) -> bool:
-    """A caller's retry; and with dead letters the batch should not be done twice."""
-    return isinstance(one, Rejected) or one.command.attempt > 0

@@ -12,15 +12,13 @@ import uvloop
 from aiokafka.errors import KafkaError
 
 from events.sealing import Unsealable
-from services import logs, topics
+from services import logs, runtime, topics
 from services.keyring import KeyRing, parse_kek
 from services.projections.projector import Projector
 from services.projections.runner import PortTaken, run
 from services.settings import Settings
 
 EXIT_SETTINGS, EXIT_UNREACHABLE, EXIT_MISFIT = 3, 4, 5
-GIL_SECONDS_MAX = 0.001
-"""How long a thread may keep the others waiting (default 5 ms): receiving, fetching and writing share one process."""
 
 log = structlog.get_logger()
 
@@ -38,7 +36,7 @@ def main(settings: Settings) -> int:
     logs.configure(settings, "projections")
     logging.getLogger("services.projections.agent").setLevel(logging.WARNING)  # Faust logs under our name too
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # Faust makes loops of its own, in threads
-    sys.setswitchinterval(GIL_SECONDS_MAX)
+    runtime.settle()
     try:
         projector = _projector(settings)
         _check_topics(settings)

@@ -15,7 +15,7 @@ from events.commands import EnterInBulk
 from events.ids import parse_position
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
-from services.ledger import cache, decisions, folding, receipts, snapshots
+from services.ledger import cache, decisions, folding, receipts, settling, snapshots
 from services.ledger import worker as worker_module
 from services.ledger.domain.customer import Customer, fold, signed
 from tests.fakes.asking import entry
@@ -73,10 +73,10 @@ RARE = settings(
 
 @pytest.fixture(autouse=True, scope="module")
 def _short_memory() -> Iterator[None]:
-    """Receipts are read for three batches after a take-over, two customers fit into memory, snapshots are frequent."""
+    """Receipts are read for three commands after a take-over, two customers fit into memory, snapshots are frequent."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(worker_module, "CAREFUL_BATCHES", 3)
-    patch.setattr(worker_module, "BATCH_COMMANDS_MAX", 6)
+    patch.setattr(settling, "CAREFUL_COMMANDS", 3)
+    patch.setattr(settling, "BATCH_COMMANDS_MAX", 6)
     patch.setattr(worker_module, "HEARTBEAT_SECONDS", 0.03)
     patch.setattr(cache, "CACHE_BYTES_MAX", 2 * cache.ENTRY_BYTES + 200)
     for module in (decisions, folding):

@@ -8,7 +8,7 @@ import pytest
 
 from events.replies import Outcome
 from services.ledger import batch as batch_module
-from services.ledger import worker as worker_module
+from services.ledger import settling
 from services.ledger.decisions import Decisions, One, Read
 from services.ledger.domain import customer
 from tests.fakes.asking import REGISTER, command, correlation, credit, debit, stream_of
@@ -23,7 +23,7 @@ B = "cus_b"
 def optimism(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a known key is found before deciding or only by the index must make no difference."""
     if request.param == "receipts met at the commit":
-        monkeypatch.setattr(worker_module, "CAREFUL_BATCHES", 0)
+        monkeypatch.setattr(settling, "CAREFUL_COMMANDS", 0)
 
 
 @simulated

@@ -5,8 +5,7 @@ from msgspec.structs import replace
 
 from events.replies import Outcome
 from events.sharding import shard_of
-from services.ledger import decisions, intake
-from services.ledger import worker as worker_module
+from services.ledger import decisions, intake, settling
 from services.ledger.ports import ShardRow
 from tests.fakes.asking import REGISTER, bulk, command, credit, debit, entry
 from tests.fakes.simulation import simulated
@@ -32,7 +31,7 @@ async def test_entries_are_answered_together_after_the_commit() -> None:
 
 @simulated
 async def test_a_known_key_is_met_at_the_commit_and_the_rest_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "CAREFUL_BATCHES", 0)
+    monkeypatch.setattr(settling, "CAREFUL_COMMANDS", 0)
     world = World()
     async with world.node():
         await world.ask(A, REGISTER)
@@ -51,7 +50,7 @@ async def test_a_batch_counts_entries_and_cold_customers(monkeypatch: pytest.Mon
         read.append(1)
         return original(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(worker_module, "BATCH_COMMANDS_MAX", 6)
+    monkeypatch.setattr(settling, "BATCH_COMMANDS_MAX", 6)
     monkeypatch.setattr(decisions, "BATCH_COLD_MAX", 2)
     monkeypatch.setattr(intake, "read", counted)
     world = World(shards=1)

@@ -1,0 +1,190 @@
+"""From records to the truth: decide a batch, commit it, answer; the next one is decided while this one commits.
+
+Deciding ahead builds on a batch that is not true yet. So nothing of it is stored or said before that batch has become
+true exactly as it was decided; else it is decided again.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from services.ledger import intake, metrics
+from services.ledger.answers import Answers
+from services.ledger.batch import Batch
+from services.ledger.decisions import Decisions, One, Read
+from services.ledger.intake import Rejected
+from services.ledger.outcomes import DeadLetter
+from services.ledger.ownership import Ownership
+from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, Store, Unstorable
+from services.ledger.relay import Relay
+
+log = structlog.get_logger()
+
+BATCH_COMMANDS_MAX = 500
+CAREFUL_COMMANDS = 1_000
+AHEAD_MICROS_MAX = 100_000
+"""What was decided longer ago is decided again: a deadline may have passed since."""
+
+
+class Coffin(Protocol):
+    """Seals what could not be taken, for operators."""
+
+    async def seal(self, letter: DeadLetter) -> tuple[bytes, bytes]:
+        """Key and value of the record for `ledger.dead-letters`."""
+        ...
+
+
+class World(NamedTuple):
+    """What batches come from and go to."""
+
+    store: Store
+    broker: Broker
+    clock: Clock
+    coffin: Coffin
+    relay: Relay
+    ownership: Ownership
+    answers: Answers
+
+
+class _Work(NamedTuple):
+    """Records and what they ask for, as read at a moment."""
+
+    records: Sequence[CommandRecord]
+    read: Read
+    now: int
+
+
+class _Committing(NamedTuple):
+    batch: Batch
+    task: "asyncio.Task[bool]"
+
+
+class Settling:
+    """One batch at a time is being made true. `awaited`: all answers wait for the topic, so it is never calm."""
+
+    def __init__(self, world: World, decisions: Decisions, shards: int, awaited: bool) -> None:
+        self._world = world
+        self._decisions = decisions
+        self._shards = shards
+        self._awaited = awaited
+        self._committing: _Committing | None = None
+        self._careful = CAREFUL_COMMANDS
+
+    def careful(self) -> None:
+        """Repeats are likely for a while: receipts are read before deciding."""
+        self._careful = CAREFUL_COMMANDS
+
+    async def take(self, records: Sequence[CommandRecord]) -> Sequence[CommandRecord]:
+        """Decide what fits into one batch and begin to commit it; the rest."""
+        now = self._world.clock.micros()
+        fitting = self._decisions.fitting(self._reading(records, now), BATCH_COMMANDS_MAX)
+        work = _Work(records[: len(fitting)], fitting, now)
+        doubtful = self._doubtful(work)
+        batch = None
+        before = self._committing
+        if before is not None and not before.task.done() and not doubtful:
+            batch = await self._decide(work, doubtful, on=before.batch)
+        held = await self.settled()
+        if not held or self._world.clock.micros() - work.now > AHEAD_MICROS_MAX:
+            work, batch = self._read(work.records), None
+        if batch is None:
+            doubtful = self._doubtful(work)
+            batch = await self._decide(work, doubtful)
+        self._committing = _Committing(batch, asyncio.create_task(self._make_true(batch, work, doubtful)))
+        await asyncio.sleep(0)  # the commit is on its way before anything else is done
+        return records[len(fitting) :]
+
+    async def settled(self) -> bool:
+        """Wait for the batch at hand; whether it became true as it was decided. Raises what its commit raised."""
+        committing, self._committing = self._committing, None
+        return committing is None or await committing.task
+
+    async def drop(self) -> None:
+        """Say nothing more of the batch at hand."""
+        if self._committing is not None:
+            self._committing.task.cancel()
+            await asyncio.gather(self._committing.task, return_exceptions=True)
+
+    def _read(self, records: Sequence[CommandRecord]) -> _Work:
+        now = self._world.clock.micros()
+        return _Work(records, list(self._reading(records, now)), now)
+
+    def _reading(self, records: Sequence[CommandRecord], now: int) -> Iterator[One]:
+        available = self._world.relay.available
+        return (intake.read(one, self._shards, now, available(one.shard)) for one in records)
+
+    def _doubtful(self, work: _Work) -> bool:
+        """Keys are nearly always new: their receipts are read only where they may be known already."""
+        return self._careful > 0 or any(_may_be_known(one) for one in work.read)
+
+    async def _decide(self, work: _Work, doubtful: bool, on: Batch | None = None) -> Batch:
+        return await self._decisions.decide(work.read, self._world.ownership.owned, work.now, doubtful, on)
+
+    async def _settle(self, work: _Work, doubtful: bool) -> None:
+        await self._make_true(await self._decide(work, doubtful), work, doubtful)
+
+    async def _make_true(self, batch: Batch, work: _Work, doubtful: bool) -> bool:
+        """Commit and answer; whether just this batch.
+
+        Where a key turns out to be known it is done again with receipts read, and so are the next ones, because
+        repeats come in company. Where the store refuses the data it is done again by halves.
+        """
+        self._careful = max(0, self._careful - len(work.records))
+        try:
+            await self._commit(batch)
+        except KnownKey:
+            if doubtful:
+                raise
+            self.careful()
+            await self._settle(work, doubtful=True)
+            return False
+        except Unstorable as error:
+            await self._split(work, error)
+            return False
+        await self._finish(batch)
+        return True
+
+    async def _commit(self, batch: Batch) -> None:
+        """Dead letters first: the position moves past a record only when it is kept elsewhere."""
+        world = self._world
+        for letter in batch.dead_letters:
+            await world.broker.dead_letter(*await world.coffin.seal(letter))
+            metrics.DEAD_LETTERS.labels(letter.code).inc()
+        commit = batch.commit()
+        commit = commit._replace(after=[world.ownership.with_published(row) for row in commit.after])
+        with metrics.COMMIT_SECONDS.time():
+            await world.store.commit(commit)
+
+    async def _split(self, work: _Work, error: Unstorable) -> None:
+        """Find the one that cannot be stored and put it aside; state is untouched, the batch was dropped."""
+        metrics.COMMITS_FAILED.labels("Unstorable").inc()
+        records = work.records
+        if len(records) > 1:
+            half = len(records) // 2
+            for part in (records[:half], records[half:]):  # whole: a rest put back would come after both
+                again = self._read(part)
+                await self._settle(again, self._doubtful(again))
+            return
+        log.error("command_unstorable", shard=records[0].shard, offset=records[0].offset, error=str(error))
+        rejected = _Work(records, [intake.unstorable(records[0])], work.now)
+        batch = await self._decide(rejected, doubtful=False)
+        await self._commit(batch)
+        await self._finish(batch)
+
+    async def _finish(self, batch: Batch) -> None:
+        """The batch is true now: it may be built on, published and spoken of."""
+        world = self._world
+        world.ownership.merge(batch.shards)
+        self._decisions.merge(batch)
+        world.relay.enqueue(batch.events, awaited=batch.awaited or self._awaited)
+        metrics.BATCH_COMMANDS.observe(batch.taken)
+        for (kind, outcome), count in batch.outcomes.items():
+            metrics.COMMANDS.labels(kind, outcome).inc(count)
+        await world.answers.give(batch.answers)
+
+
+def _may_be_known(one: One) -> bool:
+    """A caller's retry; and with dead letters the batch should not be done twice."""
+    return isinstance(one, Rejected) or one.command.attempt > 0
