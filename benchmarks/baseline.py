@@ -25,6 +25,8 @@ from services.api.asking import Asking, Written
 from services.api.auth import Authenticator, Caller
 from services.api.blocklist import PostgresBlocklist
 from services.api.call import Call
+from services.api.export_source import PostgresExports
+from services.api.lookup_queries import PostgresLookups
 from services.api.parts import Parts
 from services.api.protocol import LimitedProtocol
 from services.api.queries import PostgresQueries
@@ -159,7 +161,8 @@ def prepare(dsn: str, tenant: Tenant, customers: list[str], balance: int) -> Non
 
 
 async def _serve(settings: Settings) -> None:
-    queries = PostgresQueries(settings.views_dsn.get_secret_value(), settings.shards)
+    dsn = settings.views_dsn.get_secret_value()
+    queries = PostgresQueries(dsn, settings.shards)
     pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
         settings.store_dsn.get_secret_value(), min_size=CONNECTIONS, max_size=CONNECTIONS, open=False
     )
@@ -168,7 +171,10 @@ async def _serve(settings: Settings) -> None:
     visibility = PostgresVisibility("", settings.shards, queries.checkpoints)
     auth, rates = Authenticator(queries.key), UsdRates(settings)
     blocklist = PostgresBlocklist(queries.run)
-    parts = Parts(settings, auth, Transactions(pool), queries, blocklist, visibility, rates, Ready())
+    lookups, exports = PostgresLookups(dsn), PostgresExports(dsn)  # not opened: nobody asks for them
+    parts = Parts(
+        settings, auth, Transactions(pool), queries, blocklist, lookups, exports, visibility, rates, Ready()
+    )
     config = uvicorn.Config(
         create_app(parts),
         host=settings.http_host,

@@ -21,8 +21,10 @@ from services.api.app import create_app
 from services.api.asking import Asking
 from services.api.auth import Authenticator
 from services.api.blocklist import PostgresBlocklist
+from services.api.export_source import PostgresExports
 from services.api.gateway import GRACE_SECONDS, KafkaGateway
 from services.api.health import Checks
+from services.api.lookup_queries import PostgresLookups
 from services.api.parts import Parts
 from services.api.protocol import LimitedProtocol
 from services.api.queries import PostgresQueries
@@ -64,11 +66,13 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
     await check_topics(settings)
     dsn = settings.views_dsn.get_secret_value()
     queries = PostgresQueries(dsn, settings.shards)
+    lookups, exports = PostgresLookups(dsn), PostgresExports(dsn)
     visibility = PostgresVisibility(dsn, settings.shards, queries.checkpoints)
     gateway = KafkaGateway(settings)
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(queries.close)
-        await queries.open()
+        for pool in (queries, lookups, exports):
+            stack.push_async_callback(pool.close)
+            await pool.open()
         found = len(await queries.checkpoints())
         if found != settings.shards:
             from services.migrate import WrongShards  # Alembic, which serving does not need
@@ -86,6 +90,8 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
             asking=Asking(gateway, visibility, settings.shards, settings.read_wait_seconds),
             queries=queries,
             blocklist=PostgresBlocklist(queries.run),
+            lookups=lookups,
+            exports=exports,
             visibility=visibility,
             rates=rates,
             readiness=Checks(gateway.problems, queries.freshness, visibility.lag_seconds),

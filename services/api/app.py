@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 from services.api import errors
 from services.api.answers import JSON
 from services.api.edge import Edge
+from services.api.lookups import ExportsBusy
 from services.api.parts import Parts
 from services.api.ports import ViewsUnavailable
 from services.api.routes import ROUTES
@@ -34,6 +35,7 @@ def create_app(parts: Parts) -> ASGIApp:
         exception_handlers={
             errors.ApiError: _expected,
             ViewsUnavailable: _views_unavailable,
+            ExportsBusy: _exports_busy,
             HTTPException: _refused_by_router,
             Exception: _unexpected,
         },
@@ -53,6 +55,10 @@ def _expected(_: HttpRequest, error: errors.ApiError) -> Response[bytes]:
 
 def _views_unavailable(_: HttpRequest, __: ViewsUnavailable) -> Response[bytes]:
     return _answer(errors.unavailable("The read models cannot be reached"))
+
+
+def _exports_busy(_: HttpRequest, __: ExportsBusy) -> Response[bytes]:
+    return _answer(errors.exports_busy())
 
 
 def _refused_by_router(_: HttpRequest, error: HTTPException) -> Response[bytes]:

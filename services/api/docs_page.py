@@ -6,6 +6,7 @@ from typing import Any
 
 from services.api.openapi import Json
 
+_JSON = "application/json"
 _INTRODUCTION = """
 <p>Send your API key as <code>Authorization: Bearer wl_…</code>. Amounts are whole minor units (cents, paise).
 Errors are <code>{"code", "message"}</code>.</p>
@@ -93,7 +94,11 @@ def _bodies(operation: Json) -> str:
 
 def _content(holder: Json) -> str:
     content = holder.get("content")
-    return _type(content["application/json"]["schema"]) if content else ""
+    if not content:
+        return ""
+    return " or ".join(
+        _type(kind["schema"]) if name == _JSON else escape(name) for name, kind in content.items()
+    )
 
 
 def _schemas(document: Json) -> Iterator[str]:

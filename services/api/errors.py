@@ -64,6 +64,12 @@ def unavailable(message: str) -> ApiError:
     return ApiError(503, "SERVICE_UNAVAILABLE", message, {**SHOULD_RETRY, "retry-after": "1"})
 
 
+def exports_busy() -> ApiError:
+    return ApiError(
+        503, "EXPORTS_BUSY", "As many exports run as may: wait for one", {**SHOULD_RETRY, "retry-after": "5"}
+    )
+
+
 def deadline_exceeded() -> ApiError:
     """The worker saw the command too late and wrote nothing."""
     return ApiError(503, "DEADLINE_EXCEEDED", "The request came too late and was not applied", SHOULD_RETRY)

@@ -42,6 +42,8 @@ BREAKER_OPEN = Gauge(
     multiprocess_mode="livemax",
 )
 
+EXPORTS = Counter("wallet_ledger_api_exports", "Exports by how they ended", ["outcome"])
+
 
 def several_processes(folder: str) -> None:
     """Make the processes started from here share one set of numbers. Call before they start."""

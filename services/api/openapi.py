@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from services.api.operations import COMMON_ERRORS, HEADERS, OPERATIONS, Operation
+from services.api.operation import COMMON_ERRORS, HEADERS, Operation
+from services.api.operations import OPERATIONS
 from services.api.shapes import Error
 
 Json = dict[str, Any]
@@ -45,6 +46,7 @@ _TAGS = {
     "Customers": "Whose wallets they are.",
     "Lifecycle": "Who may still spend, and who is gone.",
     "Wallets": "Balances, and the entries that make them.",
+    "Lookups": "Customers and ledger entries, found by what is known of them.",
     "Operations": "For whoever runs this service.",
 }
 
@@ -87,6 +89,8 @@ def _responses(operation: Operation) -> Json:
     success: Json = {"description": "Success"}
     if operation.answer is not None:
         success["content"] = _content(operation.answer)
+    if operation.streams:
+        success["content"] = {media_type: {"schema": {"type": "string"}} for media_type in operation.streams}
     if operation.scope is not None:
         success["headers"] = {
             name: {"description": HEADERS[name], "schema": {"type": "string"}}

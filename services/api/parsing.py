@@ -1,8 +1,9 @@
 """What comes from outside, made into values or refused with a code. Nothing here repeats what was sent."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TypeVar, overload
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -20,10 +21,10 @@ _PARAMETERS_MAX = 50
 _TEXT_MAX = 512
 _KEY_MAX = 255
 
-_CUSTOMER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+CUSTOMER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BLOCK_ID = re.compile(r"blk_[0-9A-Za-z]{21}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
-_NUMBER = re.compile(r"[0-9]{1,10}")
+_NUMBER = re.compile(r"[0-9]{1,16}")
 _SENT_VALUE = re.compile(r"^Invalid enum value .*? - at ", re.DOTALL)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?")
 
@@ -47,7 +48,7 @@ async def body_of(call: Call, decoder: msgspec.json.Decoder[Body], *, required: 
 
 def customer_id(text: str) -> str:
     """An id from a path: what cannot be one is not found."""
-    if not _CUSTOMER_ID.fullmatch(text):
+    if not CUSTOMER_ID.fullmatch(text):
         raise not_found()
     return text
 
@@ -59,10 +60,13 @@ def block_id(text: str) -> str:
     return text
 
 
-def query_of(call: Call, known: frozenset[str]) -> dict[str, str]:
-    """The known query parameters; others are ignored, empty ones and ambiguous ones are errors."""
-    if not call.query:
-        return {}
+def entry_id(text: str) -> str:
+    """The same for an entry."""
+    return customer_id(text)
+
+
+def pairs_of(call: Call, known: frozenset[str] | None = None) -> list[tuple[str, str]]:
+    """The query's parameters as sent, those that are known; None: all of them."""
     try:
         pairs = parse_qsl(
             call.query.decode("ascii"),
@@ -72,22 +76,28 @@ def query_of(call: Call, known: frozenset[str]) -> dict[str, str]:
         )
     except ValueError as error:  # also UnicodeDecodeError
         raise invalid_query("The query is not percent-encoded UTF-8, or has too many parameters") from error
+    found = [(name, value) for name, value in pairs if known is None or name in known]
+    if any(not value or len(value) > _TEXT_MAX or "\x00" in value for _, value in found):
+        raise invalid_query(f"Parameters have 1 to {_TEXT_MAX} characters, none of them NUL")
+    return found
+
+
+def query_of(call: Call, known: frozenset[str]) -> dict[str, str]:
+    """The known query parameters; others are ignored, empty ones and ambiguous ones are errors."""
+    if not call.query:
+        return {}
     found: dict[str, str] = {}
-    for name, value in pairs:
-        if name not in known:
-            continue
+    for name, value in pairs_of(call, known):
         if name in found:
             raise invalid_query(f"{name} may be given once")
-        if not value or len(value) > _TEXT_MAX or "\x00" in value:
-            raise invalid_query(f"{name} has 1 to {_TEXT_MAX} characters, none of them NUL")
         found[name] = value
     return found
 
 
 def page_of(query: dict[str, str]) -> Page:
     """`page_number` counts from 0; `page_size` 0 asks for nothing."""
-    number = _number(query, "page_number", 0, PAGE_NUMBER_MAX)
-    size = _number(query, "page_size", PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+    number = number_of(query, "page_number", 0, PAGE_NUMBER_MAX)
+    size = number_of(query, "page_size", PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
     if (number + 1) * size > DEPTH_MAX:
         raise invalid_query(f"Pages end {DEPTH_MAX} rows deep: narrow the search")
     return Page(size, number * size)
@@ -97,20 +107,20 @@ def filter_of(query: dict[str, str]) -> CustomerFilter:
     return CustomerFilter(
         email=query.get("email"),
         name=query.get("name"),
-        created_at_gte=_moment(query, "created_at_gte"),
-        created_at_lte=_moment(query, "created_at_lte"),
+        created_at_gte=moment_of(query, "created_at_gte"),
+        created_at_lte=moment_of(query, "created_at_lte"),
     )
 
 
 def blocklist_filter_of(query: dict[str, str]) -> BlocklistFilter:
     return BlocklistFilter(
         identifier=query.get("identifier"),
-        created_at_gte=_moment(query, "created_at_gte"),
-        created_at_lte=_moment(query, "created_at_lte"),
+        created_at_gte=moment_of(query, "created_at_gte"),
+        created_at_lte=moment_of(query, "created_at_lte"),
     )
 
 
-def currency_of(query: dict[str, str]) -> str | None:
+def currency_of(query: Mapping[str, str]) -> str | None:
     """Any ISO code: a currency that is closed today may have entries from yesterday."""
     currency = query.get("currency")
     if currency is not None and not _CURRENCY.fullmatch(currency):
@@ -118,15 +128,22 @@ def currency_of(query: dict[str, str]) -> str | None:
     return currency
 
 
-def position_of(call: Call, shards: int) -> tuple[int, int] | None:
-    """`Ledger-Position` of a read: the answer must be at least as new."""
+def positions_of(call: Call, shards: int) -> list[tuple[int, int]]:
+    """`Ledger-Position` of a read: the answer must be at least as new as each of them."""
     text = call.header(b"ledger-position")
     if text is None:
-        return None
+        return []
+    parts = text.split(",")
+    if len(parts) > shards:
+        raise invalid_parameters("Ledger-Position has at most one position for each shard")
+    return [_position(part.strip(), shards) for part in parts]
+
+
+def _position(text: str, shards: int) -> tuple[int, int]:
     try:
-        shard, sequence = parse_position(text.strip())
+        shard, sequence = parse_position(text)
     except ValueError as error:
-        raise invalid_parameters("Ledger-Position is <shard>:<sequence>") from error
+        raise invalid_parameters("Ledger-Position is <shard>:<sequence>, or several with commas") from error
     if shard >= shards or sequence >= 2**63:
         raise invalid_parameters("Ledger-Position names no shard of this ledger")
     return shard, sequence
@@ -162,7 +179,12 @@ def attempt_of(call: Call) -> int:
     return int(text) if text.isdigit() and len(text) <= 2 else 0
 
 
-def _number(query: dict[str, str], name: str, default: int, largest: int) -> int:
+@overload
+def number_of(query: Mapping[str, str], name: str, default: int, largest: int) -> int: ...
+@overload
+def number_of(query: Mapping[str, str], name: str, default: None, largest: int) -> int | None: ...
+def number_of(query: Mapping[str, str], name: str, default: int | None, largest: int) -> int | None:
+    """A parameter that is a whole number from 0 on."""
     text = query.get(name)
     if text is None:
         return default
@@ -171,7 +193,8 @@ def _number(query: dict[str, str], name: str, default: int, largest: int) -> int
     return int(text)
 
 
-def _moment(query: dict[str, str], name: str) -> datetime | None:
+def moment_of(query: Mapping[str, str], name: str) -> datetime | None:
+    """A parameter that is a time; UTC where it does not say."""
     text = query.get(name)
     if text is None:
         return None

@@ -1,5 +1,6 @@
 """What handlers work with, put together once by the composition root; and how a request gets to it."""
 
+import asyncio
 from typing import NamedTuple, cast
 
 from litestar.types import Scope as AsgiScope
@@ -12,10 +13,14 @@ from services.api.call import Call
 from services.api.errors import not_yet_visible
 from services.api.health import Readiness
 from services.api.keys import Scope
-from services.api.parsing import position_of
+from services.api.lookups import Exports, Lookups
+from services.api.parsing import positions_of
 from services.api.ports import Blocklist, Queries, Visibility
 from services.api.rates import UsdRates
 from services.settings import Settings
+
+SHARDS_SHOWN_MAX = 256
+"""Proxies take headers of some kilobytes only."""
 
 
 class Parts(NamedTuple):
@@ -26,6 +31,8 @@ class Parts(NamedTuple):
     asking: Asking
     queries: Queries
     blocklist: Blocklist
+    lookups: Lookups
+    exports: Exports
     visibility: Visibility
     rates: UsdRates
     readiness: Readiness
@@ -50,6 +57,21 @@ def as_of(visit: Visit, customer_id: str, sequence: int) -> dict[str, str]:
     return {"ledger-position": position(shard_of(customer_id, visit.parts.settings.shards), sequence)}
 
 
+def as_of_all(visit: Visit) -> dict[str, str]:
+    """The header of an answer over all shards: what the read models had before it was read."""
+    reached = visit.parts.visibility.reached()
+    if len(reached) > SHARDS_SHOWN_MAX:
+        return {}
+    shown = [position(shard, sequence) for shard, sequence in enumerate(reached) if sequence]
+    return {"ledger-position": ",".join(shown or ["0:0"])}
+
+
+def as_of_reached(visit: Visit, customer_id: str) -> dict[str, str]:
+    """The same for an answer about one customer."""
+    shard = shard_of(customer_id, visit.parts.settings.shards)
+    return {"ledger-position": position(shard, visit.parts.visibility.reached()[shard])}
+
+
 async def reading(scope: AsgiScope) -> Visit:
     """A request that reads: its key may, and the read models are as new as it demands.
 
@@ -58,9 +80,10 @@ async def reading(scope: AsgiScope) -> Visit:
     """
     visit = await _visit(scope, Scope.READ)
     settings = visit.parts.settings
-    position = position_of(visit.call, settings.shards)
-    if position is not None and not await visit.parts.visibility.wait(*position, settings.read_wait_seconds):
-        raise not_yet_visible()
+    if positions := positions_of(visit.call, settings.shards):
+        wait, seconds = visit.parts.visibility.wait, settings.read_wait_seconds
+        if not all(await asyncio.gather(*(wait(*position, seconds) for position in positions))):
+            raise not_yet_visible()
     return visit
 
 

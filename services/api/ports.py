@@ -1,5 +1,6 @@
 """What the routes need from the outside. Tests put fakes in their place."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -18,6 +19,10 @@ class OutcomeUnknown(Exception):
 
 class ViewsUnavailable(Exception):
     """The read models' database does not answer."""
+
+
+class ViewsTooSlow(ViewsUnavailable):
+    """A statement was ended because it took longer than it may."""
 
 
 class Ticket(NamedTuple):
@@ -50,6 +55,10 @@ class Visibility(Protocol):
 
     async def wait(self, shard: int, sequence: int, seconds: float) -> bool:
         """True as soon as the read models have this position, False when the time is over."""
+        ...
+
+    def reached(self) -> Sequence[int]:
+        """A sequence for each shard that the read models have, at least."""
         ...
 
 

@@ -76,6 +76,10 @@ class PostgresVisibility:
             metrics.VISIBILITY_MISSED.inc()
         return visible
 
+    def reached(self) -> list[int]:
+        """See `ports.Visibility`: what was said at the commits, so never ahead of the tables."""
+        return self._reached
+
     def lag_seconds(self) -> float:
         """Since when the read models owe a position that an answer named; 0: nothing."""
         owed = [

@@ -9,7 +9,7 @@ from psycopg import errors
 
 from events.sealing import Unsealable, unseal
 from services.keyring import KeyRing
-from services.projections import accounts, blocklist, customers, ledger_entries, wallets
+from services.projections import accounts, blocklist, customers, ledger_entries, tallies, wallets
 from services.projections.chain import Break, Checkpoint, Reading, owner_of, read
 from services.projections.event import Event, Record
 
@@ -19,6 +19,7 @@ PROJECTIONS = (
     wallets.project,
     ledger_entries.project,
     accounts.project,
+    tallies.project,
 )
 
 ATTEMPTS_MAX = 3

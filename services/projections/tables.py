@@ -48,6 +48,9 @@ chain_breaks = Table(
     Column("seen_at", DateTime(timezone=True), nullable=False),
 )
 
+SEARCH = r"fold_text(name) || E'\n' || fold_text(email) || E'\n' || lower(customer_id)"
+"""Parts apart by what no word of a search holds."""
+
 customers = Table(
     "customers",
     metadata,
@@ -66,6 +69,8 @@ customers = Table(
     Column("blocklist_entry_id", Text),
     Column("closed_at", DateTime(timezone=True)),
     Column("status", Text, Computed(STATUS), nullable=False),
+    Column("search", Text, Computed(SEARCH), nullable=False),
+    Column("name_key", Text, Computed("left(fold_text(name), 64)"), nullable=False),
 )
 
 blocklist_entries = Table(
@@ -114,6 +119,16 @@ ledger_entries = Table(
     Column("reference", Text),
     Column("reason", Text),
     Column("created_at", DateTime(timezone=True), nullable=False),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("business_id", Text, primary_key=True),
+    Column("mode", Text, primary_key=True),
+    Column("shard", Integer, primary_key=True),
+    Column("customers", BigInteger, nullable=False),
+    Column("entries", BigInteger, nullable=False),
 )
 
 accounts = Table(

@@ -180,24 +180,6 @@ async def test_entries_and_wallets(dsn: str, queries: PostgresQueries) -> None:
     assert sorted((wallet.currency, wallet.balance) for wallet in wallets) == [("INR", 5), ("USD", 5)]
 
 
-@pytest.mark.parametrize(
-    ("query", "index"),
-    [("entries", "ledger_entries_newest"), ("customers", "customers_newest")],
-)
-def test_pages_come_from_an_index(dsn: str, query: str, index: str) -> None:
-    from services.api import queries as statements
-
-    if query == "entries":
-        statement, values = statements._ENTRIES, [*_who(MINE, "cus_1"), 10, 0, 1]
-    else:
-        statement, values = statements._CUSTOMERS + statements._CUSTOMERS_NEWEST, [*_who(MINE, "")[:2], 10, 0]
-    with psycopg.connect(dsn) as connection:
-        connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
-        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {statement}", values).fetchall())
-    assert index in plan, plan
-    assert f"Sort Key: {query}" not in plan
-
-
 async def test_reads_survive_a_server_that_dropped_their_connections(
     dsn: str, queries: PostgresQueries
 ) -> None:

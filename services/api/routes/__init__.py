@@ -10,6 +10,7 @@ from services.api.routes import (
     documents,
     ledger_entries,
     lifecycle,
+    lookups,
     operations,
     wallets,
 )
@@ -20,6 +21,7 @@ ROUTES: Sequence[HTTPRouteHandler] = (
     *ledger_entries.ROUTES,
     *lifecycle.ROUTES,
     *blocklist.ROUTES,
+    *lookups.ROUTES,
     *operations.ROUTES,
     *documents.ROUTES,
 )

@@ -1,5 +1,6 @@
 """A ledger and its read models in memory, with the contracts of `services.api.ports`."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
@@ -28,6 +29,16 @@ from services.api.app import create_app
 from services.api.asking import Asking
 from services.api.auth import Authenticator, Caller
 from services.api.keys import secret_hash
+from services.api.lookups import (
+    Counted,
+    CustomerLookup,
+    Customers,
+    Entries,
+    EntryLookup,
+    Exports,
+    FoundCustomer,
+    FoundEntry,
+)
 from services.api.parts import Parts
 from services.api.ports import (
     BlocklistFilter,
@@ -282,10 +293,66 @@ class FakeVisibility:
     def __init__(self) -> None:
         self.visible = True
         self.waits: list[tuple[int, int, float]] = []
+        self.sequences = [0, 7, 0, 12]
 
     async def wait(self, shard: int, sequence: int, seconds: float) -> bool:
         self.waits.append((shard, sequence, seconds))
         return self.visible
+
+    def reached(self) -> list[int]:
+        return self.sequences
+
+
+class FakeLookups:
+    """Implements `lookups.Lookups`: remembers what was asked, answers what a test put there."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Tenant, Any]] = []
+        self.found = Customers([], None)
+        self.entries_found = Entries([], None)
+        self.counted: Counted | None = Counted(3, exact=True)
+
+    async def customers(self, tenant: Tenant, lookup: CustomerLookup) -> Customers:
+        self.asked.append((tenant, lookup))
+        return self.found
+
+    async def customer(self, tenant: Tenant, customer_id: str) -> FoundCustomer | None:
+        return next(
+            (row for row in self.found.items if (tenant, row.customer_id) == (TENANT, customer_id)), None
+        )
+
+    async def customers_total(self, tenant: Tenant, lookup: CustomerLookup) -> Counted | None:
+        return self.counted
+
+    async def entries(self, tenant: Tenant, lookup: EntryLookup) -> Entries:
+        self.asked.append((tenant, lookup))
+        return self.entries_found
+
+    async def entry(self, tenant: Tenant, entry_id: str) -> FoundEntry | None:
+        rows = self.entries_found.items
+        return next((row for row in rows if (tenant, row.entry_id) == (TENANT, entry_id)), None)
+
+    async def entries_total(self, tenant: Tenant, lookup: EntryLookup) -> Counted | None:
+        return self.counted
+
+
+class FakeExports:
+    """Implements `lookups.Exports`."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Tenant, EntryLookup]] = []
+        self.pieces: list[list[FoundEntry] | Exception] = []
+        self.closed = 0
+
+    async def entries(self, tenant: Tenant, lookup: EntryLookup) -> AsyncGenerator[list[FoundEntry], None]:
+        self.asked.append((tenant, lookup))
+        try:
+            for piece in self.pieces:
+                if isinstance(piece, Exception):
+                    raise piece
+                yield piece
+        finally:
+            self.closed += 1
 
 
 class FakeReadiness:
@@ -304,6 +371,8 @@ class Api:
 
     ledger: FakeLedger
     views: FakeViews
+    lookups: FakeLookups
+    exports: FakeExports
     visibility: FakeVisibility
     readiness: FakeReadiness
     app: ASGIApp
@@ -318,11 +387,12 @@ class Api:
         )
 
 
-def make_api(**changes: Any) -> Api:
-    """An api with test settings, changed where a test says so."""
+def make_api(source: Exports | None = None, **changes: Any) -> Api:
+    """An api with test settings, changed where a test says so; exports read from `source` if there is one."""
     settings = Settings(shards=4, **changes)
     ledger = FakeLedger(settings.shards)
     views, visibility, readiness = FakeViews(ledger), FakeVisibility(), FakeReadiness()
+    lookups, exports = FakeLookups(), FakeExports()
     keys = {secret_hash(secret): caller for secret, caller in SECRETS.items()}
 
     async def lookup(digest: bytes) -> Caller | None:
@@ -334,11 +404,13 @@ def make_api(**changes: Any) -> Api:
         asking=Asking(ledger, visibility, settings.shards, settings.read_wait_seconds),
         queries=views,
         blocklist=FakeBlocklist(ledger, views),
+        lookups=lookups,
+        exports=source or exports,
         visibility=visibility,
         rates=UsdRates(settings),
         readiness=readiness,
     )
-    return Api(ledger, views, visibility, readiness, create_app(parts), keys)
+    return Api(ledger, views, lookups, exports, visibility, readiness, create_app(parts), keys)
 
 
 def _customer(customer_id: str, asked: RegisterCustomer, time: str) -> CustomerRow:

@@ -1,0 +1,75 @@
+"""Bodies of answers under `/v1`: ours, not the SDK's."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from events.facts import Cause
+from events.money import AMOUNT_MAX
+from services.api.lookups import COUNTED_MAX
+from services.api.shapes import CurrencyCode, Metadata
+
+Status = Literal["active", "blocked", "closed"]
+MinorUnits = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="minor units")]
+Cursor = Annotated[
+    str | None, Meta(description="send it as `cursor` for the next page; null: this was the last one")
+]
+
+
+class CustomerDetail(Struct, frozen=True, kw_only=True):
+    """A customer with his balances: currencies in which nothing happened are at 0 and left out."""
+
+    customer_id: str
+    name: str
+    email: str
+    phone_number: str | None
+    metadata: Metadata
+    preferred_locale: str | None
+    status: Status
+    created_at: datetime
+    updated_at: datetime
+    balances: dict[CurrencyCode, MinorUnits]
+
+
+class Total(Struct, frozen=True, kw_only=True):
+    """How many there are on all pages."""
+
+    count: Annotated[int, Meta(ge=0)]
+    exact: Annotated[
+        bool, Meta(description=f"false: there are more than the {COUNTED_MAX} that were counted")
+    ]
+
+
+class CustomerList(Struct, frozen=True, kw_only=True):
+    """A page may be short; `next_cursor` says whether it was the last one."""
+
+    items: list[CustomerDetail]
+    next_cursor: Cursor
+    total: Total | UnsetType | None = UNSET
+
+
+class LedgerEntry(Struct, frozen=True, kw_only=True):
+    """A movement of money, with the balance of its wallet before and after."""
+
+    entry_id: str
+    customer_id: str
+    currency: CurrencyCode
+    direction: Literal["credit", "debit"]
+    amount: MinorUnits
+    balance_before: MinorUnits
+    balance_after: MinorUnits
+    cause: Cause
+    counter_account: str
+    reference: str | None
+    reason: str | None
+    created_at: datetime
+    position: Annotated[str, Meta(description="<shard>:<sequence> of its event")]
+
+
+class LedgerEntryList(Struct, frozen=True, kw_only=True):
+    """A page may be short; `next_cursor` says whether it was the last one."""
+
+    items: list[LedgerEntry]
+    next_cursor: Cursor
+    total: Total | UnsetType | None = UNSET

@@ -1,0 +1,139 @@
+"""The second wall: a query that forgets its tenant shows nothing of another one."""
+
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from services.api import wall
+from services.api.blocklist import PostgresBlocklist
+from services.api.lookup_queries import PostgresLookups
+from services.api.lookups import CustomerLookup, EntryLookup
+from services.api.ports import BlocklistFilter, CustomerFilter, Page
+from services.api.queries import PostgresQueries
+from services.api.reader import Reader
+from services.api.wall import Statement, of, shared, walled
+from services.migrate import migrate_database
+from services.projections.tables import metadata
+from tests.integration.lookup_rows import MINE, OTHER, SHARDS, Rows
+
+TENANTS_CONDITION = re.compile(r"(?:\w+\.)?(business_id|mode) = (%\((?:business_id|mode)\)s|\w+\.\1)")
+
+
+def forgetful(statement: str) -> str:
+    """The query without its own conditions on the tenant; the wall before it stays."""
+    before, query = statement[: len(wall.WALL)], statement[len(wall.WALL) :]
+    assert TENANTS_CONDITION.search(query), "the query itself says whose rows it wants"
+    return before + TENANTS_CONDITION.sub("true", query)
+
+
+@pytest.fixture
+async def dsn(database: Callable[[str], str]) -> str:
+    made = database("wall")
+    migrate_database("views", made, SHARDS)
+    rows = Rows(made)
+    for tenant, name in ((MINE, "Mine"), (OTHER, "Theirs")):
+        for number in range(3):
+            rows.customer(f"cus_{tenant.business_id}_{number}", number, name, tenant, '{"tier": "gold"}')
+            rows.entry(f"cus_{tenant.business_id}_{number}", number, 5, tenant=tenant, reference="ord")
+        rows.block(f"cus_{tenant.business_id}_0", tenant)
+    rows.close()
+    return made
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that runs has forgotten its tenant; what it said before is kept here."""
+    once = Reader._once
+    statements: list[str] = []
+
+    async def forgetting(self: Reader, statement: Statement, values: dict[str, Any]) -> list[Any]:
+        if statement.startswith(wall.WALL):
+            statements.append(statement)
+            statement = Statement(forgetful(statement))
+        return await once(self, statement, values)
+
+    monkeypatch.setattr(Reader, "_once", forgetting)
+    return statements
+
+
+async def test_a_query_that_forgets_its_tenant_shows_nothing_of_another(dsn: str, asked: list[str]) -> None:
+    queries, lookups = PostgresQueries(dsn, SHARDS), PostgresLookups(dsn)
+    await queries.open()
+    await lookups.open()
+    try:
+        for theirs in ("cus_bus_other_0", "cus_bus_other_1"):
+            assert (await queries.customer(MINE, theirs))[1] is None
+            assert (await queries.wallets(MINE, theirs))[1:] == (None, [])
+            assert (await queries.entries(MINE, theirs, Page(10, 0), None))[1] is None
+            assert (await queries.entries(MINE, theirs, Page(10, 0), "USD"))[1] is None
+            assert await lookups.customer(MINE, theirs) is None
+            assert (await lookups.entries(MINE, EntryLookup(customer_id=theirs))).items == []
+        assert [row.name for row in await queries.customers(MINE, Page(10, 0), CustomerFilter())] == [
+            "Mine"
+        ] * 3
+        await _lists(lookups)
+        await _blocklist(PostgresBlocklist(queries.run))
+    finally:
+        await queries.close()
+        await lookups.close()
+    assert len(set(asked)) >= 20
+
+
+async def _lists(lookups: PostgresLookups) -> None:
+    asks = [
+        CustomerLookup(), CustomerLookup(words=("cus",)), CustomerLookup(order="name"), CustomerLookup(words=("zzz",)),
+        CustomerLookup(order="balance", currency="USD"), CustomerLookup(currency="USD", balance_gte=1),
+        CustomerLookup(metadata=(("tier", "gold"),)), CustomerLookup(status="blocked"),
+    ]  # fmt: skip
+    for ask in asks:
+        found = (await lookups.customers(MINE, ask)).items
+        assert {row.name for row in found} <= {"Mine"}
+        counted = await lookups.customers_total(MINE, ask)
+        assert counted is not None
+        assert counted.number == len(found)
+    for entries in (EntryLookup(), EntryLookup(reference="ord"), EntryLookup(cause="adjustment")):
+        items = (await lookups.entries(MINE, entries)).items
+        assert {row.customer_id[:12] for row in items} == {"cus_bus_mine"}
+        counted = await lookups.entries_total(MINE, entries)
+        assert counted is not None
+        assert counted.number == len(items) == 3
+    theirs = (await lookups.entries(OTHER, EntryLookup())).items[0]
+    assert await lookups.entry(MINE, theirs.entry_id) is None
+
+
+async def _blocklist(blocklist: PostgresBlocklist) -> None:
+    assert [row.name for row in await blocklist.entries(MINE, Page(10, 0), BlocklistFilter())] == ["Mine"]
+    assert await blocklist.entry(MINE, "blk_cus_bus_other_0") is None
+    assert await blocklist.addressed(MINE, "cus_bus_other_0@example.com") == []
+
+
+def test_the_wall_is_around_every_table_of_tenants() -> None:
+    owned = {table.name for table in metadata.sorted_tables if "business_id" in table.columns}
+    assert owned == set(wall.TENANTS)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM public.customers",
+        "SELECT * FROM customers JOIN public . wallets ON true",
+        "SELECT * FROM customers, public.wallets",
+        'SELECT * FROM "public"."wallets"',
+        "WITH customers AS (SELECT 1) SELECT * FROM customers",
+    ],
+)
+def test_no_way_around_the_wall(query: str) -> None:
+    with pytest.raises(ValueError, match="without a schema"):
+        walled(query)
+
+
+def test_a_shared_query_names_no_table_of_tenants() -> None:
+    with pytest.raises(ValueError, match="must be walled"):
+        shared("SELECT count(*) FROM wallets")
+    assert cast(str, shared("SELECT shard FROM checkpoints"))
+
+
+def test_the_tenant_of_a_statement_is_the_callers() -> None:
+    assert of(MINE, {"limit": 1}) == {"business_id": "bus_mine", "mode": "test", "limit": 1}
