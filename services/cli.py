@@ -125,6 +125,25 @@ def recover(
 
 
 @app.command()
+def verify(
+    rate: Annotated[int, typer.Option(min=0, help="Events per second; 0: as fast as it goes.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Check everything against everything: store, topic, chain, receipts, balances, trial balance, read models.
+
+    Changes nothing, and may run at any time. What a second look does not find again is not told.
+
+    Reads `WALLET_LEDGER_KAFKA_*`, `…_STORE_DSN`, `…_VIEWS_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_SHARDS`.
+
+        wallet-ledger verify
+    """
+    from services.console.verification import verify as run
+
+    quiet_clients()
+    run(rate, as_json=as_json)
+
+
+@app.command()
 def up() -> None:
     """Run everything on this machine: Kafka, PostgreSQL, ledger, projections, api, and a sample business.
 

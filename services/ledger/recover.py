@@ -19,6 +19,8 @@ STORE_RUN_MAX = 500
 CLAIM_SECONDS = 15.0
 """A worker that refuses a shard looks at it again each 10 s, and holds it meanwhile."""
 CLAIM_RETRY_SECONDS = 0.5
+SETTLE_SECONDS = 2.0
+"""So long after its start a worker has said which shards it refuses."""
 
 
 class Keys(Protocol):
@@ -69,14 +71,16 @@ class Recovery:
         """All shards that no worker holds; one that refuses them holds them now and then."""
         found: list[ShardRow] = []
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + self.claim_seconds
+        began = loop.time()
         while True:
             missing = sorted(set(range(self.shards)) - {row.shard for row in found})
             found += await self.store.claim(missing, len(missing)) if missing else []
-            if len(found) == self.shards or loop.time() > give_up:
+            # keeps the session, too; a heartbeat would make us a worker with a share
+            refused = (await self.store.peers()).refused & set(missing)
+            patience = self.claim_seconds if refused else SETTLE_SECONDS
+            if len(found) == self.shards or loop.time() - began > patience:
                 return found
             await asyncio.sleep(CLAIM_RETRY_SECONDS)
-            await self.store.peers()  # keeps the session; a heartbeat would make us a worker with a share
 
     async def _take(self, rows: Mapping[int, ShardRow]) -> None:
         """From the last record known to be published; where that is not there any more, from the beginning."""

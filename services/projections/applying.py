@@ -1,11 +1,11 @@
 """Events into rows and checkpoints in one transaction, each event exactly once, whoever brings the records."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, LiteralString, NamedTuple
 
 import psycopg
 from msgspec import UNSET
-from psycopg import errors
+from psycopg import errors, sql
 
 from events.sealing import Unsealable, unseal
 from services.keyring import KeyRing
@@ -71,6 +71,8 @@ class Applier:
 
     options: ClassVar[str] = SESSION
     """Of the session: `search_path` says whose tables are written."""
+    transaction_timeout: ClassVar[str] = "20s"
+    brackets: tuple[LiteralString, LiteralString] = ("BEGIN", "COMMIT")
 
     def __init__(self, dsn: str, keys: KeyRing) -> None:
         self._dsn = dsn
@@ -116,7 +118,9 @@ class Applier:
                 **KEEPALIVES,
             )
             if self._connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
-                self._connection.execute("SET transaction_timeout = '20s'")
+                self._connection.execute(
+                    sql.SQL("SET transaction_timeout = {}").format(self.transaction_timeout)
+                )
         return self._connection
 
     def _settled(self, records: Sequence[Record]) -> Reading:
@@ -156,13 +160,13 @@ class Applier:
         moved = reading.checkpoints()
         try:
             with connection.pipeline():
-                connection.execute("BEGIN")
+                connection.execute(self.brackets[0])
                 connection.execute(MOVE, self._moves(reading, moved))
                 for project in PROJECTIONS:
                     for query, rows in project(reading.events):
                         connection.execute(query, [rows])
                 self._announce(connection, moved)
-                connection.execute("COMMIT")
+                connection.execute(self.brackets[1])
         except errors.SerializationFailure as error:
             connection.rollback()
             raise CheckpointMoved from error

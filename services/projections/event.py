@@ -4,14 +4,7 @@ from typing import NamedTuple
 
 from events.envelope import Envelope
 from events.facts import CustomerFact
-
-
-class Record(NamedTuple):
-    """As it came from Kafka: nothing about it is believed yet."""
-
-    shard: int
-    offset: int
-    value: bytes
+from services.reading import Record as Record
 
 
 class Event(NamedTuple):

@@ -15,8 +15,8 @@ import uvloop
 
 from services.keyring import KeyRing, parse_kek
 from services.projections.applying import SESSION, Applier, ChainBroken
-from services.projections.bulk import BulkReader, Incomplete
 from services.projections.rebuild_catalogue import LIVE, SHADOW
+from services.reading import BulkReader, Incomplete
 from services.settings import Settings
 
 ORPHAN_SECONDS = 0.5

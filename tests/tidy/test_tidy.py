@@ -69,7 +69,7 @@ BANS = [
         """
         benchmarks/__main__.py benchmarks/rebuild.py deploy/bootstrap.py events/generate.py
         services/cli.py services/console/keys.py services/console/projections.py
-        services/console/recovery.py services/console/tail.py
+        services/console/recovery.py services/console/tail.py services/console/verification.py
         services/sample/run.py
         services/projections/__main__.py services/standalone/__main__.py services/standalone/up.py
         """,

@@ -62,7 +62,7 @@ def test_all_commands_are_there() -> None:
     assert set(_commands()) == {
         "migrate", "topics", "ledger", "projections", "api", "up", "sample", "version",
         "keys create", "keys list", "keys revoke", "events tail",
-        "projections rebuild", "projections digest", "recover",
+        "projections rebuild", "projections digest", "recover", "verify",
     }  # fmt: skip
 
 

@@ -2,19 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from events.topics import EVENTS
 from services.kafka import client_options
-from services.projections.event import Record
 from services.settings import Settings
 
 RECORDS_MAX = 4_000
 PARTITION_FETCH_BYTES_MAX = 1024 * 1024
 POLL_MS = 500
 SILENCE_SECONDS_MAX = 30.0
+
+
+class Record(NamedTuple):
+    """As it came from Kafka: nothing about it is believed yet."""
+
+    shard: int
+    offset: int
+    value: bytes
 
 
 class Incomplete(Exception):
@@ -46,7 +54,9 @@ class BulkReader:
         found = await self._consumer.end_offsets([TopicPartition(EVENTS.name, shard) for shard in shards])
         return {partition.partition: offset for partition, offset in found.items()}
 
-    async def read(self, starts: Mapping[int, int], ends: Mapping[int, int]) -> AsyncIterator[list[Record]]:
+    async def read(
+        self, starts: Mapping[int, int], ends: Mapping[int, int], records_max: int = RECORDS_MAX
+    ) -> AsyncIterator[list[Record]]:
         """Records in order per shard, in batches, from `starts` up to `ends`, and none beyond.
 
         Raises:
@@ -54,13 +64,15 @@ class BulkReader:
         """
         consumer, loop = self._consumer, asyncio.get_running_loop()
         wanted = {TopicPartition(EVENTS.name, s): ends[s] for s in starts if starts[s] < ends[s]}
+        if not wanted:
+            return  # an empty assignment makes aiokafka's stop() wait for ever
         consumer.assign(list(wanted))
         for partition in wanted:
             consumer.seek(partition, starts[partition.partition])
         left, silent_since = set(wanted), loop.time()
         while left:
             try:
-                found = await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
+                found = await consumer.getmany(timeout_ms=POLL_MS, max_records=records_max)
             except OffsetOutOfRangeError as error:
                 raise Incomplete(f"{EVENTS.name} no longer has its first records") from error
             batch = [

@@ -1,0 +1,210 @@
+"""Is the store what the topic says, and are its columns, receipts and shard rows what its events say?
+
+Reads on a session of its own, in bites: no worker waits for it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, LiteralString, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from events.codec import Malformed, decode_envelope, decode_fact, digest, genesis
+from events.envelope import Envelope
+from events.facts import CustomerFact, Movement, WalletCredited
+from events.ids import stream_id
+from services.ledger.receipts import ReceiptKey, ReceiptRow, row_of
+from services.reading import BulkReader, Incomplete, Record
+from services.settings import Settings
+from services.verifying import FINDINGS_MAX, Checked, Findings, Kind, Throttle
+
+EVENTS_MAX = 1_000
+SESSION = "-c default_transaction_read_only=on -c statement_timeout=60s"
+
+Session = AsyncConnection[TupleRow]
+
+SHARD = "SELECT sequence, head FROM shards WHERE shard = %b"
+EVENTS = """
+    SELECT sequence, originator_id, originator_version, topic, state FROM stored_events
+    WHERE shard = %b AND sequence > %b AND sequence <= %b ORDER BY sequence LIMIT %b
+"""
+RECEIPTS = """
+    SELECT r.stream, r.origin, r.key_hash, r.request_hash, r.shard, r.sequence, r.command_id, r.command_position
+    FROM unnest(%b::uuid[], %b::text[], %b::bytea[]) AS k (stream, origin, key_hash)
+    JOIN receipts AS r USING (stream, origin, key_hash)
+"""
+SURPLUS = """
+    SELECT r.sequence FROM receipts AS r
+    LEFT JOIN stored_events AS e ON e.shard = r.shard AND e.sequence = r.sequence
+    WHERE r.shard = %b AND r.sequence <= %b AND (
+        e.sequence IS NULL OR e.originator_id <> r.stream
+        OR position(convert_to('"keyhash":"' || encode(r.key_hash, 'hex') || '"', 'UTF8') IN e.state) = 0)
+    ORDER BY 1 LIMIT %b
+"""
+"""Receipts that no event carries: those that events carry are looked up one by one."""
+
+
+class Stored(NamedTuple):
+    """One row of the store."""
+
+    sequence: int
+    stream: UUID
+    version: int
+    type: str
+    value: bytes
+
+
+class Books:
+    """One shard's events in order, held against each other. Pure."""
+
+    def __init__(self, shard: int, head: bytes, found: Findings) -> None:
+        self.shard = shard
+        self.head = head
+        self.sequence = 0
+        self.found = found
+        self._balances: dict[tuple[UUID, str], int] = {}
+        self._last: ReceiptKey | None = None
+
+    def take(self, row: Stored) -> ReceiptRow | None:
+        """Check the next event; the receipt that must be there for it, if it has one."""
+        if row.sequence != self.sequence + 1:
+            self.found.add(
+                Kind.CHAIN, self.sequence + 1, f"the store lacks {row.sequence - self.sequence - 1} events"
+            )
+        self.sequence, before, self.head = row.sequence, self.head, digest(row.value)
+        try:
+            envelope = decode_envelope(row.value)
+            fact = decode_fact(envelope)
+        except Malformed:
+            self.found.add(Kind.CHAIN, row.sequence, "the stored bytes are no event")
+            return None
+        if envelope.previoushash != before.hex():
+            self.found.add(Kind.CHAIN, row.sequence, "the event names another predecessor")
+        self._check_columns(row, envelope)
+        self._check_balance(row, fact)
+        receipt = row_of(envelope)
+        key = ReceiptKey(*receipt[:3])
+        first, self._last = key != self._last, key
+        return receipt if first else None
+
+    def _check_columns(self, row: Stored, envelope: Envelope) -> None:
+        told = (
+            stream_id(envelope.tenant, envelope.stream),
+            envelope.streamversion,
+            envelope.type,
+            envelope.shard,
+            int(envelope.sequence),
+        )
+        if told != (row.stream, row.version, row.type, self.shard, row.sequence):
+            self.found.add(
+                Kind.COLUMN, row.sequence, "stream, version, type, shard or sequence are not the event's"
+            )
+
+    def _check_balance(self, row: Stored, fact: CustomerFact) -> None:
+        if not isinstance(fact, Movement):
+            return
+        wallet = (row.stream, fact.currency)
+        moved = fact.amount if isinstance(fact, WalletCredited) else -fact.amount
+        fits = (
+            fact.balance_before == self._balances.get(wallet, 0)
+            and fact.balance_before + moved == fact.balance_after
+        )
+        if not fits or fact.balance_after < 0:
+            self.found.add(Kind.BALANCE, row.sequence, "the balance does not follow from the entries before")
+        self._balances[wallet] = fact.balance_after
+
+
+async def verify_shard(settings: Settings, shard: int, throttle: Throttle) -> Checked:
+    """
+    Raises:
+        psycopg.Error, KafkaError: try again later.
+    """
+    dsn = settings.store_dsn.get_secret_value()
+    async with await AsyncConnection.connect(
+        dsn, autocommit=True, options=SESSION, connect_timeout=5, application_name="wallet-ledger verify"
+    ) as session:
+        found = Findings(shard)
+        ((ledger_id,),) = await _rows(session, "SELECT ledger_id FROM ledger")
+        ((sequence, head),) = await _rows(session, SHARD, shard)
+        books = Books(shard, genesis(str(ledger_id), shard), found)
+        await _check_store(session, books, sequence, throttle)
+        if (books.sequence, books.head) != (sequence, head):
+            found.add(Kind.HEAD, sequence, "the shard row is not that of the last event")
+        for (surplus,) in await _rows(session, SURPLUS, shard, sequence, FINDINGS_MAX):
+            found.add(Kind.RECEIPT, surplus, "a receipt that its event does not carry")
+        try:
+            await _check_topic(session, settings, found, sequence, throttle)
+        except Incomplete as error:
+            found.add(Kind.TOPIC, 0, str(error))
+        return Checked(shard, sequence, found.all)
+
+
+async def _check_store(session: Session, books: Books, until: int, throttle: Throttle) -> None:
+    """Chain, columns, balances, and the receipt of each event."""
+    while True:
+        bite = throttle.bite(EVENTS_MAX)
+        rows = [
+            Stored(*row) for row in await _rows(session, EVENTS, books.shard, books.sequence, until, bite)
+        ]
+        if not rows:
+            return
+        wanted = [receipt for row in rows if (receipt := books.take(row)) is not None]
+        columns = [list(column) for column in zip(*(receipt[:3] for receipt in wanted), strict=True)]
+        there = (
+            {ReceiptKey(*row[:3]): row for row in await _rows(session, RECEIPTS, *columns)} if wanted else {}
+        )
+        for receipt in wanted:
+            if there.get(ReceiptKey(*receipt[:3])) != tuple(receipt):
+                books.found.add(
+                    Kind.RECEIPT, receipt.sequence, "the receipt is missing or not that of its event"
+                )
+        await throttle.took(len(rows))
+
+
+async def _check_topic(
+    session: Session, settings: Settings, found: Findings, until: int, throttle: Throttle
+) -> None:
+    """Each record is the store's bytes at its sequence; the next is the next, or one that was there before."""
+    shard, reached = found.shard, 0
+    async with BulkReader(settings) as reader:
+        ends = await reader.ends([shard])
+        async for records in reader.read({shard: 0}, ends, throttle.bite(EVENTS_MAX)):
+            told = list(_told(records, found))
+            stored = await _stored_values(session, shard, [sequence for sequence, _ in told])
+            for sequence, value in told:
+                if sequence > reached + 1:
+                    found.add(Kind.TOPIC, reached + 1, f"the topic lacks {sequence - reached - 1} events")
+                reached = max(reached, sequence)
+                if stored.get(sequence) != value:
+                    missing = sequence not in stored
+                    found.add(
+                        Kind.TOPIC, sequence, "the store lacks it" if missing else "store and topic differ"
+                    )
+            await throttle.took(len(records))
+    ((published,),) = await _rows(session, "SELECT published_sequence FROM shards WHERE shard = %b", shard)
+    if reached < min(published, until):
+        found.add(
+            Kind.TOPIC, reached + 1, f"the topic lacks the last {min(published, until) - reached} events"
+        )
+
+
+def _told(records: Sequence[Record], found: Findings) -> Sequence[tuple[int, bytes]]:
+    told = []
+    for record in records:
+        try:
+            told.append((int(decode_envelope(record.value).sequence), record.value))
+        except Malformed:
+            found.add(Kind.TOPIC, 0, f"the record at offset {record.offset} is no event")
+    return told
+
+
+async def _stored_values(session: Session, shard: int, sequences: Sequence[int]) -> dict[int, bytes]:
+    query: LiteralString = "SELECT sequence, state FROM stored_events WHERE shard = %b AND sequence = ANY(%b)"
+    return dict(await _rows(session, query, shard, list(sequences)))
+
+
+async def _rows(session: Session, query: LiteralString, *parameters: object) -> list[Any]:
+    cursor = session.cursor(binary=True)
+    await cursor.execute(query, parameters)
+    return await cursor.fetchall()

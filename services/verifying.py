@@ -1,0 +1,86 @@
+"""What a check of stored data found, without personal data; and its pace where it must disturb nobody."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+FINDINGS_MAX = 100
+"""Per shard and kind: the first ones tell what happened, all of them fill memory."""
+
+
+class Kind(StrEnum):
+    """What does not fit. Store and topic are checked by the ledger, the rest by the projections."""
+
+    TOPIC = "topic"  # store and topic hold different events
+    CHAIN = "chain"  # an event names another predecessor, or there is a gap
+    COLUMN = "column"  # a column of the store says something else than its event
+    RECEIPT = "receipt"  # receipts are not those of the events
+    HEAD = "head"  # a shard row or checkpoint is not that of the last event
+    BALANCE = "balance"  # entries do not add up to the balance
+    TRIAL_BALANCE = "trial_balance"  # accounts do not sum to zero
+    READ_MODEL = "read_model"  # rows are not what the events make
+
+
+class Finding(NamedTuple):
+    """`sequence` 0: of the shard as a whole."""
+
+    kind: Kind
+    shard: int
+    sequence: int
+    detail: str
+
+
+class Checked(NamedTuple):
+    """One shard, up to `sequence`."""
+
+    shard: int
+    sequence: int
+    findings: list[Finding]
+
+
+class Findings:
+    """Collects them; the first of each kind."""
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+        self.all: list[Finding] = []
+
+    def add(self, kind: Kind, sequence: int, detail: str) -> None:
+        if sum(one.kind is kind for one in self.all) < FINDINGS_MAX:
+            self.all.append(Finding(kind, self.shard, sequence, detail))
+
+
+class Throttle:
+    """At most so many events a second, taken in small bites; `rate` 0: no limit."""
+
+    BITE_SECONDS = 0.25
+
+    def __init__(self, rate: int = 0) -> None:
+        self._rate = rate
+
+    def bite(self, otherwise: int) -> int:
+        """How many events to take at once."""
+        return max(1, int(self._rate * self.BITE_SECONDS)) if self._rate else otherwise
+
+    async def took(self, events: int) -> None:
+        """Rest for as long as they may take."""
+        if self._rate:
+            await asyncio.sleep(events / self._rate)
+
+
+async def confirmed(check: Callable[[int], Awaitable[Checked]], shard: int) -> Checked:
+    """What a second look finds again: a key destroyed in between, say, is no damage."""
+    first = await check(shard)
+    if not first.findings:
+        return first
+    second = await check(shard)
+    return second._replace(findings=[one for one in second.findings if one in first.findings])
+
+
+def lines(findings: Iterable[Finding]) -> list[str]:
+    """For people."""
+    return [
+        f"shard {one.shard}{f' at {one.sequence}' if one.sequence else ''}: {one.kind}: {one.detail}"
+        for one in findings
+    ]
