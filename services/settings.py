@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     commands_in_flight_max: int = Field(4096, ge=1)
     body_bytes_max: int = Field(64 * 1024, ge=1024)
     export_rows_max: int = Field(1_000_000, ge=1, description="of one export; it is cut off beyond")
+    bulk_body_bytes_max: int = Field(1024 * 1024, ge=1024)
     read_wait_seconds: float = Field(
         0.5, ge=0, le=10, description="how long a write waits for its read models"
     )

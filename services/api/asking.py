@@ -1,11 +1,14 @@
 """Writes: a command to the ledger, its outcome as an answer, and the wait until reads show it."""
 
+import asyncio
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from events.codec import encode_ask
 from events.commands import Command, CustomerAsk, Origin
+from events.facts import Refusal
 from events.ids import customer_id_from_key, parse_position
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
@@ -13,7 +16,7 @@ from services.api import errors
 from services.api.auth import Caller
 from services.api.call import Call
 from services.api.parsing import attempt_of, wants_no_wait
-from services.api.ports import Gateway, NotHandedOver, OutcomeUnknown, Visibility
+from services.api.ports import Gateway, NotHandedOver, OutcomeUnknown, Ticket, Visibility
 
 
 class Written(NamedTuple):
@@ -44,10 +47,30 @@ class Asking:
         """
         ticket = self._gateway.ticket()
         subject = customer_id or customer_id_from_key(caller.tenant, key or ticket.command_id)
-        command = Command(
+        command = self.command(call, caller, subject, ask.TYPE, encode_ask(ask), key, ticket)
+        reply = await self.ask(command, keyed=key is not None)
+        if reply.outcome is not Outcome.APPLIED:
+            raise not_applied(reply)
+        shard, sequence = parse_position(reply.position)
+        visible, headers = await self.shown(call, {shard: sequence})
+        return Written(subject, reply, visible, {"ledger-position": reply.position, **headers})
+
+    def command(
+        self,
+        call: Call,
+        caller: Caller,
+        subject: str,
+        kind: str,
+        data: Raw,
+        key: str | None = None,
+        ticket: Ticket | None = None,
+    ) -> Command:
+        """In the caller's name."""
+        ticket = ticket or self._gateway.ticket()
+        return Command(
             id=ticket.command_id,
             source="/api",
-            type=ask.TYPE,
+            type=kind,
             subject=subject,
             businessid=caller.tenant.business_id,
             mode=caller.tenant.mode,  # type: ignore[arg-type]  # the table's constraint
@@ -59,36 +82,44 @@ class Asking:
             deadline=ticket.deadline,
             replyto=ticket.replyto,
             awaited=not wants_no_wait(call),
-            data=encode_ask(ask),
+            data=data,
         )
+
+    async def ask(self, command: Command, *, keyed: bool) -> Reply:
+        """What became of it. `keyed`: to repeat it is safe.
+
+        Raises:
+            ApiError: it was not handed over, or nobody knows.
+        """
         try:
-            reply = await self._gateway.ask(command, shard_of(subject, self._shards))
+            return await self._gateway.ask(command, shard_of(command.subject, self._shards))
         except NotHandedOver as error:
             raise errors.unavailable("The ledger cannot be reached; nothing was applied") from error
         except OutcomeUnknown as error:
-            raise errors.outcome_unknown(keyed=key is not None) from error
-        if reply.outcome is not Outcome.APPLIED:
-            raise _not_applied(reply)
-        return await self._shown(call, subject, reply)
+            raise errors.outcome_unknown(keyed=keyed) from error
 
-    async def _shown(self, call: Call, subject: str, reply: Reply) -> Written:
+    async def shown(self, call: Call, positions: Mapping[int, int]) -> tuple[bool, dict[str, str]]:
+        """Wait until reads show these positions, unless the caller does not want that; and what the answer says."""
         no_wait = wants_no_wait(call)
-        shard, sequence = parse_position(reply.position)
-        visible = await self._visibility.wait(shard, sequence, 0 if no_wait else self._wait_seconds)
-        headers = {"ledger-position": reply.position}
+        seconds = 0 if no_wait else self._wait_seconds
+        waits = [self._visibility.wait(shard, sequence, seconds) for shard, sequence in positions.items()]
+        visible = all(await asyncio.gather(*waits)) if len(waits) != 1 else await waits[0]
         if no_wait:
-            headers["preference-applied"] = "respond-async"
-        else:
-            headers["ledger-applied"] = "true" if visible else "false"
-        return Written(subject, reply, visible, headers)
+            return visible, {"preference-applied": "respond-async"}
+        return visible, {"ledger-applied": "true" if visible else "false"}
 
 
-def _not_applied(reply: Reply) -> errors.ApiError:
+def not_applied(reply: Reply) -> errors.ApiError:
+    """The answer to whoever asked for what was not applied."""
     match reply.outcome:
         case Outcome.REFUSED:
             return errors.refused(reply.code, reply.position)
         case Outcome.KEY_REUSED:
-            return errors.key_reused()
+            return (
+                errors.key_reused()
+                if reply.code != Refusal.ANOTHER_ENTRY_FAILED
+                else errors.refused(reply.code)
+            )
         case Outcome.LATE:
             return errors.deadline_exceeded()
         case Outcome.UNAVAILABLE:

@@ -67,8 +67,8 @@ class Call:
         except UnicodeDecodeError as error:
             raise invalid_parameters(f"The header {name.decode()} is not UTF-8") from error
 
-    async def json_body(self, *, required: bool = True) -> bytes:
-        """The body of a request; `{}` where it may be missing and is.
+    async def json_body(self, *, required: bool = True, bytes_max: int = 0) -> bytes:
+        """The body of a request; `{}` where it may be missing and is. `bytes_max`: if not the usual.
 
         Raises:
             ApiError: too large, or not announced as JSON.
@@ -76,25 +76,25 @@ class Call:
         media_type = self.headers.get(b"content-type")
         if media_type is not None and not _is_json(media_type):
             raise unsupported_media_type()
-        body = await self._read()
+        body = await self._read(bytes_max or self._body_bytes_max)
         if not body and required:
             raise invalid_body("A JSON body is required")
         return body or b"{}"
 
-    async def _read(self) -> bytes:
+    async def _read(self, bytes_max: int) -> bytes:
         announced = self.headers.get(b"content-length", b"")
-        if announced.isdigit() and (len(announced) > 12 or int(announced) > self._body_bytes_max):
-            raise payload_too_large(self._body_bytes_max)
-        body = b""
+        if announced.isdigit() and (len(announced) > 12 or int(announced) > bytes_max):
+            raise payload_too_large(bytes_max)
+        body = bytearray()
         while True:
             message = await self._receive()
             if message["type"] != "http.request":
                 raise invalid_body("The connection was closed before the end of the body")
             body += message["body"]
-            if len(body) > self._body_bytes_max:
-                raise payload_too_large(self._body_bytes_max)
+            if len(body) > bytes_max:
+                raise payload_too_large(bytes_max)
             if not message.get("more_body"):
-                return body
+                return bytes(body)
 
 
 def _is_json(media_type: bytes) -> bool:

@@ -51,8 +51,8 @@ def too_many_metadata_keys(limit: int) -> ApiError:
     return ApiError(422, "MAXIMUM_KEYS_REACHED", f"Metadata has at most {limit} pairs")
 
 
-def payload_too_large(limit: int) -> ApiError:
-    return ApiError(413, "PAYLOAD_TOO_LARGE", f"A request body has at most {limit} bytes")
+def payload_too_large(limit: int, of: str = "A request body has") -> ApiError:
+    return ApiError(413, "PAYLOAD_TOO_LARGE", f"{of} at most {limit} bytes")
 
 
 def unsupported_media_type() -> ApiError:
@@ -111,12 +111,18 @@ _REFUSALS: dict[str, tuple[int, str]] = {
     Refusal.BALANCE_LIMIT_EXCEEDED: (400, "The balance would exceed the largest amount"),
     Refusal.CUSTOMER_BLOCKED: (409, "The customer is blocked: no debits until unblocked"),
     Refusal.CUSTOMER_CLOSED: (409, "The customer is closed for good"),
+    Refusal.ANOTHER_ENTRY_FAILED: (
+        409,
+        "Another entry of this customer failed, and all or none was asked for",
+    ),
     Refusal.WALLET_NOT_EMPTY: (409, "A wallet of the customer holds money: debit it before closing"),
 }
 
 
-def refused(code: str, position: str) -> ApiError:
-    """A business refusal, as the ledger recorded it at `position`."""
+def refused(code: str, position: str = "") -> ApiError:
+    """A business refusal, as the ledger recorded it at `position`, if it did."""
     status, message = _REFUSALS.get(code, (400, "Refused"))
-    headers = {"ledger-position": position, **(SHOULD_NOT_RETRY if status == 409 else {})}
+    headers = dict(SHOULD_NOT_RETRY) if status == 409 else {}
+    if position:
+        headers["ledger-position"] = position
     return ApiError(status, code, message, headers)

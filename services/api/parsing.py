@@ -31,13 +31,15 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
-async def body_of(call: Call, decoder: msgspec.json.Decoder[Body], *, required: bool = True) -> Body:
+async def body_of(
+    call: Call, decoder: msgspec.json.Decoder[Body], *, required: bool = True, bytes_max: int = 0
+) -> Body:
     """The body of a request; where it is not required, none is like an empty object.
 
     Raises:
         ApiError: not this shape; the message names the field and what is expected there.
     """
-    raw = await call.json_body(required=required)
+    raw = await call.json_body(required=required, bytes_max=bytes_max)
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:

@@ -6,6 +6,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from services.api.routes import (
     blocklist,
+    bulk,
     customers,
     documents,
     ledger_entries,
@@ -19,6 +20,7 @@ ROUTES: Sequence[HTTPRouteHandler] = (
     *customers.ROUTES,
     *wallets.ROUTES,
     *ledger_entries.ROUTES,
+    *bulk.ROUTES,
     *lifecycle.ROUTES,
     *blocklist.ROUTES,
     *lookups.ROUTES,
