@@ -1,5 +1,6 @@
 """Every operation of the api, once: what the OpenAPI document and the docs page are made of."""
 
+from services.api.bulk_shapes import BulkOutcomes, CreateLedgerEntries
 from services.api.keys import Scope
 from services.api.lookup_operations import LOOKUPS
 from services.api.operation import (
@@ -93,6 +94,13 @@ OPERATIONS = (
         "Wallets", Scope.READ, None, LedgerEntryPage,
         (CUSTOMER, *PAGE, Parameter("currency", "query", "Of this currency only", TEXT), AT_LEAST),
         (*NOT_FOUND, *INVALID_QUERY, *OLD), ("Ledger-Position",),
+    ),
+    Operation(
+        "post", "/v1/ledger-entries/bulk", "createLedgerEntries", "Enter up to 1,000 credits and debits at once",
+        "Each item has its own key and its own outcome, with the status it would have got alone; 200 says that the "
+        "outcomes are in the items. Repeat the same request after 503, 504, or items with these.",
+        "Wallets", Scope.WRITE, CreateLedgerEntries, BulkOutcomes, (PREFER,),
+        (*INVALID_BODY, (503, "DEADLINE_EXCEEDED"), (504, "OUTCOME_UNKNOWN")), WRITE_HEADERS[1:],
     ),
     Operation(
         "post", "/v1/customers/{customer_id}/block", "blockCustomer", "Block a customer",
