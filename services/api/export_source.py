@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncRawServerCursor
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from events.ids import Tenant
@@ -51,9 +51,10 @@ class PostgresExports:
         try:
             async with (
                 self._pool.connection() as connection,
-                connection.cursor(name="export", binary=True) as cursor,
+                AsyncRawServerCursor(connection, "export") as cursor,
             ):
-                await cursor.execute(statement, of(tenant, query.values))
+                values = of(tenant, query.values)
+                await cursor.execute(statement.query, [values[name] for name in statement.names], binary=True)
                 while rows := await cursor.fetchmany(PIECE_ROWS):
                     yield [FoundEntry._make(row) for row in rows]
         except PoolTimeout as error:

@@ -123,5 +123,9 @@ class PostgresQueries(Reader):
         return float(now), float(age) if age is not None else None
 
     def _values(self, tenant: Tenant, customer_id: str) -> dict[str, Any]:
-        shard = shard_of(customer_id, self._shards)
-        return of(tenant, {"customer_id": customer_id, "shard": shard})
+        return {
+            "business_id": tenant.business_id,
+            "mode": tenant.mode,
+            "customer_id": customer_id,
+            "shard": shard_of(customer_id, self._shards),
+        }

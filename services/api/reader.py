@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg_pool import AsyncConnectionPool
 
 from services.api.lookups import Counted
@@ -47,7 +47,12 @@ class Reader:
             timeout=_WAIT_SECONDS,
             max_waiting=_WAITING_MAX,
             open=False,
-            kwargs={"autocommit": True, "options": options, "connect_timeout": _CONNECT_SECONDS_MAX},
+            kwargs={
+                "autocommit": True,
+                "options": options,
+                "connect_timeout": _CONNECT_SECONDS_MAX,
+                "cursor_factory": AsyncRawCursor,
+            },
         )
         self._healing: asyncio.Task[None] | None = None
 
@@ -102,7 +107,7 @@ class Reader:
             timer = asyncio.get_running_loop().call_later(_SILENCE_SECONDS_MAX, _cut, connection)
             try:
                 cursor = connection.cursor(binary=True)
-                await cursor.execute(statement, values)
+                await cursor.execute(statement.query, [values[name] for name in statement.names])
                 return await cursor.fetchall()
             finally:
                 timer.cancel()

@@ -6,12 +6,20 @@ Every query says whose rows it wants. If one forgets to, or a subquery in it, it
 
 import re
 from collections.abc import Mapping
-from typing import Any, NewType
+from typing import Any, NamedTuple
 
 from events.ids import Tenant
 
-Statement = NewType("Statement", str)
-"""Made by `walled` and `shared` only: what a reader takes."""
+
+class Statement(NamedTuple):
+    """Made by `walled` and `shared` only: what a reader takes. `names`: which value each of $1, $2 … is.
+
+    Numbered once, here: psycopg looking values up by name cost every read 4 us.
+    """
+
+    query: bytes
+    names: tuple[str, ...]
+
 
 TENANTS = (
     "customers",
@@ -28,6 +36,7 @@ WALL = "WITH " + ", ".join(
     "WHERE business_id = %(business_id)s AND mode = %(mode)s)"
     for table in TENANTS
 )
+_NAMED = re.compile(r"%\((\w+)\)s")
 _TENANTS_TABLE = re.compile(rf"\b({'|'.join(TENANTS)})\b")
 _AROUND = re.compile(r"\b(FROM|JOIN)\s+\"?\w+\"?\s*\.|\bpublic\b|\bWITH\b", re.IGNORECASE)
 
@@ -40,7 +49,7 @@ def walled(query: str) -> Statement:
     """
     if _AROUND.search(query):
         raise ValueError("a query over tenants' tables names them without a schema and has no WITH")
-    return Statement(WALL + query)
+    return _numbered(WALL + query)
 
 
 def shared(query: str) -> Statement:
@@ -51,9 +60,16 @@ def shared(query: str) -> Statement:
     """
     if _TENANTS_TABLE.search(query):
         raise ValueError("a query over tenants' tables must be walled")
-    return Statement(query)
+    return _numbered(query)
 
 
 def of(tenant: Tenant, values: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a walled statement."""
     return {**values, "business_id": tenant.business_id, "mode": tenant.mode}
+
+
+def _numbered(query: str) -> Statement:
+    """`%(name)s` as $n: a name used twice is one parameter."""
+    names = tuple(dict.fromkeys(_NAMED.findall(query)))
+    numbers = {name: number for number, name in enumerate(names, 1)}
+    return Statement(_NAMED.sub(lambda match: f"${numbers[match[1]]}", query).encode(), names)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -18,14 +18,16 @@ from services.migrate import migrate_database
 from services.projections.tables import metadata
 from tests.integration.lookup_rows import MINE, OTHER, SHARDS, Rows
 
-TENANTS_CONDITION = re.compile(r"(?:\w+\.)?(business_id|mode) = (%\((?:business_id|mode)\)s|\w+\.\1)")
+TENANTS_CONDITION = re.compile(r"(?:\w+\.)?(business_id|mode) = (\$[12]\b|\w+\.\1)")
+WALL = walled("").query.decode()
 
 
-def forgetful(statement: str) -> str:
+def forgetful(statement: Statement) -> Statement:
     """The query without its own conditions on the tenant; the wall before it stays."""
-    before, query = statement[: len(wall.WALL)], statement[len(wall.WALL) :]
+    query = statement.query.decode().removeprefix(WALL)
+    assert statement.names[:2] == ("business_id", "mode")
     assert TENANTS_CONDITION.search(query), "the query itself says whose rows it wants"
-    return before + TENANTS_CONDITION.sub("true", query)
+    return Statement((WALL + TENANTS_CONDITION.sub("true", query)).encode(), statement.names)
 
 
 @pytest.fixture
@@ -43,22 +45,22 @@ async def dsn(database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Every statement that runs has forgotten its tenant; what it said before is kept here."""
     once = Reader._once
-    statements: list[str] = []
+    statements: list[bytes] = []
 
     async def forgetting(self: Reader, statement: Statement, values: dict[str, Any]) -> list[Any]:
-        if statement.startswith(wall.WALL):
-            statements.append(statement)
-            statement = Statement(forgetful(statement))
+        if statement.query.decode().startswith(WALL):
+            statements.append(statement.query)
+            statement = forgetful(statement)
         return await once(self, statement, values)
 
     monkeypatch.setattr(Reader, "_once", forgetting)
     return statements
 
 
-async def test_a_query_that_forgets_its_tenant_shows_nothing_of_another(dsn: str, asked: list[str]) -> None:
+async def test_a_query_that_forgets_its_tenant_shows_nothing_of_another(dsn: str, asked: list[bytes]) -> None:
     queries, lookups = PostgresQueries(dsn, SHARDS), PostgresLookups(dsn)
     await queries.open()
     await lookups.open()
@@ -132,7 +134,7 @@ def test_no_way_around_the_wall(query: str) -> None:
 def test_a_shared_query_names_no_table_of_tenants() -> None:
     with pytest.raises(ValueError, match="must be walled"):
         shared("SELECT count(*) FROM wallets")
-    assert cast(str, shared("SELECT shard FROM checkpoints"))
+    assert shared("SELECT shard FROM checkpoints").names == ()
 
 
 def test_the_tenant_of_a_statement_is_the_callers() -> None:
