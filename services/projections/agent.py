@@ -5,12 +5,14 @@ Where to read from is decided by the checkpoints alone, which move in one transa
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import faust
 from aiokafka import ConsumerRecord
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, StreamT, TransportT
@@ -21,8 +23,8 @@ from services.projections.event import Record
 from services.settings import Settings
 
 GROUP = "wallet-ledger-projections"
-SESSION_SECONDS = 10.0
-HEARTBEAT_SECONDS = 2.0
+SESSION_SECONDS = 6.0
+HEARTBEAT_SECONDS = 1.0
 BUNDLED_MAX = 1_000
 BUNDLES_MAX = 64
 
@@ -38,6 +40,11 @@ class CheckpointApp(faust.App):
 
     def _new_transport(self) -> TransportT:
         return CheckpointTransport(self.conf.broker_consumer, self)
+
+    def leave_when_stopped(self) -> None:
+        """For good, or for longer than a restart takes."""
+        with suppress(ConsumerNotStarted):
+            self.consumer.leave_when_stopped()  # type: ignore[attr-defined]
 
 
 class CheckpointConsumer(driver.Consumer):
@@ -69,6 +76,11 @@ class CheckpointConsumer(driver.Consumer):
         tp, records = bundles[0]
         together = [record for _, bundle in bundles for record in bundle]
         return {tp: [replace(records[-1], key=None, value=together)]}
+
+    def leave_when_stopped(self) -> None:
+        """Let others have our partitions at once. aiokafka leaves a group without a name only; for a member with a
+        name the broker would keep them until its session is over."""
+        self._thread._ensure_consumer()._coordinator._group_instance_id = None
 
 
 class CheckpointTransport(driver.Transport):

@@ -62,6 +62,8 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
             task.cancel()
         await _stopped("health", server.cleanup())
         await _stopped("database", writer.close(instance))
+        if code == EXIT_STOPPED:  # else we are started again at once, and go on with the same shards
+            app.leave_when_stopped()
         if not await _stopped("faust", app.stop()):
             os._exit(code)  # its threads would keep the interpreter; nothing of ours is open any more
     return code

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,6 +34,9 @@ from tests.unit.projections.reading import records_of
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 40.0
+TAKEOVER_SECONDS_MAX = 10.0
+HANDED_OVER_SECONDS_MAX = 4.0
+"""Half of it is the heartbeat of the others, by which they hear of it."""
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,7 @@ class Process:
 
     def __init__(self, log: Path, settings: Settings, instance: str = "one", **environment: str) -> None:
         self.port = free_port()
+        self.command = [sys.executable, "-m", "services.projections"]
         self._log = log
         self._environment = {
             "PATH": os.environ["PATH"],
@@ -91,8 +96,7 @@ class Process:
 
     def start(self) -> None:
         with self._log.open("w") as log:  # not a pipe: one that nobody reads would stop the process
-            command = [sys.executable, "-m", "services.projections"]
-            self.popen = subprocess.Popen(command, env=self._environment, stderr=log)
+            self.popen = subprocess.Popen(self.command, env=self._environment, stderr=log)
 
     def kill(self) -> None:
         self.popen.kill()
@@ -288,21 +292,96 @@ def test_a_gap_ends_the_process(views: Views, run: Callable[..., Process]) -> No
     assert reached(views)[lost.shard] == 5
 
 
+def shared(*processes: Process) -> bool:
+    """Whether each has a shard, and all together all."""
+    shares = [process.metric("shards_owned") if process.ready()[0] else 0 for process in processes]
+    return min(shares) >= 1 and sum(shares) == SHARDS
+
+
+def more(views: Views, factory: factories.EventFactory, seconds: float = PATIENCE_SECONDS) -> None:
+    """Events in all shards, and their rows in time."""
+    records = [factory.credited(f"cus_{number % 20}", 1) for number in range(200)]
+    publish(views.settings, records)
+    eventually(lambda: has_all(views, records), "rows of all shards", seconds)
+
+
+@pytest.mark.parametrize("loss", [signal.SIGKILL, signal.SIGSTOP])
 def test_when_a_process_is_lost_the_other_takes_its_shards_from_the_checkpoints(
-    views: Views, run: Callable[..., Process]
+    views: Views, run: Callable[..., Process], loss: signal.Signals
 ) -> None:
     factory = business(views.factory(), customers=20)
     publish(views.settings, factory.records)
     first, second = run("one"), run("two")
+    eventually(lambda: shared(first, second), "a share for each")
     eventually(lambda: has_all(views, factory.records), "rows")
-    eventually(
-        lambda: min(first.metric("shards_owned"), second.metric("shards_owned")) >= 1, "a share for each"
-    )
-    first.kill()
-    for number in range(200):
-        factory.credited(f"cus_{number % 20}", 1)
-    publish(views.settings, factory.records[-200:])
-    eventually(lambda: has_all(views, factory.records), "rows of all shards")
+    first.popen.send_signal(loss)
+    more(views, factory, TAKEOVER_SECONDS_MAX)
+    if loss is signal.SIGSTOP:
+        first.popen.send_signal(signal.SIGCONT)
+        more(views, factory)
+    expect(views, factory)
+
+
+def test_processes_come_and_leave_and_nothing_is_lost_doubled_or_stuck(
+    views: Views, run: Callable[..., Process]
+) -> None:
+    factory = business(views.factory(), customers=20)
+    publish(views.settings, factory.records)
+    first = run("one")
+    eventually(lambda: shared(first), "all for one")
+    second = run("two")
+    eventually(lambda: shared(first, second), "a share for each")
+    more(views, factory)
+    first.popen.send_signal(signal.SIGTERM)
+    assert first.ended()[0] == 0
+    more(views, factory, HANDED_OVER_SECONDS_MAX)
+    first.start()
+    eventually(lambda: shared(first, second), "a share for each again")
+    more(views, factory)
+    expect(views, factory)
+    assert second.popen.poll() is None
+
+
+DEAF = """
+import asyncio, pathlib, sys
+from services.projections import __main__, agent, watch
+from services.settings import Settings
+
+watch.NO_PROGRESS_SECONDS_MAX = 2.0
+receive = agent.CheckpointConsumer._getmany
+
+async def received(consumer, **wanted):
+    while pathlib.Path(sys.argv[1]).exists():
+        pathlib.Path(sys.argv[1], "reached").touch()
+        await asyncio.sleep(0.1)
+    return await receive(consumer, **wanted)
+
+agent.CheckpointConsumer._getmany = received
+sys.exit(__main__.main(Settings()))
+"""
+"""A projections process whose Faust stops fetching, as it is known to do, while a folder is there."""
+
+
+def test_a_process_that_receives_nothing_more_ends_and_its_successor_goes_on(
+    views: Views, run: Callable[..., Process], tmp_path: Path
+) -> None:
+    factory = business(views.factory(), customers=20)
+    publish(views.settings, factory.records)
+    deaf, process = tmp_path / "deaf", run()
+    process.kill()
+    process.command = [sys.executable, "-c", DEAF, str(deaf)]
+    process.start()
+    eventually(lambda: has_all(views, factory.records), "rows")
+    deaf.mkdir()
+    eventually(lambda: (deaf / "reached").exists(), "the fetch before is over")
+    records = [factory.credited(f"cus_{number}", 1) for number in range(20)]
+    publish(views.settings, records)
+    code, said = process.ended(15)
+    assert (code, "Hangs: no progress for 2 s" in said) == (1, True)
+    assert not has_all(views, records)
+    shutil.rmtree(deaf)
+    process.start()
+    eventually(lambda: has_all(views, records), "rows after that")
     expect(views, factory)
 
 
