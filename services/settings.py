@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     # Ledger
     acknowledge: Literal["store", "store+topic"] = "store"
     instance: str = Field("", description="name of this process, stable over restarts; empty: host and role")
+    ledger_workers: int = Field(1, ge=1, le=16, description="that `up` runs; they share the shards")
     ledger_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 1")
     projections_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 2")
 

@@ -20,7 +20,14 @@ from services.settings import Settings
 from services.standalone.folder import Folder, write_private
 from services.standalone.kafka import Kafka
 from services.standalone.postgres import Postgres
-from services.standalone.process import StandaloneError, WrongSetting, last_lines, port_is_free, spawn
+from services.standalone.process import (
+    StandaloneError,
+    WrongSetting,
+    free_port,
+    last_lines,
+    port_is_free,
+    spawn,
+)
 from services.standalone.reach import reach_database, reach_kafka
 from services.standalone.supervisor import Service, Supervisor, direct
 from services.standalone.welcome import welcome
@@ -148,16 +155,15 @@ class Machine:
 
     def _start_services(self) -> None:
         """Started together, stopped in the reverse order: the api first, so that nobody asks who has left."""
-        env = environment(self._settings)
-        urls = {
-            "projections": f"http://127.0.0.1:{self._settings.projections_metrics_port}",
-            "ledger": f"http://127.0.0.1:{self._settings.ledger_metrics_port}",
-            "api": self.base_url,
-        }
-        services = [
-            Service(name, [*CLI, name], env=env, url=url, log=self._folder.log(name))
-            for name, url in urls.items()
-        ]
+        local = "http://127.0.0.1"
+        ports = {"ledger": self._settings.ledger_metrics_port}
+        ports |= {f"ledger-{number}": free_port() for number in range(2, self._settings.ledger_workers + 1)}
+        services = [self._service("projections", f"{local}:{self._settings.projections_metrics_port}")]
+        for name, port in ports.items():
+            services.append(self._service(name, f"{local}:{port}", ledger_metrics_port=port))
+            if name != "ledger":
+                self._say(f"{name} serves /metrics on {local}:{port}")
+        services.append(self._service("api", self.base_url))
         for service in services:
             self._supervisor.start(service)
         for service in services:
@@ -167,6 +173,11 @@ class Machine:
                     f"{last_lines(service.log)}"
                 )
         self._say("ledger, projections and api are ready")
+
+    def _service(self, name: str, url: str, **own: object) -> Service:
+        """`ledger-2` is another `ledger`; `own` are settings of it alone."""
+        env = environment(self._settings.model_copy(update=own))
+        return Service(name, [*CLI, name.partition("-")[0]], env=env, url=url, log=self._folder.log(name))
 
     def _api_key(self) -> str:
         """The development key: kept, unless the database does not know it (any more)."""

@@ -125,9 +125,11 @@ def test_two_starts(up: Callable[..., Up]) -> None:
 
     secrets = (first.data / "secrets.json").read_text()
     began = time.monotonic()
-    second = up()
+    second = up(LEDGER_WORKERS="2")
     assert second.ready()["api_key"] == ready["api_key"]
     assert time.monotonic() - began < 10
+    assert any("ledger-2 serves /metrics on http://127.0.0.1:" in line for line in second.said)
+    assert second.called().count("ledger") == 1 + 2
     assert second.end(signal.SIGTERM) == 0
     assert (second.data / "secrets.json").read_text() == secrets
     assert second.called().count("sample") == second.called().count("keys") == 1
