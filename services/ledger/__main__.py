@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0)
 SKEW_SECONDS_MAX = 1.0
+SILENT_SECONDS_MAX = 5.0
 
 
 class SystemClock:
@@ -118,6 +119,8 @@ def _problems(worker: Worker) -> dict[str, str]:
         )
     if not worker.connected:
         found["store"] = "not connected to PostgreSQL and Kafka"
+    elif worker.silent_seconds > SILENT_SECONDS_MAX:
+        found["store"] = "PostgreSQL does not answer"
     if abs(worker.skew_seconds) > SKEW_SECONDS_MAX:
         found["clock"] = f"differs from the database's by {worker.skew_seconds:.1f} s"
     return found

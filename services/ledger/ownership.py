@@ -1,5 +1,6 @@
 """Which shards this worker owns: its share, refused where the topic does not fit, read on where it was left."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any
@@ -32,7 +33,8 @@ def fair_share(shards: int, peers: Peers) -> int:
 
 
 class Ownership:
-    """`owned` are the committed shard rows; `refused` the shards not to be tried before a moment of the loop's clock."""
+    """`owned` are the committed shard rows; `refused` the shards not to be tried before a moment of the loop's clock;
+    `heard` when the database answered a heartbeat last."""
 
     def __init__(self, store: Store, broker: Broker, relay: Relay, shards: int, beating: Beating) -> None:
         self._store = store
@@ -44,6 +46,7 @@ class Ownership:
         self._share = 0
         self._alone = True
         self._looked = self._share_changed = -math.inf
+        self.heard = -math.inf
         self.owned: dict[int, ShardRow] = {}
         self.refused: dict[int, float] = {}
 
@@ -109,7 +112,9 @@ class Ownership:
     async def heartbeat(self, forget_before: int) -> int:
         """See `ports.Store.heartbeat`."""
         rows = [self.with_published(row) for row in self.owned.values()]
-        return await self._store.heartbeat(rows, self.refused, forget_before)
+        server = await self._store.heartbeat(rows, self.refused, forget_before)
+        self.heard = asyncio.get_running_loop().time()
+        return server
 
     def _forget_refusals(self, held_by_others: set[int]) -> None:
         """Somebody else found the shard in order. A worker that owns nothing holds on to its opinion: it may be it

@@ -81,6 +81,11 @@ class Worker:
         """Free shards that it does not take: topic and store differ."""
         return set(self._ownership.refused)
 
+    @property
+    def silent_seconds(self) -> float:
+        """Since the database answered last: a broken wire may end no connection for long."""
+        return asyncio.get_running_loop().time() - self._ownership.heard
+
     def stop(self) -> None:
         """Finish the batch at hand, publish, hand the shards back."""
         self._stopping = True

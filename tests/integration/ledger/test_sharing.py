@@ -108,6 +108,7 @@ async def test_a_worker_cut_off_from_the_database_is_replaced(system: System, as
     await until(lambda: shares(other) == [SHARDS], TAKEOVER_SECONDS_MAX, "the other has all")
     running.cancel()
     assert await traffic.slowest() < TAKEOVER_SECONDS_MAX
+    await until(lambda: "store" in cut_off.problems(), 5, "it says that it is cut off")
     await proxy.stop()  # it hears at last that its session is over, and nobody is there for a new one
     await until(lambda: cut_off.said("worker_starts_anew"), 10, "the old owner notices")
     await audit(system, asker)
