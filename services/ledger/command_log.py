@@ -11,7 +11,7 @@ from services.ledger.inbox import Inbox
 from services.ledger.ports import CommandRecord
 
 PARTITION_FETCH_BYTES = 512 * 1024
-FETCH_BYTES = 8 * 1024 * 1024
+FETCH_BYTES = 4 * 1024 * 1024
 FETCH_WAIT_MS = 100
 """A shard that wants more while a fetch for the others waits for their next command waits with it."""
 

@@ -6,7 +6,7 @@ batch followed by a queued one would leave a gap that nothing heals.
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -18,7 +18,7 @@ from services.pace import Pace
 
 log = structlog.get_logger()
 
-QUEUED_MAX = 2_000
+QUEUED_BYTES_MAX = 8 * 1024 * 1024
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 768 * 1024
 PACE_SECONDS = 0.008
@@ -29,11 +29,36 @@ LAG_SECONDS_MAX = 30.0
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
+class _Queue:
+    """Events on their way, and what their bytes come to."""
+
+    def __init__(self) -> None:
+        self._events: deque[StoredRow] = deque()
+        self.size = 0
+
+    def __iter__(self) -> Iterator[StoredRow]:
+        return iter(self._events)
+
+    @property
+    def last(self) -> int | None:
+        return self._events[-1].sequence if self._events else None
+
+    def put(self, events: Iterable[StoredRow]) -> None:
+        for event in events:
+            self._events.append(event)
+            self.size += len(event.value)
+
+    def drop(self, sequence: int) -> None:
+        """All up to this one."""
+        while self._events and self._events[0].sequence <= sequence:
+            self.size -= len(self._events.popleft().value)
+
+
 @dataclass
 class _Shard(Published):
     """`queue` starts at `published` + 1."""
 
-    queue: deque[StoredRow] = field(default_factory=deque)
+    queue: _Queue = field(default_factory=_Queue)
     behind_since: int | None = None
     sending: asyncio.Task[None] | None = None
 
@@ -74,12 +99,12 @@ class Relay:
         if awaited:
             self._pace.hurry()
         touched = {}
+        room = QUEUED_BYTES_MAX - sum(state.queue.size for state in self._shards.values())
         for event in events:
             state = self._shards[event.shard]
-            if state.committed == (state.queue[-1].sequence if state.queue else state.published) and (
-                len(state.queue) < QUEUED_MAX
-            ):
-                state.queue.append(event)
+            if room > 0 and state.committed == (state.queue.last or state.published):
+                state.queue.put([event])
+                room -= len(event.value)
             state.committed = event.sequence
             touched[event.shard] = state
         for state in touched.values():
@@ -167,8 +192,8 @@ class Relay:
                 self._recovery = asyncio.create_task(self._recover())
 
     async def _next_batch(self, state: _Shard) -> list[StoredRow]:
-        if not state.queue:
-            state.queue.extend(await self._store.events_after(state.shard, state.published, BATCH_EVENTS_MAX))
+        if not state.queue.size:
+            state.queue.put(await self._store.events_after(state.shard, state.published, BATCH_EVENTS_MAX))
         batch: list[StoredRow] = []
         size = 0
         for event in state.queue:
@@ -179,8 +204,7 @@ class Relay:
         return batch
 
     def _advance(self, state: _Shard, sequence: int, offset: int) -> None:
-        while state.queue and state.queue[0].sequence <= sequence:
-            state.queue.popleft()
+        state.queue.drop(sequence)
         state.published, state.published_offset = sequence, offset
         state.behind_since = None if sequence == state.committed else self._clock.micros()
 
@@ -212,10 +236,10 @@ class Relay:
         """See `Scan.advance`; what is queued is read from the store again."""
         before = {shard: state.published for shard, state in shards.items()}
         for state in shards.values():
-            state.queue.clear()
+            state.queue = _Queue()
         diverged = await self._scanner.advance(shards)
         for state in shards.values():
-            state.queue.clear()
+            state.queue = _Queue()
             if state.published > before[state.shard]:
                 self._advance(state, state.published, state.published_offset)
         return diverged

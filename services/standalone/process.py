@@ -201,7 +201,8 @@ class Server(ABC):
     def thaw(self) -> None:
         """SIGCONT, for what `freeze` stopped."""
         for process in self._family():
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):  # those that go on may end others
+                process.resume()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
