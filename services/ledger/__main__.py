@@ -115,7 +115,8 @@ def _problems(worker: Worker) -> dict[str, str]:
     found = {}
     if worker.refused:
         found["topic"] = (
-            f"shards {sorted(worker.refused)} are not owned: topic and store differ; see docs/reliability.md"
+            f"shards {sorted(worker.refused)} are not owned, topic and store differ: "
+            "`wallet-ledger recover` takes back what the store lacks"
         )
     if not worker.connected:
         found["store"] = "not connected to PostgreSQL and Kafka"

@@ -84,7 +84,7 @@ class Relay:
         shards = {row.shard: _state(row) for row in rows}
         diverged = await self._scan(shards)
         for shard in diverged:
-            log.error("topic_diverged", shard=shard, action="shard not owned; see docs/reliability.md")
+            log.error("topic_diverged", shard=shard, action="not owned: wallet-ledger recover")
         taken = [row for row in rows if row.shard not in diverged]
         for row in taken:
             self._shards[row.shard] = shards[row.shard]

@@ -1,5 +1,6 @@
 """A store that is not the one which wrote the topic: its shards are not owned, and the others go on."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from uuid import uuid4
@@ -9,7 +10,10 @@ import pytest
 from pydantic import SecretStr
 
 from events.replies import Outcome
-from tests.asking import asking, credit, customer_in, read_topic, registration
+from services.ledger.verify import verify_shard
+from services.verifying import Throttle
+from tests.asking import asking, credit, customer_in, debit, read_topic, registration
+from tests.integration.upkeep.conftest import command
 from tests.running import Process, System, eventually, running
 
 SHARDS = 3
@@ -63,6 +67,36 @@ async def test_other_bytes_at_a_sequence_do_not_diverge_silently(system: System)
     with system.store() as store:
         assert store.execute(OTHER_BYTES, [AHEAD, AHEAD]).rowcount == 1
     await only_the_shard_concerned_stands_still(system, system.settings.store_dsn)
+
+
+async def test_a_restored_store_takes_the_tail_back_and_its_worker_goes_on(system: System) -> None:
+    await written(system, credited=CUSTOMERS)
+    backup = copied(system)
+    async with asking(system.kafka.bootstrap, SHARDS) as asker:
+        late = system.started("ledger", "late")
+        first = await asker.ask(CUSTOMERS[AHEAD], credit(40), "after the backup")
+        no = await asker.ask(CUSTOMERS[AHEAD], debit(10**9), "refused after the backup")
+        eventually(lambda: late.metric("wallet_ledger_relay_lag_events") == 0, 10, what="all is published")
+        late.stop()
+
+        worker = system.service("ledger", "restored", store_dsn=backup)
+        worker.start()
+        eventually(lambda: owned(worker) == (SHARDS - 1, 1), what="all shards but one are owned")
+        assert "wallet-ledger recover" in worker.problems()["topic"]
+        system.settings = system.settings.model_copy(update={"store_dsn": backup})
+        looked = await asyncio.to_thread(command, system, "recover", "--dry-run")
+        assert [(one["shard"], one["taken"]) for one in looked.out["shards"]] == [(AHEAD, 2)]
+        took = await asyncio.to_thread(command, system, "recover")
+        assert (took.code, took.out["shards"], took.out["left"]) == (0, looked.out["shards"], [])
+
+        eventually(lambda: owned(worker) == (SHARDS, 0), 20, what="the worker owns all shards by itself")
+        again = await asker.ask(CUSTOMERS[AHEAD], credit(40), "after the backup")
+        assert (again.replayed, again.position) == (True, first.position)
+        again = await asker.ask(CUSTOMERS[AHEAD], debit(10**9), "refused after the backup")
+        assert (again.replayed, again.position) == (True, no.position)
+        assert (await asker.ask(CUSTOMERS[AHEAD], credit(1), "goes on")).balance_after == 48
+    for shard in range(SHARDS):
+        assert (await verify_shard(system.settings, shard, Throttle())).findings == []
 
 
 async def only_the_shard_concerned_stands_still(system: System, store_dsn: SecretStr) -> None:

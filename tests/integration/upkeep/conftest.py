@@ -51,13 +51,16 @@ async def _spend(system: System) -> None:
             await asker.ask(customer, debit(10**9), "too much")
 
 
-async def _project(system: System) -> None:
-    """What the projections service does, without waiting for Faust to be ready."""
+def keys_of(system: System) -> KeyRing:
     settings = system.settings
     kek = parse_kek(settings.key_encryption_key.get_secret_value())
-    projector = Projector(
-        settings.views_dsn.get_secret_value(), KeyRing(settings.keys_dsn.get_secret_value(), kek)
-    )
+    return KeyRing(settings.keys_dsn.get_secret_value(), kek)
+
+
+async def project(system: System) -> None:
+    """What the projections service does, without waiting for Faust to be ready."""
+    settings = system.settings
+    projector = Projector(settings.views_dsn.get_secret_value(), keys_of(system))
     starts = {shard: seen.next_offset for shard, seen in projector.load().items()}
     async with BulkReader(settings) as reader:
         async for records in reader.read(starts, await reader.ends(starts)):
@@ -80,5 +83,5 @@ def system() -> Iterator[System]:
         asyncio.run(_spend(started))
         eventually(lambda: published(started), 15, what="all is in the topic")
         worker.stop()
-        asyncio.run(_project(started))
+        asyncio.run(project(started))
         yield started
