@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     ledger_workers: int = Field(1, ge=1, le=16, description="that `up` runs; they share the shards")
     ledger_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 1")
     projections_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 2")
+    verify_events_per_second: int = Field(
+        200, ge=0, le=100_000, description="of the slow check in the background; 0: none"
+    )
 
     @field_validator("currencies")
     @classmethod

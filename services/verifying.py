@@ -1,12 +1,23 @@
 """What a check of stored data found, without personal data; and its pace where it must disturb nobody."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import itertools
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
+import structlog
+
+log = structlog.get_logger()
+
 FINDINGS_MAX = 100
 """Per shard and kind: the first ones tell what happened, all of them fill memory."""
+
+
+QUIET_SECONDS = 60.0
+"""After a start there is other work."""
+AGAIN_SECONDS = 5.0
+"""Between two shards: an empty one is checked in no time."""
 
 
 class Kind(StrEnum):
@@ -54,7 +65,7 @@ class Findings:
 class Throttle:
     """At most so many events a second, taken in small bites; `rate` 0: no limit."""
 
-    BITE_SECONDS = 0.25
+    BITE_SECONDS = 0.1
 
     def __init__(self, rate: int = 0) -> None:
         self._rate = rate
@@ -76,6 +87,32 @@ async def confirmed(check: Callable[[int], Awaitable[Checked]], shard: int) -> C
         return first
     second = await check(shard)
     return second._replace(findings=[one for one in second.findings if one in first.findings])
+
+
+async def verify_forever(
+    check: Callable[[int], Awaitable[Checked]],
+    shards: Callable[[], Collection[int]],
+    note: Callable[[Checked], None],
+) -> None:
+    """In the background of a service: one shard of its own after the other, the one checked longest ago first."""
+    await asyncio.sleep(QUIET_SECONDS)
+    turns: dict[int, int] = {}
+    for turn in itertools.count(1):
+        mine = shards()
+        if not mine:
+            await asyncio.sleep(AGAIN_SECONDS)
+            continue
+        shard = min(mine, key=lambda one: (turns.get(one, 0), one))
+        turns[shard] = turn
+        try:
+            checked = await confirmed(check, shard)
+        except Exception as error:  # noqa: BLE001 - a check that fails must not end the service that it checks
+            log.warning("check_failed", shard=shard, error=type(error).__name__)
+        else:
+            note(checked)
+            if checked.findings:
+                log.error("check_found", shard=shard, findings=lines(checked.findings)[:10])
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 def lines(findings: Iterable[Finding]) -> list[str]:

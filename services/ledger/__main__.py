@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import time
+from functools import partial
 
 import psycopg
 import structlog
@@ -14,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from services import health, logs, runtime
 from services.keyring import KeyRing, parse_kek
-from services.ledger import metrics
+from services.ledger import metrics, verify
 from services.ledger.batch import Rules
 from services.ledger.broker import KafkaBroker
 from services.ledger.keys import DataKeys, MonthlyCoffin
@@ -23,6 +24,7 @@ from services.ledger.store import PostgresStore
 from services.ledger.worker import Worker
 from services.settings import Settings
 from services.topics import check_topics
+from services.verifying import Throttle, verify_forever
 
 log = structlog.get_logger()
 
@@ -78,9 +80,12 @@ async def _serve(settings: Settings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, _stop, worker, stopping)
     port = settings.ledger_metrics_port or settings.http_port + 1
     runner = await health.serve(settings.http_host, port, lambda: _problems(worker))
+    checking = asyncio.create_task(_check(settings, worker))
     try:
         await _run_again_and_again(worker, stopping)
     finally:
+        checking.cancel()
+        await asyncio.wait({checking})
         await runner.cleanup()
     return 0
 
@@ -104,6 +109,13 @@ async def _run_again_and_again(worker: Worker, stopping: asyncio.Event) -> None:
         tries = 0 if time.monotonic() - started > 10 else tries + 1
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), BACKOFF_SECONDS[min(tries, len(BACKOFF_SECONDS) - 1)])
+
+
+async def _check(settings: Settings, worker: Worker) -> None:
+    """Slowly, what this worker owns: store, topic and receipts."""
+    if rate := settings.verify_events_per_second:
+        check = partial(verify.verify_shard, settings, throttle=Throttle(rate))
+        await verify_forever(check, lambda: worker.owned, verify.note)
 
 
 def _stop(worker: Worker, stopping: asyncio.Event) -> None:

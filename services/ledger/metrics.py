@@ -38,3 +38,8 @@ SNAPSHOTS_IGNORED = Counter(
     "wallet_ledger_snapshots_ignored_total", "Snapshots of no use: damaged, or in another form"
 )
 CLOCK_SKEW_SECONDS = Gauge("wallet_ledger_clock_skew_seconds", "This clock minus the database's")
+VERIFIED_SEQUENCE = Gauge(
+    "wallet_ledger_verified_sequence", "How far store, topic and receipts were last checked", ["shard"]
+)
+VERIFIED_TIME = Gauge("wallet_ledger_verified_timestamp_seconds", "When that was, Unix time", ["shard"])
+VERIFY_FINDINGS = Gauge("wallet_ledger_verify_findings", "ALARM if above 0: what did not fit then", ["shard"])

@@ -14,6 +14,7 @@ from events.codec import Malformed, decode_envelope, decode_fact, digest, genesi
 from events.envelope import Envelope
 from events.facts import CustomerFact, Movement, WalletCredited
 from events.ids import stream_id
+from services.ledger import metrics
 from services.ledger.receipts import ReceiptKey, ReceiptRow, row_of
 from services.reading import BulkReader, Incomplete, Record
 from services.settings import Settings
@@ -208,3 +209,11 @@ async def _rows(session: Session, query: LiteralString, *parameters: object) -> 
     cursor = session.cursor(binary=True)
     await cursor.execute(query, parameters)
     return await cursor.fetchall()
+
+
+def note(checked: Checked) -> None:
+    """For whoever watches."""
+    shard = str(checked.shard)
+    metrics.VERIFIED_SEQUENCE.labels(shard).set(checked.sequence)
+    metrics.VERIFIED_TIME.labels(shard).set_to_current_time()
+    metrics.VERIFY_FINDINGS.labels(shard).set(len(checked.findings))

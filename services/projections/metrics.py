@@ -37,3 +37,12 @@ HALTED = Gauge(
 LAST_PROGRESS = Gauge(
     "wallet_ledger_projection_last_progress_timestamp_seconds", "When a batch was last applied, Unix time"
 )
+VERIFIED_SEQUENCE = Gauge(
+    "wallet_ledger_projection_verified_sequence", "How far read models were last checked", ["shard"]
+)
+VERIFIED_TIME = Gauge(
+    "wallet_ledger_projection_verified_timestamp_seconds", "When that was, Unix time", ["shard"]
+)
+VERIFY_FINDINGS = Gauge(
+    "wallet_ledger_projection_verify_findings", "ALARM if above 0: what did not fit then", ["shard"]
+)

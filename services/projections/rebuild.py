@@ -21,6 +21,8 @@ from services.settings import Settings
 LOCK = 0x72656275696C64  # "rebuild"
 SMALL_EVENTS = 2_000
 """As much may be missing when the living tables are held: their projector waits for so long."""
+SMALL_LOAD_EVENTS = 20_000
+"""Processes of their own would take longer to start than so many events to apply."""
 ROUNDS_MAX = 100
 SWAP_SECONDS_MAX = 600.0
 SWAP_RETRY_SECONDS = 0.5
@@ -55,12 +57,12 @@ Report = Callable[[Step, int, int], None]
 
 
 class Rebuild:
-    """One run. `report` is called often; `processes` 0: one per core."""
+    """One run. `report` is called often; `processes` 0: one per core, or none beside this one for a small ledger."""
 
     def __init__(self, settings: Settings, report: Report, processes: int = 0) -> None:
         self._settings = settings
         self._report = report
-        self._processes = processes or os.cpu_count() or 1
+        self._processes = processes
 
     def run(self, afresh: bool = False) -> Rebuilt:
         """
@@ -105,7 +107,12 @@ class Rebuild:
         def look() -> None:
             self._report(Step.LOAD, rebuild_tables.applied(session), total)
 
-        rebuild_load.load_by_processes(self._settings, until, self._processes, look)
+        look()
+        if not self._processes and total - rebuild_tables.applied(session) <= SMALL_LOAD_EVENTS:
+            asyncio.run(rebuild_load.load(self._settings, until))
+        else:
+            processes = self._processes or os.cpu_count() or 1
+            rebuild_load.load_by_processes(self._settings, until, processes, look)
         look()
 
     def _swap_in(self, session: Session) -> tuple[int, float]:

@@ -7,6 +7,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import structlog
 from aiohttp import web
 
 from services import health
+from services.keyring import KeyRing, parse_kek
+from services.projections import verify
 from services.projections.agent import make_app
 from services.projections.applying import ChainBroken
 from services.projections.inbox import Inbox
@@ -23,6 +26,7 @@ from services.projections.projector import Projector
 from services.projections.watch import Watch
 from services.projections.writer import Writer
 from services.settings import Settings
+from services.verifying import Throttle, verify_forever
 
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
@@ -55,7 +59,8 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
         app = make_app(settings, instance, Path(folder), next_offsets, inbox.put)
         watch = Watch(app, writer, lag, instance)
         server = await _serve(settings, watch.problems)
-        parts = (app.start(), writer.write_forever(), watch.watch_forever(), failed)
+        checking = _check(settings, watch)
+        parts = (app.start(), writer.write_forever(), watch.watch_forever(), checking, failed)
         work = [asyncio.ensure_future(part) for part in parts]
         code = await _until_over(work, stop)
         for task in work:
@@ -67,6 +72,15 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
         if not await _stopped("faust", app.stop()):
             os._exit(code)  # its threads would keep the interpreter; nothing of ours is open any more
     return code
+
+
+async def _check(settings: Settings, watch: Watch) -> None:
+    """Slowly, what is assigned to this process: are the read models what the events make?"""
+    if rate := settings.verify_events_per_second:
+        kek = parse_kek(settings.key_encryption_key.get_secret_value())
+        keys = KeyRing(settings.keys_dsn.get_secret_value(), kek)
+        check = partial(verify.verify_shard, settings, keys, throttle=Throttle(rate))
+        await verify_forever(check, watch.assigned, verify.note)
 
 
 async def _serve(settings: Settings, problems: health.Problems) -> web.AppRunner:

@@ -54,7 +54,7 @@ class Watch:
             await asyncio.sleep(WATCH_SECONDS)
             if self._app.crashed:
                 raise Hangs(f"Faust crashed: {type(self._app.crash_reason).__name__}")
-            shards = self._assigned()
+            shards = self.assigned()
             metrics.SHARDS.set(len(shards))
             self._problems = await self._look(shards)
             if shards:
@@ -62,7 +62,8 @@ class Watch:
             if time.monotonic() - self._since > NO_PROGRESS_SECONDS_MAX:
                 raise Hangs(f"no progress for {NO_PROGRESS_SECONDS_MAX:.0f} s: {self._problems or 'behind'}")
 
-    def _assigned(self) -> set[int]:
+    def assigned(self) -> set[int]:
+        """The shards that this process has to project."""
         try:
             return {tp.partition for tp in self._app.consumer.assignment() if tp.topic == EVENTS.name}
         except ConsumerNotStarted:

@@ -72,13 +72,15 @@ def reading(system: System, api: Process) -> Iterator[list[int]]:
         thread.join()
 
 
-def killed_when(system: System, condition: str) -> None:
+def killed_when(system: System, condition: str, *options: str) -> None:
     """Start a rebuild and kill -9 it as soon as the database says so."""
-    words = [sys.executable, "-m", "services.cli", "projections", "rebuild", "--json"]
+    words = [sys.executable, "-m", "services.cli", "projections", "rebuild", "--json", *options]
     process = subprocess.Popen(words, env=environment(system.settings), stdout=subprocess.PIPE)
     with system.views() as views:
         there: Callable[[str], bool] = lambda query: views.execute(query.encode()).fetchone() == (True,)  # noqa: E731
-        eventually(lambda: there(SHADOW) and there(condition), 30, what=condition)
+        eventually(
+            lambda: (there(SHADOW) and there(condition)) or process.poll() is not None, 60, what=condition
+        )
         process.kill()
         process.communicate()
         assert process.returncode == -9
@@ -98,7 +100,7 @@ async def test_killed_and_started_again_it_goes_on_under_reads_and_writes(
             for customer in CUSTOMERS:
                 assert (await asker.ask(customer, credit(11), "beside")).outcome is Outcome.APPLIED
             killed_when(system, SHADOW)
-            killed_when(system, LOADED)
+            killed_when(system, LOADED, "--processes", "2")
             with system.views() as reader, reader.transaction():
                 reader.execute("SELECT FROM wallets")  # an open transaction of a reader: the swap has to wait
                 killed_when(system, INDEXED)

@@ -1,5 +1,6 @@
 """Whatever is damaged by hand, `verify` finds it, says where, and says nothing of whole data."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,10 +9,12 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from psycopg.rows import TupleRow
 
+from events.codec import genesis
 from events.topics import EVENTS
 from services.ledger.verify import verify_shard as verify_store
 from services.projections.verify import verify_shard as verify_views
 from services.verifying import Kind, Throttle, confirmed
+from tests.docs.documents import ROOT
 from tests.integration.upkeep.conftest import CUSTOMERS, ROUNDS, SHARDS, command, keys_of
 from tests.running import System
 
@@ -157,6 +160,16 @@ def test_the_command_tells_all_of_it_and_ends_with_five(system: System) -> None:
         assert ran.out["verified"]["store"]["1"] > ROUNDS
         assert "Trần" not in str(ran)
         assert "Eve" not in str(ran)
+
+
+def test_the_runbook_makes_a_genesis_as_the_code_does(system: System) -> None:
+    """For a store that is made again from the topic alone."""
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    [said] = re.findall(r"UPDATE shards SET head = (.*)\n", runbook)
+    with system.store() as store:
+        ((ledger_id,),) = store.execute("SELECT ledger_id FROM ledger").fetchall()
+        heads = store.execute(f"SELECT shard, {said} FROM shards".encode()).fetchall()
+    assert dict(heads) == {shard: genesis(str(ledger_id), shard) for shard in range(SHARDS)}
 
 
 async def test_what_a_second_look_does_not_find_is_not_told(system: System) -> None:

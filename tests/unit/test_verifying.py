@@ -1,0 +1,70 @@
+"""The slow check in the background: everybody's turn, its pace, and that it ends nothing."""
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from services import verifying
+from services.verifying import Checked, Finding, Kind, Throttle, confirmed, lines, verify_forever
+
+DAMAGE = Finding(Kind.RECEIPT, 1, 7, "the receipt is missing")
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(verifying, "AGAIN_SECONDS", 0.0)
+
+
+async def test_each_shard_has_its_turn_and_a_failure_ends_nothing() -> None:
+    asked: list[int] = []
+    noted: list[Checked] = []
+    mine = {0, 1}
+
+    async def check(shard: int) -> Checked:
+        asked.append(shard)
+        if len(asked) == 2:
+            raise OSError("the database is away")
+        if len(asked) == 4:
+            mine.add(2)
+        return Checked(shard, 9, [DAMAGE] if shard == 1 else [])
+
+    def note(checked: Checked) -> None:
+        noted.append(checked)
+        if len(noted) == 5:
+            raise KeyboardInterrupt
+
+    with capture_logs() as logs, pytest.raises(KeyboardInterrupt):
+        await verify_forever(check, lambda: mine, note)
+    assert asked == [0, 1, 0, 1, 1, 2, 0]  # what was found is looked at twice
+    assert [one.shard for one in noted] == [0, 0, 1, 2, 0]
+    assert [entry["event"] for entry in logs][:2] == ["check_failed", "check_found"]
+    assert logs[1]["findings"] == ["shard 1 at 7: receipt: the receipt is missing"]
+
+
+async def test_only_what_is_found_twice_counts() -> None:
+    looks = [Checked(1, 9, [DAMAGE, DAMAGE._replace(sequence=8)]), Checked(1, 10, [DAMAGE])]
+
+    async def check(_: int) -> Checked:
+        return looks.pop(0)
+
+    assert await confirmed(check, 1) == Checked(1, 10, [DAMAGE])
+
+
+async def test_it_takes_so_many_events_a_second_and_not_more() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    throttle = Throttle(1_000)
+    assert throttle.bite(4_000) == 100
+    for _ in range(3):
+        await throttle.took(throttle.bite(4_000))
+    assert loop.time() - began >= 0.29
+    assert Throttle().bite(4_000) == 4_000
+
+
+def test_lines_name_place_and_kind() -> None:
+    assert lines([DAMAGE, Finding(Kind.HEAD, 3, 0, "x")]) == [
+        "shard 1 at 7: receipt: the receipt is missing",
+        "shard 3: head: x",
+    ]
