@@ -12,7 +12,15 @@ from aiokafka.errors import KafkaError
 from msgspec import UNSET
 
 from events.codec import decode_reply, encode_ask, encode_command
-from events.commands import Command, CreditWallet, CustomerAsk, DebitWallet, Origin, RegisterCustomer
+from events.commands import (
+    Command,
+    CreditWallet,
+    CustomerAsk,
+    DebitWallet,
+    EnterInBulk,
+    Origin,
+    RegisterCustomer,
+)
 from events.ids import Tenant
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
@@ -68,7 +76,9 @@ class Asker:
             with contextlib.suppress(KafkaError, TimeoutError):
                 await asyncio.wait_for(client.stop(), 5)
 
-    async def send(self, customer: str, ask: CustomerAsk, key: str = "", deadline: str = "") -> Sent:
+    async def send(
+        self, customer: str, ask: CustomerAsk | EnterInBulk, key: str = "", deadline: str = ""
+    ) -> Sent:
         """Returns when Kafka has it."""
         correlation = secrets.token_hex(16)
         command = Command(
@@ -105,11 +115,15 @@ class Asker:
             await self._news.wait_for(lambda: self.replies.get(correlation))
         return self.replies[correlation][0]
 
-    async def ask(self, customer: str, ask: CustomerAsk, key: str = "", seconds: float = 20) -> Reply:
+    async def ask(
+        self, customer: str, ask: CustomerAsk | EnterInBulk, key: str = "", seconds: float = 20
+    ) -> Reply:
         """Send once and wait."""
         return await self.reply(await self.send(customer, ask, key), seconds)
 
-    async def insist(self, customer: str, ask: CustomerAsk, key: str, seconds: float = 30) -> Reply:
+    async def insist(
+        self, customer: str, ask: CustomerAsk | EnterInBulk, key: str, seconds: float = 30
+    ) -> Reply:
         """Ask again with the same key, each second, until there is an outcome."""
         sent: list[Sent] = []
         async with asyncio.timeout(seconds):

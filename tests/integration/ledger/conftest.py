@@ -58,6 +58,7 @@ async def audit(system: System, asker: Asker) -> None:
     told = {one.envelope.id: one for shard in events for one in events[shard]}
     for correlation, replies in asker.replies.items():
         assert len(replies) == 1, f"{len(replies)} answers to {correlation}"
-        if replies[0].position:
-            fact = told[replies[0].position].fact
-            assert getattr(fact, "balance_after", replies[0].balance_after) == replies[0].balance_after
+        for one in replies[0].entries or replies:
+            if one.position:
+                fact = told[one.position].fact
+                assert getattr(fact, "balance_after", one.balance_after) == one.balance_after
