@@ -15,7 +15,7 @@ from services.ledger.beating import ATTEMPT_MICROS
 from services.ledger.cache import Cache
 from services.ledger.domain.customer import Customer
 from services.ledger.folding import Folding
-from services.ledger.intake import Asked, Bulk, Rejected
+from services.ledger.intake import Asked, Bulk, Declined, Rejected
 from services.ledger.ports import Attempt, Loaded, ShardRow, Store
 from services.ledger.receipts import request_hash
 from services.ledger.snapshots import SNAPSHOT_EVERY, Snapshot, snapshot
@@ -26,7 +26,7 @@ DUE_MAX = 1_000
 KEPT_AT_ONCE_MAX = 200
 NOTHING = Loaded({}, {}, {})
 
-One = Asked | Bulk | Rejected
+One = Asked | Bulk | Declined | Rejected
 Read = Sequence[One]
 
 
@@ -74,7 +74,9 @@ class Decisions:
     ) -> Batch:
         """A batch that is not true yet. `receipts`: whether to look for receipts before, at the cost of a read;
         `on`: a batch that is being committed, to be built on as if it were true."""
-        asked = [each for one in read for each in commands_of(one)]
+        taken = await self._looked_up(read)
+        receipts = receipts or any(isinstance(one, Declined) for one in read)
+        asked = [each for one in taken for each in commands_of(one)]
         streams = {one.key.stream for one in asked}
         customers = {one: state for one in streams if (state := self._state(one, on)) is not None}
         cold = sorted(streams - customers.keys())
@@ -86,7 +88,7 @@ class Decisions:
         data_keys = await self._keys.of(existing, registering - existing)
         shards = owned if on is None else {**owned, **on.shards}
         batch = Batch(self._rules, shards, customers, loaded, data_keys, now)
-        for one in read:
+        for one in taken:
             if isinstance(one, Asked):
                 batch.take(one)
             elif isinstance(one, Bulk):
@@ -124,6 +126,21 @@ class Decisions:
         """Taken now: what is awaited later may push it out of memory."""
         ahead = None if on is None else on.customers.get(stream)
         return ahead or self.cache.get(stream)
+
+    async def _looked_up(self, read: Read) -> list[Asked | Bulk | Rejected]:
+        """Who is declined and has a receipt gets its answer: a record may be read again after its deadline."""
+        declined = [each for one in read if isinstance(one, Declined) for each in commands_of(one.asked)]
+        keys = list(dict.fromkeys(each.key for each in declined))
+        known = (await self._store.load([], keys, [], 0)).receipts if keys else {}
+        taken: list[Asked | Bulk | Rejected] = []
+        for one in read:
+            if not isinstance(one, Declined):
+                taken.append(one)
+            elif any(each.key in known for each in commands_of(one.asked)):
+                taken.append(one.asked)
+            else:
+                taken.append(one.otherwise)
+        return taken
 
     async def _load(self, cold: Sequence[UUID], asked: Sequence[Asked], now: int, receipts: bool) -> Loaded:
         """Snapshots of those not in memory, receipts if asked for, and what keyless retries may repeat."""

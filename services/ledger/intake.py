@@ -53,13 +53,23 @@ class Rejected(NamedTuple):
     message: str
 
 
+class Declined(NamedTuple):
+    """Too late, or too much is unpublished: rejected, unless it was decided when its record was read before.
+
+    "Certainly not applied" may be said of a command only if it has no receipt.
+    """
+
+    asked: Asked | Bulk
+    otherwise: Rejected
+
+
 class _Address(msgspec.Struct):
     """What can be saved of a command that is otherwise wrong."""
 
     replyto: ReplyTo
 
 
-def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked | Bulk | Rejected:
+def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked | Bulk | Declined | Rejected:
     """`now` in microseconds; `available` false while the shard may take nothing (its relay is too far behind)."""
     try:
         command, ask = decode_command(record.value)
@@ -70,15 +80,20 @@ def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked
         return _rejected(record, Outcome.MALFORMED, "INVALID_COMMAND", str(error))
     if not _belongs(command, ask, record.shard, shards):
         return _rejected(record, Outcome.MALFORMED, "WRONG_SHARD", "the customer lives in another partition")
+    if isinstance(ask, EnterInBulk) and (wrong := _limits(command, ask)) is not None:
+        return _rejected(record, Outcome.MALFORMED, "INVALID_COMMAND", wrong)
+    asked = _asked(record, command, ask)
     if deadline is not None and deadline < now:
-        return _rejected(record, Outcome.LATE, "DEADLINE_EXCEEDED", "read after its deadline; not applied")
+        late = "read after its deadline; not applied"
+        return Declined(asked, _rejected(record, Outcome.LATE, "DEADLINE_EXCEEDED", late))
     if not available:
-        return _rejected(
-            record, Outcome.UNAVAILABLE, "SHARD_UNAVAILABLE", "events cannot be published; not applied"
-        )
+        behind = "events cannot be published; not applied"
+        return Declined(asked, _rejected(record, Outcome.UNAVAILABLE, "SHARD_UNAVAILABLE", behind))
+    return asked
+
+
+def _asked(record: CommandRecord, command: Command, ask: CustomerAsk | EnterInBulk) -> Asked | Bulk:
     if isinstance(ask, EnterInBulk):
-        if (wrong := _limits(command, ask)) is not None:
-            return _rejected(record, Outcome.MALFORMED, "INVALID_COMMAND", wrong)
         return Bulk(record, command, list(_entries(record, command, ask)), ask.all_or_nothing)
     stream = stream_id(command.tenant, stream_name("customer", command.subject))
     return Asked(record, command, ask, receipt_key(command, stream))

@@ -14,7 +14,7 @@ from services.ledger import intake, metrics
 from services.ledger.answers import Answers
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions, One, Read
-from services.ledger.intake import Rejected
+from services.ledger.intake import Declined, Rejected
 from services.ledger.outcomes import DeadLetter
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, Store, Unstorable
@@ -186,5 +186,5 @@ class Settling:
 
 
 def _may_be_known(one: One) -> bool:
-    """A caller's retry; and with dead letters the batch should not be done twice."""
-    return isinstance(one, Rejected) or one.command.attempt > 0
+    """A caller's retry, what is read late; and with dead letters the batch should not be done twice."""
+    return isinstance(one, Declined | Rejected) or one.command.attempt > 0

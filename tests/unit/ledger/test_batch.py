@@ -79,8 +79,8 @@ def test_the_position_follows_the_last_command_whatever_became_of_it(deck: Deck)
     batch.take(deck.asked(A, REGISTER))
     late = deck.asked(A, credit(1), deadline=NOW)
     found = intake.read(late.record, SHARDS, NOW + 1, available=True)
-    assert isinstance(found, intake.Rejected)
-    batch.reject(found)
+    assert isinstance(found, intake.Declined)
+    batch.reject(found.otherwise)
     row = batch.commit().after[0]
     assert (row.position, row.position_command_id, row.sequence) == (1, "cmd_2", 1)
 

@@ -12,7 +12,7 @@ from events.sharding import shard_of
 from services.ledger import batch as module
 from services.ledger import intake
 from services.ledger.domain.customer import decide
-from services.ledger.intake import Rejected
+from services.ledger.intake import Declined, Rejected
 from services.ledger.ports import CommandRecord
 from tests.fakes import asking
 from tests.fakes.asking import credit, debit, entry
@@ -275,8 +275,8 @@ def test_a_record_has_one_to_a_thousand_entries(count: int) -> None:
 
 def test_a_late_record_is_late_as_a_whole(deck: Deck) -> None:
     found = read(deck, entry(A, credit(1), "k"), deadline=deck.now - 1)
-    assert isinstance(found, Rejected)
-    assert found.outcome is Outcome.LATE
+    assert isinstance(found, Declined)
+    assert found.otherwise.outcome is Outcome.LATE
 
 
 def test_a_silent_record_is_decided_too(deck: Deck) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from events.codec import COMMAND_BYTES_MAX
 from events.replies import Outcome
 from events.sharding import shard_of
-from services.ledger.intake import Asked, Rejected, identity, read, unstorable
+from services.ledger.intake import Asked, Declined, Rejected, identity, read, unstorable
 from services.ledger.ports import CommandRecord
 from tests.fakes.asking import REPLIES_PARTITION, command, correlation, credit
 
@@ -20,7 +20,9 @@ OTHER = (SHARD + 1) % SHARDS
 REPLY_TO = f"{REPLIES_PARTITION}/{correlation(1)}"
 
 
-def taken(value: bytes, shard: int = SHARD, *, now: int = NOW, available: bool = True) -> Asked | Rejected:
+def taken(
+    value: bytes, shard: int = SHARD, *, now: int = NOW, available: bool = True
+) -> Asked | Declined | Rejected:
     return read(CommandRecord(shard, 7, value), SHARDS, now, available)
 
 
@@ -113,15 +115,17 @@ def test_a_command_of_another_shard_is_rejected_before_its_deadline_is_looked_at
 def test_a_command_is_void_after_its_deadline(after_micros: int | None, late: bool) -> None:
     deadline = None if after_micros is None else NOW + after_micros
     found = taken(command(1, CUSTOMER, credit(5), deadline=deadline))
-    assert isinstance(found, Rejected) == late
-    if isinstance(found, Rejected):
-        assert (found.outcome, found.code) == (Outcome.LATE, "DEADLINE_EXCEEDED")
-        assert (found.identity, found.replyto) == ("cmd_1", REPLY_TO)
+    assert isinstance(found, Declined) == late
+    if isinstance(found, Declined):
+        otherwise = found.otherwise
+        assert (otherwise.outcome, otherwise.code) == (Outcome.LATE, "DEADLINE_EXCEEDED")
+        assert (otherwise.identity, otherwise.replyto) == ("cmd_1", REPLY_TO)
 
 
 def test_nothing_is_taken_while_the_shard_may_not_grow() -> None:
-    found = rejected(command(1, CUSTOMER, credit(5)), available=False)
-    assert (found.outcome, found.code) == (Outcome.UNAVAILABLE, "SHARD_UNAVAILABLE")
+    found = taken(command(1, CUSTOMER, credit(5)), available=False)
+    assert isinstance(found, Declined)
+    assert (found.otherwise.outcome, found.otherwise.code) == (Outcome.UNAVAILABLE, "SHARD_UNAVAILABLE")
 
 
 def test_what_cannot_be_stored_keeps_its_address() -> None:

@@ -11,6 +11,7 @@ from services.ledger import batch as batch_module
 from services.ledger import settling
 from services.ledger.decisions import Decisions, One, Read
 from services.ledger.domain import customer
+from services.ledger.relay import Relay
 from tests.fakes.asking import REGISTER, command, correlation, credit, debit, stream_of
 from tests.fakes.simulation import START_MICROS, simulated, until
 from tests.fakes.world import World
@@ -39,6 +40,28 @@ async def test_from_a_command_to_its_reply_and_its_event() -> None:
     assert [event.type for event in world.stored(A)] == [
         "customer.registered.v1", "wallet.credited.v1", "wallet.debit_refused.v1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("why", ["it is late", "too much is unpublished"])
+@simulated
+async def test_who_is_declined_was_not_decided_before(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log is read again from its beginning: "certainly not applied" would be a lie."""
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        done = world.send(A, credit(5), key="k", deadline=START_MICROS + 2_000_000)
+        first = await world.answer(done)
+        world.rereading = True
+        if why == "it is late":
+            await asyncio.sleep(3)
+        else:
+            monkeypatch.setattr(Relay, "available", lambda *_: False)
+        world.kafka.send(world.shard(A), world.sent[done].value)
+        new = world.send(A, credit(5), key="new", deadline=START_MICROS + 2_000_000)
+        assert (await world.answer(new)).outcome in (Outcome.LATE, Outcome.UNAVAILABLE)
+        again = await world.answer(done, count=2)
+    assert (again.outcome, again.position, again.replayed) == (Outcome.APPLIED, first.position, True)
+    assert len(world.stored(A)) == 2
 
 
 @simulated
