@@ -25,10 +25,12 @@ REQUIREMENTS = ROOT / "deploy" / "requirements.txt"
 JARS = ROOT / "deploy" / "kafka.sha256"
 CODE = ["events", "services", "deploy", "tests", "benchmarks"]
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+MODULES = {"test": "pytest", "prove": "tests.proof", "bench": "benchmarks"}
 HELP = """\
 make run     start everything on this machine: Kafka, PostgreSQL, ledger, projections, api
 make test    run the tests (ARGS="tests/unit -k wallet" for some of them)
 make check   format, lint, types, layers, generated schemas
+make prove   prove the promises: model, simulated faults, running service, bugs put back (ARGS="--seed 7" repeats)
 make bench   measure, with a baseline in the same run
 make lock    resolve the dependencies again and write their hashes
 make clean   remove .venv and caches; data folders stay"""
@@ -41,13 +43,13 @@ class Failed(Exception):
 def main(arguments: list[str]) -> int:
     """Do what a target says; the exit code."""
     target, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
-    targets = {"run": run, "test": test, "check": check, "bench": bench, "lock": lock, "clean": clean}
+    targets = {"run": run, "check": check, "lock": lock, "clean": clean} | dict.fromkeys(MODULES, _module)
     if target not in targets:
         print(HELP)
         return 0 if target == "help" else 2
     try:
         _refuse_what_cannot_work()
-        return targets[target](rest)
+        return targets[target]([target, *rest] if target in MODULES else rest)
     except Failed as failure:
         print(f"make {target}: {failure}", file=sys.stderr)
         return 1
@@ -64,10 +66,10 @@ def run(arguments: list[str]) -> int:
     os.execve(PYTHON, [str(PYTHON), "-m", "services.cli", "up", *arguments], _environment())  # noqa: S606
 
 
-def test(arguments: list[str]) -> int:
-    """All tests, against a real Kafka and PostgreSQL."""
+def _module(words: list[str]) -> int:
+    """A target that is one of our modules, with the same arguments."""
     install()
-    return _call("-m", "pytest", *arguments)
+    return _call("-m", MODULES[words[0]], *words[1:])
 
 
 def check(_: list[str]) -> int:
@@ -89,12 +91,6 @@ def check(_: list[str]) -> int:
     if failed:
         raise Failed(f"failed: {', '.join(failed)}")
     return 0
-
-
-def bench(arguments: list[str]) -> int:
-    """The benchmark, and its baseline in the same run."""
-    install()
-    return _call("-m", "benchmarks", *arguments)
 
 
 def lock(_: list[str]) -> int:

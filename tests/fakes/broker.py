@@ -2,14 +2,18 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextvars import Context
 
-from events.topics import REPLIES_PARTITIONS
+from events.topics import COMMANDS, EVENTS, REPLIES, REPLIES_PARTITIONS
 from services.ledger.inbox import Inbox
 from services.ledger.ports import CommandRecord, StoredRow
 from tests.fakes.gate import Gate
 
 FETCH_RECORDS = 1_000
+LOSE, LATE, TWICE = "lose", "late", "twice"
+"""What may become of a record on its way."""
+LATE_SECONDS = 1.5
 
 
 class PublishFailed(Exception):
@@ -32,13 +36,13 @@ class MemoryKafka:
         self.dead_letters: list[tuple[bytes, bytes]] = []
         self.late: list[tuple[int, list[tuple[bytes, bytes]]]] = []
         """Batches of discarded producers that are still on the wire."""
-        self._arrived: set[asyncio.Event] = set()
+        self._era = 0
+        self._waiting: dict[str, dict[asyncio.Event, None]] = defaultdict(dict)
 
     def send(self, shard: int, value: bytes) -> int:
         """A producer of commands; the record's offset."""
         self.commands[shard].append(value)
-        for event in self._arrived:
-            event.set()
+        self._wake(COMMANDS.name)
         return len(self.commands[shard]) - 1
 
     def truncate_commands(self, shard: int, before: int) -> None:
@@ -52,10 +56,12 @@ class MemoryKafka:
     def append(self, shard: int, records: Sequence[tuple[bytes, bytes]]) -> int:
         """What a broker does with a batch."""
         self.events[shard].extend(records)
+        self._wake(EVENTS.name)
         return len(self.events[shard]) - len(records)
 
     def reply(self, partition: int, value: bytes) -> None:
         self.replies.append((partition, value))
+        self._wake(REPLIES.name)
 
     def deliver_late(self) -> None:
         """Batches that were given up arrive after all."""
@@ -63,15 +69,32 @@ class MemoryKafka:
         for shard, records in late:
             self.append(shard, records)
 
-    async def arrival(self, timeout_seconds: float) -> None:
+    def later(self, deliver: Callable[[], object], seconds: float = LATE_SECONDS) -> None:
+        """It is under way, whatever becomes of whoever sent it; but connections end with the broker."""
+        era = self._era
+        asyncio.get_running_loop().call_later(
+            seconds, lambda: deliver() if era == self._era else None, context=Context()
+        )
+
+    def restart(self) -> None:
+        """What was under way to the broker never arrives."""
+        self._era += 1
+        self.late.clear()
+
+    async def arrival(self, topic: str, timeout_seconds: float) -> None:
+        """Until something comes into the topic, or the time is over."""
         event = asyncio.Event()
-        self._arrived.add(event)
+        self._waiting[topic][event] = None
         try:
             await asyncio.wait_for(event.wait(), timeout_seconds)
         except TimeoutError:
             return
         finally:
-            self._arrived.discard(event)
+            del self._waiting[topic][event]
+
+    def _wake(self, topic: str) -> None:
+        for event in self._waiting[topic]:
+            event.set()
 
 
 class MemoryBroker:
@@ -88,6 +111,7 @@ class MemoryBroker:
         await self.gate.before("broker_open")
         self.publishers += 1
         self.assign({})
+        await self.gate.after("broker_open")
 
     async def close(self) -> None:
         self._inbox.clear()
@@ -96,15 +120,19 @@ class MemoryBroker:
     async def commands_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
         await self.gate.before("commands_at")
         kafka = self.kafka
-        return {
+        found = {
             shard: kafka.commands[shard][offset]
             for shard, offset in positions.items()
             if kafka.begins[shard] <= offset < len(kafka.commands[shard])
         }
+        await self.gate.after("commands_at")
+        return found
 
     async def commands_begin(self, shards: Sequence[int]) -> dict[int, int]:
         await self.gate.before("commands_begin")
-        return {shard: self.kafka.begins[shard] for shard in shards}
+        begins = {shard: self.kafka.begins[shard] for shard in shards}
+        await self.gate.after("commands_begin")
+        return begins
 
     def assign(self, next_offsets: Mapping[int, int]) -> None:
         self.gate.check()
@@ -114,14 +142,20 @@ class MemoryBroker:
     async def fetch(self, timeout_seconds: float, records_max: int) -> list[CommandRecord]:
         await self.gate.before("fetch")
         if not (found := self._arrived(records_max)):
-            await self.kafka.arrival(timeout_seconds)
+            await self.kafka.arrival(COMMANDS.name, timeout_seconds)
             found = self._arrived(records_max)
         await self.gate.after("fetch")
         return found
 
     def reply(self, partition: int, value: bytes) -> None:
-        self.gate.check()
-        if partition < REPLIES_PARTITIONS:
+        trouble = self.gate.now("reply")
+        if partition >= REPLIES_PARTITIONS or trouble == LOSE:
+            return
+        if trouble == LATE:
+            self.kafka.later(lambda: self.kafka.reply(partition, value))
+            return
+        self.kafka.reply(partition, value)
+        if trouble == TWICE:
             self.kafka.reply(partition, value)
 
     async def dead_letter(self, key: bytes, value: bytes) -> None:
@@ -132,10 +166,15 @@ class MemoryBroker:
     async def publish(self, shard: int, events: Sequence[StoredRow]) -> int:
         records = [(event.key, event.value) for event in events]
         try:
-            await self.gate.before("publish")
+            trouble = await self.gate.before("publish")
         except PublishFailed:
             self.kafka.late.append((shard, records))
             raise
+        if trouble == LOSE:
+            raise PublishFailed("publish")
+        if trouble == LATE:
+            self.kafka.later(lambda: self.kafka.append(shard, records))
+            raise PublishFailed("publish")
         offset = self.kafka.append(shard, records)
         await self.gate.after("publish")
         return offset
@@ -143,6 +182,7 @@ class MemoryBroker:
     async def renew_publisher(self) -> None:
         await self.gate.before("renew_publisher")
         self.publishers += 1
+        await self.gate.after("renew_publisher")
 
     async def events_from(self, offsets: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
         await self.gate.before("events_from")

@@ -5,10 +5,12 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Literal
 
-Phase = Literal["before", "after"]
+Phase = Literal["before", "during", "after"]
 Place = tuple[str, Phase]
 
 CALL_SECONDS = 0.001
+FREEZE = "freeze"
+"""A trouble that every call knows: the process stands still here, until it is thawed."""
 
 
 class Killed(BaseException):
@@ -28,7 +30,9 @@ class Gate:
 
     def __init__(self) -> None:
         self.dead = False
-        self.on_pass: Callable[[str, Phase], None] | None = None
+        self.on_pass: Callable[[str, Phase], str | None] | None = None
+        """Told of every call: may raise, or name a trouble that the fake knows how to make."""
+        self.seconds: Callable[[], float] = lambda: CALL_SECONDS
         self._faults: defaultdict[Place, deque[BaseException]] = defaultdict(deque)
         self._holds: dict[Place, Hold] = {}
 
@@ -40,25 +44,37 @@ class Gate:
         """Calls wait at this place until the hold is released."""
         return self._holds.setdefault((call, phase), Hold())
 
-    async def before(self, call: str) -> None:
-        await asyncio.sleep(CALL_SECONDS)
-        await self._pass(call, "before")
+    async def before(self, call: str) -> str | None:
+        """The request is not yet there."""
+        await asyncio.sleep(self.seconds())
+        return await self._pass(call, "before")
 
-    async def after(self, call: str) -> None:
-        await self._pass(call, "after")
+    async def during(self, call: str) -> str | None:
+        """The server works on it, whatever becomes of us."""
+        return await self._pass(call, "during")
+
+    async def after(self, call: str) -> str | None:
+        """The effect is there, the answer under way."""
+        return await self._pass(call, "after")
 
     def check(self) -> None:
         """For calls that cannot wait."""
         if self.dead:
             raise Killed
 
-    async def _pass(self, call: str, phase: Phase) -> None:
+    def now(self, call: str, phase: Phase = "before") -> str | None:
+        """The same, with whatever trouble there is."""
         self.check()
-        if self.on_pass is not None:
-            self.on_pass(call, phase)
+        return None if self.on_pass is None else self.on_pass(call, phase)
+
+    async def _pass(self, call: str, phase: Phase) -> str | None:
+        if (trouble := self.now(call, phase)) == FREEZE:
+            await asyncio.sleep(0)
+            self.check()
         if (hold := self._holds.get((call, phase))) is not None:
             hold.reached.set()
             await hold.released.wait()
             self.check()
         if faults := self._faults[call, phase]:
             raise faults.popleft()
+        return trouble

@@ -1,14 +1,13 @@
 """Backups of a store in memory, and its recovery from the topic."""
 
 from collections.abc import Iterable
-from copy import copy
 from uuid import UUID
 
 from services.ledger.recover import Recovery
 from services.ledger.recover_report import Outcome
 from tests.fakes.broker import MemoryBroker
 from tests.fakes.gate import Gate
-from tests.fakes.store import MemoryDatabase, MemoryStore
+from tests.fakes.store import MemoryStore
 from tests.fakes.world import World
 
 
@@ -20,18 +19,6 @@ class TableOfKeys:
 
     async def unknown(self, owners: Iterable[UUID]) -> set[UUID]:
         return set(owners) - self._known.keys()
-
-
-def backup(database: MemoryDatabase) -> MemoryDatabase:
-    """As it is now, without its sessions."""
-    copied = MemoryDatabase(len(database.rows))
-    copied.rows = dict(database.rows)
-    for shard, events in database.events.items():
-        copied.events[shard] = list(events)
-    for stream, rows in database.streams.items():
-        copied.streams[stream] = copy(rows)
-    copied.receipts, copied.attempts = dict(database.receipts), dict(database.attempts)
-    return copied
 
 
 async def recover(world: World, *, dry: bool = False, gate: Gate | None = None) -> Outcome:

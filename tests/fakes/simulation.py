@@ -2,18 +2,18 @@
 
 import asyncio
 import functools
-import selectors
-from collections import defaultdict
+import heapq
+from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, ContextVar
 from typing import Any, ParamSpec, TypeVar
-from weakref import WeakSet
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 START_MICROS = 1_790_000_000_000_000
 STUCK_SECONDS_MAX = 3_600.0
+TASKS_KEPT = 200
 
 PROCESS: ContextVar[object] = ContextVar("PROCESS", default=None)
 """The simulated process that a task belongs to: tasks it makes inherit it."""
@@ -23,48 +23,97 @@ class Stuck(AssertionError):
     """Nothing can happen any more, or nothing has come to an end within an hour of simulated time."""
 
 
-class _Jumping(selectors.SelectSelector):
-    """Instead of sleeping until the next timer, moves the clock there."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise Stuck("every task waits for something that no timer will bring")
-        self.now += max(0.0, timeout)
-        if self.now > STUCK_SECONDS_MAX:
-            raise Stuck("an hour has passed")
-        return super().select(0)
-
-
 class SimLoop(asyncio.SelectorEventLoop):
-    """No threads and no sockets: only timers and callbacks, in one thread, always in the same order."""
+    """No threads and no sockets: only timers and callbacks, in one thread, always in the same order.
+
+    Processes can be frozen: what is theirs waits, whatever it is, until they are thawed.
+    """
+
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self) -> None:
-        self._jumping = _Jumping()
-        super().__init__(self._jumping)
-        self._tasks: dict[object, WeakSet[asyncio.Task[Any]]] = defaultdict(WeakSet)
+        super().__init__()
+        self._now = 0.0
+        self._frozen: dict[object, list[asyncio.Handle]] = {}
+        self._tasks: dict[object, list[asyncio.Task[Any]]] = defaultdict(list)
         self.set_task_factory(self._new_task)
 
     def time(self) -> float:
-        return self._jumping.now
+        return self._now
 
-    def tasks_of(self, process: object) -> set[asyncio.Task[Any]]:
-        return {task for task in self._tasks[process] if not task.done()}
+    def freeze(self, process: object) -> None:
+        """SIGSTOP."""
+        self._frozen.setdefault(process, [])
+
+    def thaw(self, process: object) -> None:
+        """SIGCONT."""
+        self._ready.extend(self._frozen.pop(process, ()))
+
+    def is_frozen(self, process: object) -> bool:
+        return process in self._frozen
+
+    def thaw_all(self) -> None:
+        for process in list(self._frozen):
+            self.thaw(process)
+
+    def tasks_of(self, process: object) -> list[asyncio.Task[Any]]:
+        """Unfinished ones, oldest first."""
+        return [task for task in self._tasks[process] if not task.done()]
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> "asyncio.Future[T]":  # type: ignore[override]
+        """A thread's work, in our one thread: at once, but not now."""
+
+        async def work() -> T:
+            await asyncio.sleep(0)
+            return func(*args)
+
+        return self.create_task(work())
+
+    def _run_once(self) -> None:
+        """Instead of sleeping until the next timer, moves the clock there."""
+        timers = self._scheduled
+        while timers and timers[0]._cancelled:
+            heapq.heappop(timers)._scheduled = False
+        if not self._ready and not self._stopping:  # type: ignore[attr-defined]
+            if not timers:
+                raise Stuck("every task waits for something that no timer will bring")
+            self._now = max(self._now, timers[0]._when)
+            if self._now > STUCK_SECONDS_MAX:
+                raise Stuck("an hour has passed")
+        while timers and timers[0]._when <= self._now:
+            timer = heapq.heappop(timers)
+            timer._scheduled = False
+            self._ready.append(timer)
+        for _ in range(len(self._ready)):
+            self._run(self._ready.popleft())
+
+    def _run(self, handle: asyncio.Handle) -> None:
+        if handle._cancelled:
+            return
+        if self._frozen:
+            process = handle._context.get(PROCESS)
+            if process in self._frozen:
+                self._frozen[process].append(handle)
+                return
+        handle._run()
 
     def _new_task(
         self, loop: asyncio.AbstractEventLoop, coro: Any, context: Context | None = None
     ) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, context=context)
-        self._tasks[(context or copy_context()).get(PROCESS)].add(task)
+        mine = self._tasks[PROCESS.get() if context is None else context.get(PROCESS)]
+        mine.append(task)
+        if len(mine) > TASKS_KEPT:
+            mine[:] = [task for task in mine if not task.done()]
         return task
 
 
-def tasks_of(process: object) -> set[asyncio.Task[Any]]:
-    """Unfinished tasks of one simulated process."""
+def sim_loop() -> SimLoop:
+    """The running one."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SimLoop)
-    return loop.tasks_of(process)
+    return loop
 
 
 class SimClock:
@@ -87,7 +136,12 @@ async def until(condition: Callable[[], bool], seconds_max: float = 30.0) -> Non
 def simulate(scenario: Coroutine[Any, Any, T]) -> T:
     """Run it on a loop of its own; left-over tasks are cancelled."""
     with asyncio.Runner(loop_factory=SimLoop) as runner:
-        return runner.run(scenario)
+        try:
+            return runner.run(scenario)
+        finally:
+            loop = runner.get_loop()
+            assert isinstance(loop, SimLoop)
+            loop.thaw_all()
 
 
 def simulated(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:

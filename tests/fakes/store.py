@@ -1,8 +1,10 @@
 """PostgreSQL in memory: one database, sessions that hold locks, and the promises of `ports.Store`."""
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import Context
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -37,6 +39,16 @@ class Conflict(Exception):
     """A unique index says no: as psycopg.IntegrityError."""
 
 
+FINISH_SECONDS = 0.4
+
+
+class Orphan:
+    """A transaction whose client is gone while the server commits it: until then its locks are held."""
+
+    def idle_seconds(self) -> float:
+        return 0.0
+
+
 class MemoryDatabase:
     """What survives its sessions."""
 
@@ -46,7 +58,7 @@ class MemoryDatabase:
             for shard in range(shards)
         }
         self.moved: set[int] = set()
-        self.locks: dict[int, MemoryStore] = {}
+        self.locks: dict[int, MemoryStore | Orphan] = {}
         self.events: dict[int, list[StoredRow]] = defaultdict(list)
         self.streams: dict[UUID, dict[int, StoredRow]] = defaultdict(dict)
         self.snapshots: dict[UUID, Snapshot] = {}
@@ -61,11 +73,89 @@ class MemoryDatabase:
         """Sequences are gapless, so an event's place is its index."""
         return self.events[shard][sequence - 1].value
 
-    def end(self, session: "MemoryStore") -> None:
-        """What a server does to a session: its locks are free at once."""
-        session.alive = False
+    def end(self, session: "MemoryStore | Orphan") -> None:
+        """What a server does to a session: its locks are free at once, or when its COMMIT is done."""
+        if isinstance(session, MemoryStore):
+            session.alive = False
+            commit, session.midway = session.midway, None
+            if commit is not None:
+                self._adopt(session, commit)
         self.locks = {shard: holder for shard, holder in self.locks.items() if holder is not session}
         self.workers = {name: known for name, known in self.workers.items() if known[0] is not session}
+
+    def apply(self, commit: Commit) -> None:
+        """A transaction, whole or not at all."""
+        self._fence(commit)
+        self._check(commit)
+        for after in commit.after:  # the fence has compared the epoch: it stays as it is
+            self.rows[after.shard] = after
+        for event in commit.events:
+            self.events[event.shard].append(event)
+            self.streams[event.stream][event.version] = event
+        for receipt in commit.receipts:
+            self.receipts[ReceiptKey(*receipt[:3])] = receipt
+        for attempt in commit.attempts:
+            self.attempts[attempt.shard, attempt.sequence, attempt.attempt] = attempt
+
+    def backup(self) -> "MemoryDatabase":
+        """A copy as of now, without sessions."""
+        copy = MemoryDatabase(0)
+        copy.rows, copy.moved, copy.refused = dict(self.rows), set(self.moved), set(self.refused)
+        copy.events.update({shard: list(rows) for shard, rows in self.events.items()})
+        copy.streams.update({stream: dict(rows) for stream, rows in self.streams.items()})
+        copy.receipts, copy.attempts = dict(self.receipts), dict(self.attempts)
+        copy.snapshots = dict(self.snapshots)
+        return copy
+
+    def restore(self, backup: "MemoryDatabase") -> None:
+        """Everything since the backup is gone, and every session with it."""
+        self.end_all()
+        self.locks, self.workers = {}, {}
+        self.rows, self.events, self.streams = backup.rows, backup.events, backup.streams
+        self.receipts, self.attempts = backup.receipts, backup.attempts
+        self.snapshots = backup.snapshots
+
+    def _adopt(self, session: "MemoryStore", commit: Commit) -> None:
+        orphan = Orphan()
+        self.locks = {shard: orphan if holder is session else holder for shard, holder in self.locks.items()}
+
+        def finish() -> None:
+            if orphan in self.locks.values():  # else the server itself died
+                with contextlib.suppress(OwnershipLost, Conflict, KnownKey, Unstorable):
+                    self.apply(commit)
+            self.end(orphan)
+
+        asyncio.get_running_loop().call_later(FINISH_SECONDS, finish, context=Context())
+
+    def _fence(self, commit: Commit) -> None:
+        for before in commit.before:
+            found = self.rows[before.shard]
+            same = (found.epoch, found.position, found.sequence, found.head) == (
+                before.epoch,
+                before.position,
+                before.sequence,
+                before.head,
+            )
+            if not same or before.shard in self.moved:
+                raise OwnershipLost(f"shard {before.shard} moved without us")
+
+    def _check(self, commit: Commit) -> None:
+        """Types and unique indexes, before anything is written: a transaction is whole or not at all."""
+        places: set[tuple[UUID | int, int]] = set()
+        for event in commit.events:
+            if event.stream in self.refused or "\x00" in event.type:
+                raise Unstorable("DataError")
+            taken = event.version in self.streams[event.stream] or event.sequence <= len(
+                self.events[event.shard]
+            )
+            if taken or {(event.stream, event.version), (event.shard, event.sequence)} & places:
+                raise Conflict("stored_events")
+            places |= {(event.stream, event.version), (event.shard, event.sequence)}
+        keys = [ReceiptKey(*receipt[:3]) for receipt in commit.receipts]
+        if len(set(keys)) < len(keys) or any(key in self.receipts for key in keys):
+            raise KnownKey
+        if any((one.shard, one.sequence, one.attempt) in self.attempts for one in commit.attempts):
+            raise Conflict("keyless_attempts")
 
     def end_all(self) -> None:
         """`pg_terminate_backend` for everyone."""
@@ -78,8 +168,9 @@ class MemoryDatabase:
             if session.idle_seconds() > LEASE_SECONDS:
                 self.end(session)
 
-    def _sessions(self) -> "set[MemoryStore]":
-        return {*self.locks.values(), *(session for session, _ in self.workers.values())}
+    def _sessions(self) -> "dict[MemoryStore | Orphan, None]":
+        """In the order of their shards: the same in each run."""
+        return dict.fromkeys([*self.locks.values(), *(session for session, _ in self.workers.values())])
 
 
 class MemoryStore:
@@ -90,6 +181,8 @@ class MemoryStore:
         self.gate = gate or Gate()
         self.worker = worker
         self.alive = False
+        self.midway: Commit | None = None
+        """What the server is about to commit."""
         self._used = 0.0
 
     def idle_seconds(self) -> float:
@@ -100,6 +193,7 @@ class MemoryStore:
         self.database.end(self)
         self.alive = True
         self._used = asyncio.get_running_loop().time()
+        await self.gate.after("open")
 
     async def close(self) -> None:
         self.database.end(self)
@@ -186,18 +280,10 @@ class MemoryStore:
 
     async def commit(self, commit: Commit) -> None:
         await self._begin("commit")
-        self._fence(commit)
-        self._check(commit)
-        database = self.database
-        for after in commit.after:  # the fence has compared the epoch: it stays as it is
-            database.rows[after.shard] = after
-        for event in commit.events:
-            database.events[event.shard].append(event)
-            database.streams[event.stream][event.version] = event
-        for receipt in commit.receipts:
-            database.receipts[ReceiptKey(*receipt[:3])] = receipt
-        for attempt in commit.attempts:
-            database.attempts[attempt.shard, attempt.sequence, attempt.attempt] = attempt
+        self.midway = commit
+        await self.gate.during("commit")
+        self.midway = None
+        self.database.apply(commit)
         await self.gate.after("commit")
 
     async def events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:
@@ -227,34 +313,3 @@ class MemoryStore:
                     published_sequence=row.published_sequence,
                     published_offset=row.published_offset,
                 )
-
-    def _fence(self, commit: Commit) -> None:
-        for before in commit.before:
-            found = self.database.rows[before.shard]
-            same = (found.epoch, found.position, found.sequence, found.head) == (
-                before.epoch,
-                before.position,
-                before.sequence,
-                before.head,
-            )
-            if not same or before.shard in self.database.moved:
-                raise OwnershipLost(f"shard {before.shard} moved without us")
-
-    def _check(self, commit: Commit) -> None:
-        """Types and unique indexes, before anything is written: a transaction is whole or not at all."""
-        database = self.database
-        places: set[tuple[UUID | int, int]] = set()
-        for event in commit.events:
-            if event.stream in database.refused or "\x00" in event.type:
-                raise Unstorable("DataError")
-            taken = event.version in database.streams[event.stream] or event.sequence <= len(
-                database.events[event.shard]
-            )
-            if taken or {(event.stream, event.version), (event.shard, event.sequence)} & places:
-                raise Conflict("stored_events")
-            places |= {(event.stream, event.version), (event.shard, event.sequence)}
-        keys = [ReceiptKey(*receipt[:3]) for receipt in commit.receipts]
-        if len(set(keys)) < len(keys) or any(key in database.receipts for key in keys):
-            raise KnownKey
-        if any((one.shard, one.sequence, one.attempt) in database.attempts for one in commit.attempts):
-            raise Conflict("keyless_attempts")

@@ -19,7 +19,7 @@ from tests.fakes import asking
 from tests.fakes.broker import MemoryBroker, MemoryKafka
 from tests.fakes.gate import Gate, Killed
 from tests.fakes.keys import GlassCoffin, MemoryKeys
-from tests.fakes.simulation import PROCESS, SimClock, tasks_of, until
+from tests.fakes.simulation import PROCESS, SimClock, sim_loop, until
 from tests.fakes.store import MemoryDatabase, MemoryStore
 
 SECRET = b"secret of request hashes"
@@ -31,7 +31,7 @@ class EarlyReply(AssertionError):
     """A reply left before the store had what it speaks of."""
 
 
-class _WatchedKafka(MemoryKafka):
+class WatchedKafka(MemoryKafka):
     """Refuses replies that the database does not bear out."""
 
     def __init__(self, world: "World", shards: int) -> None:
@@ -46,9 +46,9 @@ class _WatchedKafka(MemoryKafka):
 class Node:
     """One process: a worker with its own session and clients. `task` is its `run`, once started."""
 
-    def __init__(self, world: "World", acknowledge_topic: bool = False) -> None:
+    def __init__(self, world: "World", acknowledge_topic: bool = False, gate: Gate | None = None) -> None:
         world.nodes += 1
-        self.gate = Gate()
+        self.gate = gate or Gate()
         self.clock = SimClock()
         self.store = MemoryStore(world.database, self.gate, worker=f"worker-{world.nodes:04}")
         self.broker = MemoryBroker(world.kafka, self.gate)
@@ -56,7 +56,7 @@ class Node:
             store=self.store,
             broker=self.broker,
             clock=self.clock,
-            keys=MemoryKeys(world.keys),
+            keys=MemoryKeys(world.keys, self.gate),
             coffin=GlassCoffin(),
             rules=RULES,
             shards=world.shards,
@@ -75,7 +75,8 @@ class Node:
         """kill -9: from now on nothing of it has an effect; the server ends its session."""
         self.gate.dead = True
         self.store.database.end(self.store)
-        for task in tasks_of(self):
+        sim_loop().thaw(self)
+        for task in sim_loop().tasks_of(self):
             task.cancel()
 
     async def owning(self, count: int) -> float:
@@ -105,7 +106,7 @@ class World:
         self.nodes = 0
         """How many there ever were."""
         self.database = MemoryDatabase(shards)
-        self.kafka = _WatchedKafka(self, shards)
+        self.kafka: MemoryKafka = WatchedKafka(self, shards)
         self.keys: dict[Any, bytes] = {}
         self.sent: dict[str, CommandRecord] = {}
         self.rereading = False

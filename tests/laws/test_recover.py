@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 
 from services.ledger.recover_report import bad
-from tests.fakes.restoring import backup, recover
+from tests.fakes.restoring import recover
 from tests.fakes.simulation import simulate
 from tests.fakes.world import World
 from tests.laws.test_path import RARE, SHARDS, answers, chain_is_whole, seeds, stories, told
@@ -23,7 +23,7 @@ def test_receipts_and_events_from_the_topic_are_those_of_the_store(
 async def _restored(early: list[Step], late: list[Step], trouble: Trouble) -> None:
     world = World(SHARDS)
     await live_through(world, early, trouble)
-    kept = backup(world.database)
+    kept = world.database.backup()
     await live_through(world, late, trouble)
     lost, world.database = world.database, kept
     assert bad(await recover(world)) == []

@@ -8,7 +8,7 @@ from services.ledger import recover_tail
 from services.ledger.recover_report import bad
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.gate import Gate, Killed
-from tests.fakes.restoring import backup, recover
+from tests.fakes.restoring import recover
 from tests.fakes.simulation import simulated, until
 from tests.fakes.store import MemoryDatabase
 from tests.fakes.world import World
@@ -22,7 +22,7 @@ async def spoken(world: World, *, before: int, after: int) -> MemoryDatabase:
         for n in range(before):
             await world.ask(A, credit(1), key=f"b{n}")
         await world.taken()
-    kept = backup(world.database)
+    kept = world.database.backup()
     async with world.node():
         for n in range(after):
             await world.ask(A, credit(1), key=f"a{n}")
@@ -76,7 +76,7 @@ async def test_all_of_it_comes_back_from_the_topic_alone() -> None:
 async def test_a_dry_run_tells_the_same_and_changes_nothing() -> None:
     world = World()
     await spoken(world, before=1, after=4)
-    before = backup(world.database)
+    before = world.database.backup()
     looked = await recover(world, dry=True)
     assert (world.database.events, world.database.receipts) == (before.events, before.receipts)
     assert [row.sequence for row in world.database.rows.values()] == [
@@ -187,7 +187,7 @@ async def test_what_the_topic_lacks_is_left_to_the_relay() -> None:
     world = World()
     await spoken(world, before=1, after=1)
     await recover(world)
-    shard, before = world.shard(A), backup(world.database)
+    shard, before = world.shard(A), world.database.backup()
     row = before.rows[shard]
     assert digest(before.events[shard][-1].value) == row.head
     del world.kafka.events[shard][-2:]

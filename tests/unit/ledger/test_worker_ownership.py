@@ -10,7 +10,7 @@ from events.replies import Outcome
 from services.ledger import cache, decisions
 from services.ledger.ports import Loaded
 from tests.fakes.asking import REGISTER, credit, debit
-from tests.fakes.simulation import simulated, tasks_of
+from tests.fakes.simulation import sim_loop, simulated
 from tests.fakes.store import SessionLost
 from tests.fakes.world import Node, World
 
@@ -96,7 +96,7 @@ async def test_a_session_lost_during_the_scan_leaves_no_task_behind() -> None:
         await scan.reached.wait()
         world.database.end_all()
         assert isinstance(await node.end(), SessionLost)
-        assert tasks_of(node) == set()
+        assert sim_loop().tasks_of(node) == []
 
 
 # --- bounds ---

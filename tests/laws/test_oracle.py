@@ -1,0 +1,25 @@
+"""The pure core and the oracle give the same answers, whatever they are asked; where they do not, it is seen."""
+
+import os
+import random
+
+import pytest
+
+from tests.proof import model
+
+STEPS = 1_000
+
+
+def test_the_core_answers_as_the_oracle() -> None:
+    seed = int(os.environ.get("WALLET_LEDGER_TEST_SEED") or random.SystemRandom().randrange(10**6))
+    print(f"WALLET_LEDGER_TEST_SEED={seed}")
+    steps, broken = model.core(seed, STEPS)
+    assert broken is None, broken
+    assert steps >= STEPS
+
+
+def test_another_rule_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "OPEN", {"USD", "INR", "EUR"})
+    _, broken = model.core(1, STEPS, shrink=False)
+    assert broken is not None
+    assert "EUR" in broken

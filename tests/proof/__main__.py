@@ -1,0 +1,138 @@
+"""`make prove`: the promises under a model, under simulated faults, against the running service, and with bugs put back.
+
+Every run prints its seed; `--seed` repeats it. `python -m tests.proof simulation --seed 7 --histories 1` is one history.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tests.proof import bugs, model, service
+from tests.proof.checker import check
+from tests.proof.explore import Found, explore, smallest, told
+
+HISTORIES = 10_000
+BROKEN_SHOWN_MAX = 3
+PARTS = ("model", "simulation", "service", "bugs")
+Report = dict[str, Any]
+
+
+def main(words: list[str]) -> int:
+    """0 when every promise was kept, and every bug that was put back was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all of them unless named"
+    )
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**8))
+    parser.add_argument("--histories", type=int, help=f"of the simulation ({HISTORIES:,} unless said)")
+    parser.add_argument("--minutes", type=float, help="for the simulation, instead of a number of histories")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--first", action="store_true", help="stop at the first broken promise")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    given = parser.parse_args(words)
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    console = Console(stderr=given.json, highlight=False, soft_wrap=True)
+    console.print(f'seed {given.seed}; make prove ARGS="--seed {given.seed}" repeats this run')
+    parts = {"model": _model, "simulation": _simulation, "service": _service, "bugs": _bugs}
+    report: Report = {"seed": given.seed}
+    for part in PARTS:
+        if part in (given.parts or PARTS):
+            report[part] = parts[part](given, console)
+    if given.json:
+        print(json.dumps(report, indent=2))
+    return 0 if all(report[part]["kept"] for part in PARTS if part in report) else 1
+
+
+def _model(given: argparse.Namespace, console: Console) -> Report:
+    steps = model.MANY
+    console.print(f"-- model: the pure core against the oracle, at least {steps:,} steps")
+    done, broken = model.core(given.seed, steps)
+    console.print(f"{done:,} steps; " + (f"BROKEN\n{broken}" if broken else "no difference"))
+    return {"kept": broken is None, "steps": done, "broken": broken}
+
+
+def _service(given: argparse.Namespace, console: Console) -> Report:
+    console.print("-- service: real processes, asked through HTTP and Kafka, against the oracle")
+    done, broken = service.service(given.seed, service.MANY)
+    console.print(f"{done:,} steps; " + (f"BROKEN\n{broken}" if broken else "no difference"))
+    return {"kept": broken is None, "steps": done, "broken": broken}
+
+
+def _simulation(given: argparse.Namespace, console: Console) -> Report:
+    console.print(
+        "-- simulation: api gateway, worker, relay and projector in one thread, with faults at await points"
+    )
+    seconds = None if given.minutes is None else given.minutes * 60
+    histories = given.histories or (None if seconds is not None else HISTORIES)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=histories)
+
+        def tell(found: Found) -> None:
+            words = f"{len(found.fired)} squares, {len(found.broken)} broken"
+            progress.update(bar, completed=found.histories, description=words)
+
+        found = explore(given.seed, histories, seconds, given.jobs, given.first, tell)
+    _tell(found, console)
+    if not given.json:
+        _show(found, console)
+    return _told(found)
+
+
+def _tell(found: Found, console: Console) -> None:
+    answers = ", ".join(f"{count:,} {kind}" for kind, count in found.answers.most_common())
+    console.print(f"{found.histories:,} histories in {found.seconds:.1f} s, {_a_minute(found):,} a minute")
+    console.print(f"{found.answers.total():,} requests: {answers}")
+    all_cells = len(found.fired) + len(found.uncovered)
+    console.print(f"(await point x fault): {len(found.fired)} / {all_cells} covered")
+    for cell in found.uncovered:
+        console.print(f"  not covered: {cell}")
+    console.print(f"fingerprint {found.fingerprint}")
+    console.print(f"{len(found.broken)} histories broke a promise")
+
+
+def _show(found: Found, console: Console) -> None:
+    """Broken promises, each by a history made as small as it can be."""
+    for lived in found.broken[:BROKEN_SHOWN_MAX]:
+        small = smallest(lived.seed)
+        console.print(f"BROKEN: {check(small)}", *told(small), sep="\n")
+        again = f"simulation --seed {lived.seed} --histories 1"
+        console.print(f'  the whole of it: make prove ARGS="{again}"')
+
+
+def _told(found: Found) -> Report:
+    return {
+        "kept": not found.broken,
+        "histories": found.histories,
+        "seconds": round(found.seconds, 1),
+        "histories_a_minute": _a_minute(found),
+        "answers": dict(found.answers),
+        "covered": len(found.fired),
+        "uncovered": [str(cell) for cell in found.uncovered],
+        "fingerprint": found.fingerprint,
+        "broken": [{"seed": lived.seed, "promise": lived.promise} for lived in found.broken],
+    }
+
+
+def _a_minute(found: Found) -> int:
+    return round(found.histories * 60 / max(found.seconds, 0.1))
+
+
+def _bugs(given: argparse.Namespace, console: Console) -> Report:
+    console.print("-- bugs put back, one at a time, in a copy: how soon is each found?")
+    results = []
+    for result in bugs.hunt(given.seed, given.jobs):
+        console.print(f"  {result.line}")
+        results.append(result._asdict())
+    return {"kept": all(result["promise"] for result in results), "bugs": results}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,197 @@
+"""A Hypothesis state machine that asks ledger and oracle the same things: the pure core here, the service in service.py."""
+
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from msgspec import UNSET
+
+from events.codec import decode_envelope
+from events.ids import Tenant, parse_position
+from events.replies import Outcome, Reply
+from services.ledger import intake
+from services.ledger.batch import Batch
+from services.ledger.decisions import Decisions
+from services.ledger.ports import CommandRecord
+from tests.fakes import asking
+from tests.fakes.keys import MemoryKeys
+from tests.fakes.simulation import START_MICROS, SimLoop
+from tests.fakes.store import MemoryDatabase, MemoryStore
+from tests.fakes.world import RULES
+from tests.laws.strategies import asks, registrations
+from tests.proof.oracle import Oracle, Request, Said
+
+OPEN = {"USD", "INR"}
+TENANTS = {str(tenant): tenant for tenant in (Tenant("biz_1", "live"), Tenant("biz_1", "test"))}
+STEPS_MAX = 60
+MINUTE = 60_000_000
+MANY = 10_000
+
+requests = st.builds(
+    Request,
+    tenant=st.sampled_from(sorted(TENANTS)),
+    customer=st.sampled_from(["cus_a", "cus_b"]),
+    ask=st.one_of(asks, asks, asks, registrations),
+    key=st.sampled_from([None, None, "k1", "k2", "k3", "k4"]),
+    tries=st.sampled_from([0, 0, 0, 1, 2]),
+)
+batches = st.lists(requests, min_size=1, max_size=4)
+
+
+class Core:
+    """Reading, deciding and remembering of commands, one shard, over a store in memory that never fails."""
+
+    def __init__(self) -> None:
+        self._loop = SimLoop()
+        self._store = MemoryStore(MemoryDatabase(1))
+        self._decisions = Decisions(self._store, MemoryKeys({}), RULES)
+        self._numbers = 0
+        self._micros = START_MICROS
+        self._owned = {row.shard: row for row in self._run(self._opened())}
+
+    @property
+    def minute(self) -> float:
+        return (self._micros - START_MICROS) / MINUTE
+
+    def close(self) -> None:
+        self._loop.close()
+
+    def pass_minutes(self, minutes: float) -> None:
+        self._micros += round(minutes * MINUTE)
+
+    def decide(self, requests: Sequence[Request]) -> Batch:
+        """A batch that is not true yet."""
+        read = []
+        for request in requests:
+            self._numbers += 1
+            value = asking.command(
+                self._numbers,
+                request.customer,
+                request.ask,
+                key=request.key,
+                attempt=request.tries,
+                tenant=TENANTS[request.tenant],
+            )
+            read.append(intake.read(CommandRecord(0, self._numbers, value), 1, self._micros, True))
+        return self._run(self._decisions.decide(read, self._owned, self._micros, receipts=True))
+
+    def commit(self, batch: Batch) -> list[Reply]:
+        """Make it true; what it answers."""
+        self._run(self._store.commit(batch.commit()))
+        self._owned.update(batch.shards)
+        self._decisions.merge(batch)
+        return [answer.reply for answer in batch.answers]
+
+    def forget(self) -> None:
+        """As after a take-over."""
+        self._decisions.forget()
+
+    def version(self, reply: Reply) -> int:
+        """Which of its customer's facts a reply speaks of."""
+        shard, sequence = parse_position(reply.position)
+        return decode_envelope(self._store.database.event(shard, sequence)).streamversion
+
+    async def _opened(self) -> Any:
+        await self._store.open()
+        return await self._store.claim([0], 1)
+
+    def _run(self, work: Any) -> Any:
+        return self._loop.run_until_complete(work)
+
+
+class Counted(RuleBasedStateMachine):
+    """Knows how many steps all machines of its kind have done."""
+
+    steps = 0
+
+    def count(self) -> None:
+        Counted.steps += 1
+
+
+class CoreMachine(Counted):
+    """Batches that are committed, batches that are lost, time that passes, memory that is lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.core = Core()
+        self.oracle = Oracle(OPEN)
+
+    @rule(requests=batches)
+    def asked(self, requests: list[Request]) -> None:
+        self.count()
+        replies = self.core.commit(self.core.decide(requests))
+        for request, reply in zip(requests, replies, strict=True):
+            said = self.oracle.ask(request._replace(minute=self.core.minute))
+            version = self.core.version(reply) if reply.position else 0
+            assert answer_of(reply, version) == said, request
+
+    @rule(requests=batches)
+    def lost(self, requests: list[Request]) -> None:
+        """A commit that failed: nothing of it ever was."""
+        self.count()
+        self.core.decide(requests)
+
+    @rule()
+    def forgot(self) -> None:
+        self.count()
+        self.core.forget()
+
+    @rule(minutes=st.sampled_from([1, 14, 16]))
+    def waited(self, minutes: int) -> None:
+        self.count()
+        self.core.pass_minutes(minutes)
+
+    @invariant()
+    def nobody_owes(self) -> None:
+        for account in self.oracle.accounts.values():
+            assert all(balance >= 0 for balance in account.balances.values())
+
+    def teardown(self) -> None:
+        self.core.close()
+
+
+def answer_of(reply: Reply, version: int) -> Said:
+    """A reply in the oracle's words."""
+    if reply.outcome is Outcome.KEY_REUSED:
+        return Said("key_reused")
+    before = None if reply.balance_before is UNSET else reply.balance_before
+    after = None if reply.balance_after is UNSET else reply.balance_after
+    if reply.code not in ("", "INSUFFICIENT_WALLET_FUNDS"):
+        before = None  # other refusals may say it, and need not
+    return Said(reply.outcome.value, reply.code, version, reply.replayed, before, after)
+
+
+def core(first_seed: int, steps: int, *, shrink: bool = True) -> tuple[int, str | None]:
+    """So many steps, and the smallest difference from the oracle, if there is one."""
+    return run(CoreMachine, first_seed, steps, STEPS_MAX, shrink=shrink)
+
+
+def run(
+    machine: type[Counted], first_seed: int, steps: int, steps_max: int, *, shrink: bool = True
+) -> tuple[int, str | None]:
+    """Stories of the machine until it has done so many steps. The number of steps, and what Hypothesis tells."""
+    Counted.steps = 0
+    told = settings(
+        max_examples=20,
+        stateful_step_count=steps_max,
+        deadline=None,
+        database=None,
+        verbosity=Verbosity.normal,
+        phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    number = first_seed
+    while Counted.steps < steps:
+        words = io.StringIO()
+        try:
+            with redirect_stdout(words):
+                run_state_machine_as_test(seed(number)(type(machine.__name__, (machine,), {})), settings=told)
+        except AssertionError as different:
+            notes = "\n".join(getattr(different, "__notes__", []))
+            return Counted.steps, f"seed {number}: {different}\n{notes}{words.getvalue()}"
+        number += 1
+    return Counted.steps, None

@@ -1,0 +1,163 @@
+"""What the ledger must do, said a second time: from docs/api.md and docs/reliability.md, not from the decider.
+
+One dictionary of customers, one request after the other. It shares the names of commands with the service, no rule.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from events.commands import CustomerAsk
+
+LARGEST = 2**53 - 1
+RETRY_MINUTES = 15
+NULLABLE = ("phone_number", "metadata", "preferred_locale")
+
+
+class Request(NamedTuple):
+    """What somebody asks; `tries` is how often the SDK has sent it before, `minute` when."""
+
+    tenant: str
+    customer: str
+    ask: CustomerAsk
+    key: str | None = None
+    tries: int = 0
+    minute: float = 0.0
+
+    @property
+    def content(self) -> str:
+        """The same for the same request."""
+        fields = msgspec.to_builtins(self.ask)
+        return json.dumps([self.ask.TYPE, fields], sort_keys=True)
+
+
+class Said(NamedTuple):
+    """`fact` counts the customer's facts from 1: the one that this is about. None for what does not apply."""
+
+    outcome: str
+    code: str = ""
+    fact: int = 0
+    replayed: bool = False
+    before: int | None = None
+    after: int | None = None
+
+
+class Entry(NamedTuple):
+    """A movement of money."""
+
+    currency: str
+    amount: int
+    before: int
+    after: int
+
+
+@dataclass
+class Account:
+    """One customer as the world sees him."""
+
+    profile: dict[str, Any] | None = None
+    blocked: bool = False
+    closed: bool = False
+    balances: dict[str, int] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    facts: list[Said] = field(default_factory=list)
+    keys: dict[str, tuple[str, Said]] = field(default_factory=dict)
+    keyless: list["Keyless"] = field(default_factory=list)
+
+
+@dataclass
+class Keyless:
+    """A request without a key, which the SDK may send once more."""
+
+    content: str
+    tries: int
+    minute: float
+    said: Said
+
+
+class Oracle:
+    """Ask it what the service is asked; it knows the right answer."""
+
+    def __init__(self, currencies: set[str]) -> None:
+        self.currencies = currencies
+        self.accounts: dict[tuple[str, str], Account] = {}
+
+    def account(self, tenant: str, customer: str) -> Account:
+        """An empty one for somebody that nobody knows: nothing of him is kept by looking."""
+        return self.accounts.get((tenant, customer)) or Account()
+
+    def ask(self, request: Request) -> Said:
+        """The one right answer, and what follows from it."""
+        account = self.accounts.setdefault((request.tenant, request.customer), Account())
+        if request.key is not None:
+            return self._keyed(account, request)
+        return self._repeated(account, request) or self._new(account, request)
+
+    def _keyed(self, account: Account, request: Request) -> Said:
+        assert request.key is not None
+        if request.key in account.keys:
+            content, said = account.keys[request.key]
+            return said._replace(replayed=True) if content == request.content else Said("key_reused")
+        said = self._new(account, request)
+        account.keys[request.key] = request.content, said
+        return said
+
+    def _repeated(self, account: Account, request: Request) -> Said | None:
+        """A help, no promise: the SDK's automatic retry finds its earlier self, once."""
+        for earlier in account.keyless:
+            fits = (earlier.content, earlier.tries) == (request.content, request.tries - 1)
+            if fits and request.minute - earlier.minute <= RETRY_MINUTES:
+                earlier.tries, earlier.minute = request.tries, request.minute
+                return earlier.said._replace(replayed=True)
+        return None
+
+    def _new(self, account: Account, request: Request) -> Said:
+        said = self._decided(account, request.ask)._replace(fact=len(account.facts) + 1)
+        account.facts.append(said)
+        if request.key is None:
+            account.keyless.append(Keyless(request.content, request.tries, request.minute, said))
+        return said
+
+    def _decided(self, account: Account, ask: CustomerAsk) -> Said:
+        kind, fields = ask.TYPE, msgspec.to_builtins(ask)
+        if account.closed:
+            return Said("refused", "CUSTOMER_CLOSED")
+        if kind == "customer.register.v1":
+            if account.profile is not None:
+                return Said("refused", "CUSTOMER_EXISTS")
+            account.profile = {"phone_number": None, "metadata": {}, "preferred_locale": None} | fields
+            return Said("applied")
+        if account.profile is None:
+            return Said("refused", "NOT_FOUND")
+        if kind == "customer.change_profile.v1":
+            account.profile |= {name: value for name, value in fields.items() if name in account.profile}
+            return Said("applied")
+        if kind in ("customer.block.v1", "customer.unblock.v1"):
+            account.blocked = kind == "customer.block.v1"
+            return Said("applied")
+        if kind == "customer.close.v1":
+            if any(account.balances.values()):
+                return Said("refused", "WALLET_NOT_EMPTY")
+            account.closed = True
+            return Said("applied")
+        if kind == "wallet.debit.v1" and account.blocked:
+            return Said("refused", "CUSTOMER_BLOCKED")
+        if kind in ("wallet.credit.v1", "wallet.debit.v1"):
+            sign = 1 if kind == "wallet.credit.v1" else -1
+            return self._move(account, fields["currency"], sign * fields["amount"])
+        raise NotImplementedError(kind)
+
+    def _move(self, account: Account, currency: str, change: int) -> Said:
+        before = account.balances.get(currency, 0)
+        after = before + change
+        if currency not in self.currencies:
+            return Said("refused", "UNSUPPORTED_CURRENCY")
+        if after < 0:
+            return Said("refused", "INSUFFICIENT_WALLET_FUNDS", before=before)
+        if after > LARGEST:
+            return Said("refused", "BALANCE_LIMIT_EXCEEDED")
+        account.balances[currency] = after
+        account.entries.append(Entry(currency, change, before, after))
+        return Said("applied", before=before, after=after)

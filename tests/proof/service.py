@@ -1,0 +1,227 @@
+"""The same state machine in front of the running service: asked through HTTP and through Kafka, read through HTTP."""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import httpx
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+from msgspec import UNSET
+
+from events.codec import encode_ask, encode_command
+from events.commands import (
+    BlockCustomer,
+    ChangeProfile,
+    CloseCustomer,
+    Command,
+    CreditWallet,
+    CustomerAsk,
+    DebitWallet,
+    Origin,
+    RegisterCustomer,
+    UnblockCustomer,
+)
+from events.ids import Tenant, customer_id_from_key
+from events.replies import Reply
+from events.sharding import shard_of
+from services.api.keys import create_key
+from tests.asking import REPLY_PARTITION, Asker
+from tests.proof.model import OPEN, Counted, answer_of, run
+from tests.proof.oracle import Oracle, Request, Said
+from tests.running import System, running
+
+SHARDS = 4
+STEPS_MAX = 40
+MANY = 600
+SECONDS_MAX = 20.0
+NAMES = ("a", "b", "c")
+RENAMED = ChangeProfile(name="Ngọc", phone_number=None)
+STATUS = {BlockCustomer: "block", UnblockCustomer: "unblock", CloseCustomer: "close"}
+
+amounts = st.sampled_from([1, 2, 3, 5, 8, 2**53 - 1])
+movements = st.one_of(*(
+    st.builds(kind, currency=st.sampled_from(["USD", "USD", "INR"]), amount=amounts)
+    for kind in (CreditWallet, CreditWallet, DebitWallet)
+))  # fmt: skip
+statuses = st.sampled_from([BlockCustomer(), UnblockCustomer(), UnblockCustomer(), CloseCustomer()])
+asks = st.one_of(movements, movements, movements, st.just(RENAMED), statuses)
+keys = st.sampled_from([None, None, "k1", "k2", "k3"])
+names = st.sampled_from(NAMES)
+
+
+class Service:
+    """A running system, and how to ask it. Kafka's client lives on a loop of its own thread."""
+
+    def __init__(self, system: System, url: str) -> None:
+        self.system = system
+        self.http = httpx.Client(base_url=url, timeout=SECONDS_MAX, trust_env=False)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._asker = Asker(system.kafka.bootstrap, SHARDS)
+        self._run(self._asker.start())
+
+    def close(self) -> None:
+        self.http.close()
+        self._run(self._asker.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def ask(self, tenant: Tenant, customer: str, ask: CustomerAsk, key: str | None) -> Reply:
+        """A command, as a producer of `ledger.commands` would send it."""
+        correlation = secrets.token_hex(16)
+        command = Command(
+            id=f"cmd_{correlation}",
+            source="/proof",
+            type=ask.TYPE,
+            subject=customer,
+            businessid=tenant.business_id,
+            mode="test",
+            origin=Origin.API,
+            actor="key_proof",
+            correlationid=f"cor_{correlation}",
+            idempotencykey=UNSET if key is None else key,
+            replyto=f"{REPLY_PARTITION}/{correlation}",
+            awaited=True,
+            data=encode_ask(ask),
+        )
+        value, shard = encode_command(command), shard_of(customer, SHARDS)
+        self._run(self._asker.send_bytes(value, shard, customer.encode()))
+        reply: Reply = self._run(self._asker.answer(correlation, SECONDS_MAX))
+        return reply
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(2 * SECONDS_MAX)
+
+
+class ServiceMachine(Counted):
+    """A business of its own for each story. What is asked by one way is repeated by the other with the same key."""
+
+    service: Service
+    numbers = count(1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tenant = Tenant(f"biz_{next(self.numbers)}_{secrets.token_hex(3)}", "test")
+        dsn = self.service.system.settings.views_dsn.get_secret_value()
+        _, secret = create_key(dsn, self.tenant.business_id, "test", "proof")
+        self.headers = {"authorization": f"Bearer {secret}"}
+        self.oracle = Oracle(OPEN)
+        self.ids = {name: customer_id_from_key(self.tenant, f"register {name}") for name in NAMES}
+        self.positions: dict[str, str] = {}
+
+    @rule(name=names, kafka=st.booleans(), who=st.sampled_from(["Lê", "Lê", "Trần"]))
+    def registered(self, name: str, kafka: bool, who: str) -> None:
+        ask = RegisterCustomer(name=who, email="le@example.com")
+        self._asked(name, ask, f"register {name}", kafka)
+
+    @rule(name=names, ask=asks, key=keys, kafka=st.booleans())
+    def asked(self, name: str, ask: CustomerAsk, key: str | None, kafka: bool) -> None:
+        self._asked(name, ask, key, kafka)
+
+    @rule(name=names)
+    def read(self, name: str) -> None:
+        """What reads say with the position of the last write."""
+        self.count()
+        customer = self.ids[name]
+        account = self.oracle.account(str(self.tenant), customer)
+        shown = self._get(customer, f"/customers/{customer}")
+        if account.profile is None:
+            assert shown.status_code == 404
+            return
+        assert shown.status_code == 200, shown.text
+        assert shown.json()["name"] == account.profile["name"]
+        assert (shown.json()["blocked_at"] is not None) == account.blocked
+        wallets = self._get(customer, f"/customers/{customer}/wallets").json()["items"]
+        assert {one["currency"]: one["balance"] for one in wallets} == dict.fromkeys(
+            OPEN, 0
+        ) | account.balances
+        entries = self._get(customer, f"/customers/{customer}/wallets/ledger-entries?page_size=100").json()[
+            "items"
+        ]
+        found = [(one["currency"], one["before_balance"], one["after_balance"]) for one in entries]
+        assert found == [(one.currency, one.before, one.after) for one in reversed(account.entries)]
+
+    def _asked(self, name: str, ask: CustomerAsk, key: str | None, kafka: bool) -> None:
+        self.count()
+        customer = self.ids[name]
+        said = self.oracle.ask(Request(str(self.tenant), customer, ask, key))
+        found = self._by_kafka(customer, ask, key) if kafka else self._by_http(customer, ask, key)
+        wanted = said._replace(fact=0)
+        if not kafka:  # which says less
+            wanted = wanted._replace(replayed=False, before=None)
+        assert found == wanted._replace(
+            after=said.after if isinstance(ask, CreditWallet | DebitWallet) else None
+        )
+
+    def _by_kafka(self, customer: str, ask: CustomerAsk, key: str | None) -> Said:
+        reply = self.service.ask(self.tenant, customer, ask, key)
+        self.positions[customer] = reply.position or self.positions.get(customer, "")
+        return answer_of(reply, 0)
+
+    def _by_http(self, customer: str, ask: CustomerAsk, key: str | None) -> Said:
+        method, path, body = self._request(customer, ask)
+        headers = self.headers | ({} if key is None else {"idempotency-key": key})
+        answer = self.service.http.request(method, path, json=body, headers=headers)
+        assert answer.status_code < 500, answer.text
+        self.positions[customer] = answer.headers.get("ledger-position", self.positions.get(customer, ""))
+        found: dict[str, Any] = answer.json()
+        if answer.status_code == 200:
+            return Said("applied", after=found.get("balance"))
+        if found["code"] == "IDEMPOTENCY_KEY_REUSED":
+            return Said("key_reused")
+        assert "ledger-position" in answer.headers, answer.text
+        return Said("refused", found["code"])
+
+    def _request(self, customer: str, ask: CustomerAsk) -> tuple[str, str, dict[str, Any]]:
+        if isinstance(ask, RegisterCustomer):
+            return "POST", "/customers", {"name": ask.name, "email": ask.email}
+        if isinstance(ask, ChangeProfile):
+            return "PATCH", f"/customers/{customer}", {"name": ask.name, "phone_number": None}
+        if isinstance(ask, CreditWallet | DebitWallet):
+            body = {"currency": ask.currency, "amount": ask.amount}
+            entry_type = "credit" if isinstance(ask, CreditWallet) else "debit"
+            return "POST", f"/customers/{customer}/wallets/ledger-entries", body | {"entry_type": entry_type}
+        return "POST", f"/v1/customers/{customer}/{STATUS[type(ask)]}", {}
+
+    def _get(self, customer: str, path: str) -> httpx.Response:
+        """Again while the read models are on their way: bounded by the client's patience."""
+        position = self.positions.get(customer)
+        headers = self.headers | ({"ledger-position": position} if position else {})
+        while True:
+            answer = self.service.http.get(path, headers=headers)
+            if answer.status_code != 503 or answer.json()["code"] != "NOT_YET_VISIBLE":
+                return answer
+
+    def teardown(self) -> None:
+        for name in NAMES:
+            self.read(name)
+
+
+@contextmanager
+def started() -> Iterator[type[ServiceMachine]]:
+    """Machines in front of real processes: api, two ledger workers, projections, Kafka and PostgreSQL."""
+    with running(SHARDS) as system:
+        processes = [system.service("ledger", "ledger-1"), system.service("ledger", "ledger-2"),
+                     system.service("projections"), system.service("api")]  # fmt: skip
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.wait_ready()
+        service = Service(system, f"http://127.0.0.1:{processes[-1].port}")
+        try:
+            yield type("ServiceMachine", (ServiceMachine,), {"service": service})
+        finally:
+            service.close()
+
+
+def service(seed: int, steps: int) -> tuple[int, str | None]:
+    """So many steps against the running service, and the smallest difference from the oracle."""
+    with started() as machine:
+        return run(machine, seed, steps, STEPS_MAX)
