@@ -168,7 +168,8 @@ class Decisions:
         metrics.SNAPSHOTS_IGNORED.inc(folding.ignored)
         self._note_due(folding.worth_keeping())
         for stream, customer in folding.states.items():
-            self.cache.put(stream, customer)
+            if stream not in self.cache:  # else a batch was merged meanwhile: what it left is newer
+                self.cache.put(stream, customer)
         return folding.states
 
     def _note_due(self, due: Iterable[Snapshot]) -> None:
