@@ -4,10 +4,12 @@ import json
 
 from services.console.mistakes import ExitCode, Mistake, load
 from services.console.progress import bars
+from services.projections.applying import ChainBroken
 from services.projections.digests import digests
 from services.projections.rebuild import Busy, Rebuild
 from services.projections.rebuild_load import LoadFailed
 from services.projections.rebuild_tables import Unfit
+from services.reading import Incomplete
 
 
 def rebuild(processes: int, *, afresh: bool, as_json: bool) -> None:
@@ -22,7 +24,7 @@ def rebuild(processes: int, *, afresh: bool, as_json: bool) -> None:
     with bars(as_json) as shown:
         try:
             done = Rebuild(settings, shown.show, processes).run(afresh)
-        except (LoadFailed, Unfit) as error:
+        except (ChainBroken, Incomplete, LoadFailed, Unfit) as error:
             raise Mistake(f"the read models stay as they were: {error}", ExitCode.MISFIT) from error
         except Busy as error:
             raise Mistake(str(error), ExitCode.REFUSED) from error

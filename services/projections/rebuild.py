@@ -128,10 +128,10 @@ class Rebuild:
                     if sum(rebuild_tables.behind(session).values()) > SMALL_EVENTS:
                         continue  # ends the transaction: the projector was faster
                     if rebuild_tables.behind(session):
-                        self._take_rest()
+                        self._take_rest(HELD_SECONDS_MAX)
                     total = rebuild_tables.applied(session)
                     rebuild_tables.swap(session)
-            except LockNotAvailable:
+            except (LockNotAvailable, TimeoutError):
                 if time.monotonic() > give_up:
                     raise
                 time.sleep(SWAP_RETRY_SECONDS)
@@ -150,10 +150,11 @@ class Rebuild:
                 return
         raise LoadFailed(f"events come faster than they are applied: {ROUNDS_MAX} rounds did not catch up")
 
-    def _take_rest(self) -> None:
+    def _take_rest(self, seconds: float | None = None) -> None:
         settings = self._settings
 
         async def take() -> None:
-            await rebuild_load.load(settings, await rebuild_load.ends(settings))
+            async with asyncio.timeout(seconds):
+                await rebuild_load.load(settings, await rebuild_load.ends(settings))
 
         asyncio.run(take())

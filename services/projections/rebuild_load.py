@@ -1,6 +1,7 @@
 """Filling the shadow tables: several processes, each with shards of its own, by the code that also works live."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import threading
@@ -12,6 +13,7 @@ from typing import ClassVar
 
 import psycopg
 import uvloop
+from aiokafka.errors import KafkaError
 
 from services.keyring import KeyRing, parse_kek
 from services.projections.applying import SESSION, Applier, ChainBroken
@@ -104,9 +106,10 @@ def _check(started: Sequence[tuple[BaseProcess, Connection]]) -> None:
 def _child(settings: Settings, share: dict[int, int], parent: int, said: Connection) -> None:
     """A process of its own. Its parent's end is its end: nobody would see what it does."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    gc.disable()  # events make no cycles, and looking for some took a third of the time
     try:
         uvloop.run(load(settings, share))
-    except (ChainBroken, Incomplete, psycopg.Error) as error:
+    except (ChainBroken, Incomplete, psycopg.Error, KafkaError, OSError) as error:
         said.send(f"{type(error).__name__}: {error}")
         raise SystemExit(1) from error
 

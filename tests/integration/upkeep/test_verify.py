@@ -1,5 +1,6 @@
 """Whatever is damaged by hand, `verify` finds it, says where, and says nothing of whole data."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,13 +143,19 @@ async def test_damage_of_the_read_models_is_found(
         assert await found(system, "views") == kinds
 
 
-async def test_a_foreign_record_in_the_topic_is_found(system: System) -> None:
+async def test_a_foreign_record_in_the_topic_is_found_and_ends_a_rebuild(system: System) -> None:
     """Last of its kind here: nothing takes a record out of a topic again. So it goes to a partition of its own."""
     producer = AIOKafkaProducer(bootstrap_servers=system.kafka.bootstrap)
     await producer.start()
     await producer.send_and_wait(EVENTS.name, b"noise", partition=2)
     await producer.stop()
     assert await found(system, "store", 2) == {(Kind.TOPIC, 0)}
+    for options in ([], ["--processes", "2"]):
+        ran = await asyncio.to_thread(command, system, "projections", "rebuild", *options)
+        assert ran.code == 5
+        assert "shard 2" in ran.err
+        assert "stay as they were" in ran.err
+    assert await found(system, "views", 1) == set()
 
 
 def test_the_command_tells_all_of_it_and_ends_with_five(system: System) -> None:
