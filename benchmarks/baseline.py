@@ -171,7 +171,7 @@ async def _serve(settings: Settings) -> None:
     visibility = PostgresVisibility("", settings.shards, queries.checkpoints)
     auth, rates = Authenticator(queries.key), UsdRates(settings)
     blocklist = PostgresBlocklist(queries.run)
-    lookups, exports = PostgresLookups(dsn), PostgresExports(dsn)  # not opened: nobody asks for them
+    lookups, exports = PostgresLookups(queries.searching), PostgresExports(dsn)  # nobody asks for them
     parts = Parts(
         settings, auth, Transactions(pool), queries, blocklist, lookups, exports, visibility, rates, Ready()
     )

@@ -66,11 +66,11 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
     await check_topics(settings)
     dsn = settings.views_dsn.get_secret_value()
     queries = PostgresQueries(dsn, settings.shards)
-    lookups, exports = PostgresLookups(dsn), PostgresExports(dsn)
+    lookups, exports = PostgresLookups(queries.searching), PostgresExports(dsn)
     visibility = PostgresVisibility(dsn, settings.shards, queries.checkpoints)
     gateway = KafkaGateway(settings)
     async with contextlib.AsyncExitStack() as stack:
-        for pool in (queries, lookups, exports):
+        for pool in (queries, exports):
             stack.push_async_callback(pool.close)
             await pool.open()
         found = len(await queries.checkpoints())

@@ -69,7 +69,7 @@ class Query:
     def page(self) -> Statement:
         """At most `rows` rows of the index; the last of them is answered in any case, to go on from."""
         return walled(
-            f"SELECT {COLUMNS}, ({self.fits()}) AS fits, e.place FROM ("
+            f"SELECT {COLUMNS}, CASE WHEN e.place = %(rows)s THEN {self.fits()} ELSE true END AS fits, e.place FROM ("
             f"SELECT e.*, row_number() OVER (ORDER BY {self.sorted_by()}) AS place FROM ledger_entries e "
             f"WHERE {self.reach()} ORDER BY {self.sorted_by()} LIMIT %(rows)s) e "
             f"WHERE ({self.fits()}) OR e.place = %(rows)s ORDER BY {self.sorted_by()} LIMIT %(limit)s"

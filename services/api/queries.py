@@ -7,10 +7,11 @@ from events.ids import Tenant
 from events.sharding import shard_of
 from services.api.auth import Caller, to_caller
 from services.api.ports import CustomerFilter, CustomerRow, EntryRow, Page, WalletRow
-from services.api.reader import KEYED, Reader
+from services.api.reader import KEYED, SEARCHED, Reader
 from services.api.wall import of, shared, walled
 
 CONNECTIONS = 8
+SEARCHING = 4
 
 _CUSTOMER = walled("""
     SELECT p.sequence, c.customer_id, c.name, c.email, c.phone_number, c.metadata, c.preferred_locale, c.created_at,
@@ -27,7 +28,8 @@ _CUSTOMERS = """
 _CUSTOMERS_NEWEST = " ORDER BY created_at DESC, customer_id DESC LIMIT %(limit)s OFFSET %(offset)s"
 _CUSTOMERS_WHERE = {
     "email": " AND lower(email) = lower(%(email)s)",
-    "name": " AND search LIKE part_pattern(%(name)s) AND fold_text(name) LIKE part_pattern(%(name)s)",
+    "name": " AND search LIKE part_pattern(%(name)s) "
+    "AND (name_key LIKE part_pattern(%(name)s) OR fold_text(name) LIKE part_pattern(%(name)s))",
     "created_at_gte": " AND created_at >= %(created_at_gte)s",
     "created_at_lte": " AND created_at <= %(created_at_lte)s",
 }
@@ -73,6 +75,18 @@ class PostgresQueries(Reader):
     def __init__(self, dsn: str, shards: int) -> None:
         super().__init__(dsn, KEYED, CONNECTIONS)
         self._shards = shards
+        self.searching = Reader(dsn, SEARCHED, SEARCHING)
+        """For what is not read by key: what waits there, keeps no other read waiting."""
+
+    async def open(self) -> None:
+        """See `Reader`."""
+        await super().open()
+        await self.searching.open()
+
+    async def close(self) -> None:
+        """See `Reader`."""
+        await self.searching.close()
+        await super().close()
 
     async def customer(self, tenant: Tenant, customer_id: str) -> tuple[int, CustomerRow | None]:
         """See `ports.Queries`."""
@@ -84,7 +98,8 @@ class PostgresQueries(Reader):
         given = {name: value for name, value in where._asdict().items() if value is not None}
         conditions = "".join(_CUSTOMERS_WHERE[name] for name in given)
         statement = walled(_CUSTOMERS + conditions + _CUSTOMERS_NEWEST)
-        rows = await self.run(statement, of(tenant, {**given, **page._asdict()}))
+        reader = self.searching if given else self
+        rows = await reader.run(statement, of(tenant, {**given, **page._asdict()}))
         return [CustomerRow(*row) for row in rows]
 
     async def wallets(self, tenant: Tenant, customer_id: str) -> tuple[int, datetime | None, list[WalletRow]]:

@@ -8,6 +8,7 @@ import pytest
 from services.api import customer_lookups, entry_lookups, lookups
 from services.api.lookup_queries import PostgresLookups
 from services.api.lookups import Counted, CustomerLookup, EntryLookup
+from services.api.reader import SEARCHED, Reader
 from services.migrate import migrate_database
 from tests.integration.lookup_rows import LIVE, MINE, OTHER, SHARDS, Rows, at
 
@@ -28,10 +29,10 @@ def rows(dsn: str) -> Iterator[Rows]:
 
 @pytest.fixture
 async def found(dsn: str) -> AsyncIterator[PostgresLookups]:
-    made = PostgresLookups(dsn)
-    await made.open()
-    yield made
-    await made.close()
+    reader = Reader(dsn, SEARCHED, 2)
+    await reader.open()
+    yield PostgresLookups(reader)
+    await reader.close()
 
 
 async def ids(found: PostgresLookups, **lookup: Any) -> list[str]:
@@ -65,12 +66,17 @@ SEARCHES = [
     ("muller_x", ["cus_4"]),
     ("100%", ["cus_3"]),
     ("%", ["cus_3"]),
-    ("_", ["cus_4", "cus_3", "cus_2", "cus_1", "cus_0"]),
+    ("_", ["cus_4", "cus_3", "cus_2", "cus_1", "cus_abcdefghijklmnopqrstu", "cus_0"]),
     ("\\", []),
     ("CUS_3", ["cus_3"]),
     ("cus_1@example.COM", ["cus_1"]),
     ("mai cus", ["cus_1"]),
     ("nguyen mai", []),
+    ("cus_ABCDEFGHIJKLmnopqrstu", ["cus_abcdefghijklmnopqrstu"]),
+    ("us_abcdefghijklmnopqrstu", ["cus_abcdefghijklmnopqrstu"]),
+    ("xus_abcdefghijklmnopqrstu", []),
+    ("cus_abcdefghijklmnopqrstu@example.com", ["cus_abcdefghijklmnopqrstu"]),
+    ("cus_abcdefghijklmnopqrstu@example.org", []),
     ("'; DROP TABLE customers; --", []),
 ]
 
@@ -79,6 +85,7 @@ SEARCHES = [
 async def test_search_ignores_accents_and_case(
     people: Rows, found: PostgresLookups, glance: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    people.customer("cus_abcdefghijklmnopqrstu", 0.5, "Zoë")
     monkeypatch.setattr(customer_lookups, "GLANCE_ROWS", glance)
     answers = {search: await ids(found, words=tuple(search.split())) for search, _ in SEARCHES}
     assert answers == dict(SEARCHES)

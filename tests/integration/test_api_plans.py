@@ -102,7 +102,7 @@ def walk(rows: int = 10_000, **lookup: Any) -> tuple[Statement, dict[str, Any]]:
 
 def find(**lookup: Any) -> tuple[Statement, dict[str, Any]]:
     query = customer_lookups.Query(CustomerLookup(**lookup))
-    return walled(query.find(None)), of(MINE, query.values)
+    return walled(query.find(None, customer_lookups.MATCHES_MAX)), of(MINE, query.values)
 
 
 def page(**lookup: Any) -> tuple[Statement, dict[str, Any]]:

@@ -61,9 +61,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 async def test_a_query_that_forgets_its_tenant_shows_nothing_of_another(dsn: str, asked: list[bytes]) -> None:
-    queries, lookups = PostgresQueries(dsn, SHARDS), PostgresLookups(dsn)
+    queries = PostgresQueries(dsn, SHARDS)
+    lookups = PostgresLookups(queries.searching)
     await queries.open()
-    await lookups.open()
     try:
         for theirs in ("cus_bus_other_0", "cus_bus_other_1"):
             assert (await queries.customer(MINE, theirs))[1] is None
@@ -79,7 +79,6 @@ async def test_a_query_that_forgets_its_tenant_shows_nothing_of_another(dsn: str
         await _blocklist(PostgresBlocklist(queries.run))
     finally:
         await queries.close()
-        await lookups.close()
     assert len(set(asked)) >= 20
 
 
