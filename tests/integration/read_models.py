@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,7 @@ from tests.factories import EventFactory
 from tests.unit.projections.reading import Tables, events_of
 
 SHARDS = 3
-TABLES = ("customers", "blocklist_entries", "wallets", "ledger_entries", "accounts", "checkpoints")
+TABLES = ("customers", "blocklist_entries", "wallets", "ledger_entries", "accounts", "tallies", "checkpoints")
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Views:
     def clear(self) -> None:
         with psycopg.connect(self.dsn) as connection:
             connection.execute(
-                "TRUNCATE customers, blocklist_entries, wallets, ledger_entries, accounts, chain_breaks"
+                "TRUNCATE customers, blocklist_entries, wallets, ledger_entries, accounts, tallies, chain_breaks"
             )
             connection.execute(
                 "UPDATE checkpoints SET sequence = 0, head = '', next_offset = 0, event_time = NULL"
@@ -142,3 +143,18 @@ def expect(views: Views, factory: EventFactory) -> None:
         for row in views.rows("accounts")
     }
     assert accounts == told.accounts
+    tallies = {
+        (str(row["business_id"]), str(row["mode"]), row["shard"]): (row["customers"], row["entries"])
+        for row in views.rows("tallies")
+    }
+    assert tallies == counted(views)
+
+
+def counted(views: Views) -> dict[tuple[str, str, object], tuple[int, int]]:
+    """Tallies as counting the rows would make them."""
+    owners = {
+        table: Counter((str(row["business_id"]), str(row["mode"]), row["shard"]) for row in views.rows(table))
+        for table in ("customers", "ledger_entries")
+    }
+    keys = owners["customers"].keys() | owners["ledger_entries"].keys()
+    return {key: (owners["customers"][key], owners["ledger_entries"][key]) for key in keys}
