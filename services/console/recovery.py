@@ -82,4 +82,4 @@ def _tell(outcome: Outcome, *, dry: bool) -> None:
             )
     print(f"{would} {sum(one.taken for one in outcome.shards):,} events in all")
     if outcome.owned:
-        print(f"left alone: shards {outcome.owned}, which a worker owns")
+        print(f"left alone: {len(outcome.owned)} shards that a worker owns: {outcome.owned}")

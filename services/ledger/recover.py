@@ -84,6 +84,8 @@ class Recovery:
 
     async def _take(self, rows: Mapping[int, ShardRow]) -> None:
         """From the last record known to be published; where that is not there any more, from the beginning."""
+        if not rows:
+            return  # a reader of nothing does not end in order
         await self._follow({shard: max(0, row.published_offset) for shard, row in rows.items()})
         lost = [shard for shard, tail in self._tails.items() if not tail.placed and not tail.refused]
         if lost:
