@@ -9,6 +9,8 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +19,7 @@ import msgspec
 import typer
 
 from benchmarks import bulk, checks
+from benchmarks.meter import Meter
 from benchmarks.profile import recording
 from benchmarks.stage import TENANT, Stage
 from events.codec import encode_ask
@@ -115,27 +118,43 @@ def main(
             until = bulk.count(stage, bulk.STORED) + entries // each * each
             bulk.produce(stage.settings, records(customers, entries, each, stage.settings.shards))
             stage.start("ledger", wait=False)
+            meter = Meter(stage)
             speed = bulk.watch(
-                stage,
-                bulk.STORED,
-                until,
-                lambda each=each: recording(stage, profile, f"kafka-bulk-{each}", PROFILE_SECONDS),  # type: ignore[misc]
+                stage, bulk.STORED, until, partial(_looking, stage, meter, profile, f"kafka-bulk-{each}")
             )
-            typer.echo(f"kafka, records of {each:>5} entries: {speed.rate:>8,.0f} entries/s")
+            typer.echo(
+                f"kafka, records of {each:>5} entries: {speed.rate:>8,.0f} entries/s; processor per entry: "
+                + _per_entry(meter, speed.seconds, speed.events)
+            )
         stage.start("ledger", "projections", "api")
         for count in (1_000, 10):
             _settle(stage)
             asyncio.run(ask(stage, [body(customers[:count])], 1))
             bodies = [body(customers[:count]) for _ in range(requests)]
-            with recording(stage, profile, f"http-bulk-{count}", PROFILE_SECONDS):
+            meter = Meter(stage)
+            with _looking(stage, meter, profile, f"http-bulk-{count}"):
                 rate, took = asyncio.run(ask(stage, bodies, clients))
+            entered = len(bodies) * ITEMS
             typer.echo(
                 f"http, {ITEMS} items over {count:>5} customers: {rate:>8,.0f} entries/s, "
-                f"p50 {took[len(took) // 2] * 1e3:.0f} ms, slowest {took[-1] * 1e3:.0f} ms"
+                f"p50 {took[len(took) // 2] * 1e3:.0f} ms, slowest {took[-1] * 1e3:.0f} ms; processor per entry: "
+                + _per_entry(meter, entered / rate, entered)
             )
         _settle(stage)
         checks.verdict(checks.ledger(stage, checks.read_topic(stage.settings)))
         typer.echo("the whole topic was read and is right")
+
+
+@contextmanager
+def _looking(stage: Stage, meter: Meter, profile: Path | None, name: str) -> Iterator[None]:
+    with meter, recording(stage, profile, name, PROFILE_SECONDS):
+        yield
+
+
+def _per_entry(meter: Meter, seconds: float, entries: int) -> str:
+    """What does not depend on who else uses the machine."""
+    micros = {name: percent * seconds / entries * 1e4 for name, percent in meter.cpu_percent.items()}
+    return ", ".join(f"{name} {used:.0f} us" for name, used in micros.items())
 
 
 def _settle(stage: Stage) -> None:

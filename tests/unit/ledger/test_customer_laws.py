@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from events.commands import CustomerAsk, RegisterCustomer
+from events.commands import BlockCustomer, CreditWallet, CustomerAsk, RegisterCustomer
 from events.facts import (
     COUNTER_ACCOUNTS,
     CustomerBlocked,
@@ -20,12 +20,18 @@ from events.facts import (
 )
 from events.money import AMOUNT_MAX
 from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve, fold, signed
-from tests.laws.strategies import asks
+from tests.laws.strategies import asks, debits, statuses
 from tests.unit.events.strategies import facts
 
 GIVEN = Given("wle_" + "0" * 21, frozenset({"USD", "INR"}))
 RECORDED = "2026-11-23T12:00:00.000000Z"
 REGISTER = RegisterCustomer(name="n", email="e")
+after_a_block = st.lists(st.one_of(debits, debits, statuses), min_size=1, max_size=8).map(
+    lambda asked: [*BLOCKED, *asked]
+)
+"""Left to chance, a debit that only the block forbids is rare."""
+
+BLOCKED = [REGISTER, CreditWallet(currency="USD", amount=20), BlockCustomer()]
 
 conversations = st.lists(asks, max_size=30).flatmap(
     lambda asked: st.sampled_from([asked, [REGISTER, *asked], [REGISTER, *asked]])
@@ -109,7 +115,7 @@ def test_a_refusal_changes_nothing_but_the_version(asked: list[CustomerAsk], ask
         assert after == replace(before, version=after.version)
 
 
-@given(conversations)
+@given(st.one_of(after_a_block, conversations))
 def test_nothing_leaves_a_blocked_customer_and_nothing_happens_to_a_closed_one(
     asked: list[CustomerAsk],
 ) -> None:
