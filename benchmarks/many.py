@@ -113,36 +113,44 @@ def main(
         stage.start("ledger", "projections", "api")
         bulk.produce(stage.settings, bulk.opening(customers, BALANCE, 0, 0))
         bulk.watch(stage, bulk.APPLIED, 2 * CUSTOMERS)
-        for each in (1_000, 100, 30):
-            stage.stop("api", "ledger", "projections")
-            until = bulk.count(stage, bulk.STORED) + entries // each * each
-            bulk.produce(stage.settings, records(customers, entries, each, stage.settings.shards))
-            stage.start("ledger", wait=False)
-            meter = Meter(stage)
-            speed = bulk.watch(
-                stage, bulk.STORED, until, partial(_looking, stage, meter, profile, f"kafka-bulk-{each}")
-            )
-            typer.echo(
-                f"kafka, records of {each:>5} entries: {speed.rate:>8,.0f} entries/s; processor per entry: "
-                + _per_entry(meter, speed.seconds, speed.events)
-            )
-        stage.start("ledger", "projections", "api")
-        for count in (1_000, 10):
-            _settle(stage)
-            asyncio.run(ask(stage, [body(customers[:count])], 1))
-            bodies = [body(customers[:count]) for _ in range(requests)]
-            meter = Meter(stage)
-            with _looking(stage, meter, profile, f"http-bulk-{count}"):
-                rate, took = asyncio.run(ask(stage, bodies, clients))
-            entered = len(bodies) * ITEMS
-            typer.echo(
-                f"http, {ITEMS} items over {count:>5} customers: {rate:>8,.0f} entries/s, "
-                f"p50 {took[len(took) // 2] * 1e3:.0f} ms, slowest {took[-1] * 1e3:.0f} ms; processor per entry: "
-                + _per_entry(meter, entered / rate, entered)
-            )
+        _backlogs(stage, customers, entries, profile)
+        _requests(stage, customers, requests, clients, profile)
         _settle(stage)
         checks.verdict(checks.ledger(stage, checks.read_topic(stage.settings)))
         typer.echo("the whole topic was read and is right")
+
+
+def _backlogs(stage: Stage, customers: list[str], entries: int, profile: Path | None) -> None:
+    for each in (1_000, 100, 30):
+        stage.stop("api", "ledger", "projections")
+        until = bulk.count(stage, bulk.STORED) + entries // each * each
+        bulk.produce(stage.settings, records(customers, entries, each, stage.settings.shards))
+        stage.start("ledger", wait=False)
+        meter = Meter(stage)
+        speed = bulk.watch(
+            stage, bulk.STORED, until, partial(_looking, stage, meter, profile, f"kafka-bulk-{each}")
+        )
+        typer.echo(
+            f"kafka, records of {each:>5} entries: {speed.rate:>8,.0f} entries/s; processor per entry: "
+            + _per_entry(meter, speed.seconds, speed.events)
+        )
+
+
+def _requests(stage: Stage, customers: list[str], requests: int, clients: int, profile: Path | None) -> None:
+    stage.start("ledger", "projections", "api")
+    for count in (1_000, 10):
+        _settle(stage)
+        asyncio.run(ask(stage, [body(customers[:count])], 1))
+        bodies = [body(customers[:count]) for _ in range(requests)]
+        meter = Meter(stage)
+        with _looking(stage, meter, profile, f"http-bulk-{count}"):
+            rate, took = asyncio.run(ask(stage, bodies, clients))
+        entered = len(bodies) * ITEMS
+        typer.echo(
+            f"http, {ITEMS} items over {count:>5} customers: {rate:>8,.0f} entries/s, "
+            f"p50 {took[len(took) // 2] * 1e3:.0f} ms, slowest {took[-1] * 1e3:.0f} ms; processor per entry: "
+            + _per_entry(meter, entered / rate, entered)
+        )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from events.ids import parse_position
 from events.replies import Outcome, Reply
 from services.ledger.batch import Batch
 from services.ledger.domain.together import Move, decide_together, refuse_together
-from services.ledger.intake import Asked, Bulk
+from services.ledger.intake import Asked, Bulk, Rejected
 from services.ledger.outcomes import Decided
 from services.ledger.receipts import Receipt, ReceiptKey
 
@@ -19,7 +19,10 @@ _REFUSED = {CustomerCommandRefused.TYPE, WalletDebitRefused.TYPE}
 
 def take(batch: Batch, bulk: Bulk) -> None:
     """Decide all entries; one answer holds their outcomes, in their order."""
-    replies = _together(batch, bulk.entries) if bulk.all_or_nothing else _singly(batch, bulk.entries)
+    if bulk.otherwise is not None:
+        replies = _known_or(batch, bulk.entries, bulk.otherwise)
+    else:
+        replies = _together(batch, bulk.entries) if bulk.all_or_nothing else _singly(batch, bulk.entries)
     highest = max((reply.position for reply in replies if reply.position), key=parse_position, default="")
     answer = Reply(correlation="", outcome=Outcome.APPLIED, position=highest, entries=replies)
     batch.dispose(bulk.record, bulk.command, answer)
@@ -29,6 +32,21 @@ def _singly(batch: Batch, entries: Sequence[Asked]) -> list[Reply]:
     replies = []
     for asked in entries:
         replies += batch.guarded([asked], lambda asked=asked: [batch.outcome(asked)])  # type: ignore[misc]
+    return replies
+
+
+def _known_or(batch: Batch, entries: Sequence[Asked], otherwise: Rejected) -> list[Reply]:
+    """Answers of receipts; where there is none, nothing happens any more."""
+    declined = Reply(
+        correlation="", outcome=otherwise.outcome, code=otherwise.code, message=otherwise.message
+    )
+    replies = []
+    for asked in entries:
+        known = batch.prior(asked.key) is not None
+        replies += batch.guarded(
+            [asked],
+            lambda asked=asked, known=known: [batch.outcome(asked) if known else declined],  # type: ignore[misc]
+        )
     return replies
 
 

@@ -137,7 +137,8 @@ class Decisions:
             if not isinstance(one, Declined):
                 taken.append(one)
             elif any(each.key in known for each in commands_of(one.asked)):
-                taken.append(one.asked)
+                rest = one.asked  # of a bulk record some entries may be known and others new
+                taken.append(rest._replace(otherwise=one.otherwise) if isinstance(rest, Bulk) else rest)
             else:
                 taken.append(one.otherwise)
         return taken

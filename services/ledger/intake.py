@@ -33,15 +33,6 @@ class Asked(NamedTuple):
     key: ReceiptKey
 
 
-class Bulk(NamedTuple):
-    """A record of many commands, which are decided one by one, or all or none per customer."""
-
-    record: CommandRecord
-    command: Command
-    entries: list[Asked]
-    all_or_nothing: bool
-
-
 class Rejected(NamedTuple):
     """A record that will not: it leaves no event and no receipt, only its position is taken."""
 
@@ -51,6 +42,19 @@ class Rejected(NamedTuple):
     outcome: Outcome
     code: str
     message: str
+
+
+class Bulk(NamedTuple):
+    """A record of many commands, which are decided one by one, or all or none per customer.
+
+    `otherwise`: nothing new is decided; entries without a receipt get this outcome.
+    """
+
+    record: CommandRecord
+    command: Command
+    entries: list[Asked]
+    all_or_nothing: bool
+    otherwise: Rejected | None = None
 
 
 class Declined(NamedTuple):

@@ -3,12 +3,14 @@
 import pytest
 from msgspec.structs import replace
 
+from events.codec import decode_fact
+from events.facts import WalletCredited
 from events.replies import Outcome
 from events.sharding import shard_of
 from services.ledger import decisions, intake, settling
 from services.ledger.ports import ShardRow
 from tests.fakes.asking import REGISTER, bulk, command, credit, debit, entry
-from tests.fakes.simulation import simulated
+from tests.fakes.simulation import START_MICROS, simulated
 from tests.fakes.world import World
 
 A = "cus_a"
@@ -65,6 +67,38 @@ async def test_a_batch_counts_entries_and_cold_customers(monkeypatch: pytest.Mon
     assert [len(reply.entries) for reply in found] == [4, 4, 4, 4]
     assert {one.outcome for reply in found for one in reply.entries} == {Outcome.APPLIED}
     assert len(read) <= 2 * (len(names) + len(records)), "what does not fit is not read again and again"
+
+
+@simulated
+async def test_a_late_record_repeats_what_is_known_and_decides_nothing_new() -> None:
+    """503 says certainly not applied: of no entry that has a receipt, and of every other one."""
+    world = World()
+    for together in (False, True):
+        async with world.node():
+            await world.ask(A, REGISTER)
+            known = await world.ask(A, credit(5), key=f"1 {together}")
+            late = bulk(
+                entry(A, credit(5), f"1 {together}"),
+                entry(A, credit(6), f"1 {together}"),
+                entry(A, credit(7), f"2 {together}"),
+                together=together,
+            )
+            reply = await world.ask(A, late, deadline=START_MICROS - 1)
+            first, reused, new = reply.entries
+            assert (first.replayed, first.position) == (True, known.position)
+            assert (reused.outcome, new.outcome) == (Outcome.KEY_REUSED, Outcome.LATE)
+            unknown = await world.ask(
+                A, bulk(entry(A, credit(7), f"3 {together}")), deadline=START_MICROS - 1
+            )
+            assert (unknown.outcome, unknown.entries) == (Outcome.LATE, [])
+            await world.taken()
+    assert (last_balance(world), len(world.stored(A))) == (10, 4)
+
+
+def last_balance(world: World) -> int:
+    """Of the last movement."""
+    facts = [decode_fact(event) for event in world.stored(A)]
+    return [fact.balance_after for fact in facts if isinstance(fact, WalletCredited)][-1]
 
 
 def test_where_a_shard_is_read_on() -> None:
