@@ -25,13 +25,14 @@ REQUIREMENTS = ROOT / "deploy" / "requirements.txt"
 JARS = ROOT / "deploy" / "kafka.sha256"
 CODE = ["events", "services", "deploy", "tests", "benchmarks"]
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-MODULES = {"test": "pytest", "prove": "tests.proof", "bench": "benchmarks"}
+JOBS = {"test": "pytest", "prove": "tests.proof", "bench": "benchmarks", "bench-growth": "benchmarks.growth"}
 HELP = """\
 make run     start everything on this machine: Kafka, PostgreSQL, ledger, projections, api
 make test    run the tests (ARGS="tests/unit -k wallet" for some of them)
 make check   format, lint, types, layers, generated schemas
 make prove   prove the promises: model, simulated faults, running service, bugs put back (ARGS="--seed 7" repeats)
 make bench   measure, with a baseline in the same run
+make bench-growth   measure it young and with a million customers: long, and 40 GB of disk
 make lock    resolve the dependencies again and write their hashes
 make clean   remove .venv and caches; data folders stay"""
 
@@ -43,13 +44,13 @@ class Failed(Exception):
 def main(arguments: list[str]) -> int:
     """Do what a target says; the exit code."""
     target, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
-    targets = {"run": run, "check": check, "lock": lock, "clean": clean} | dict.fromkeys(MODULES, _module)
+    targets = {"run": run, "check": check, "lock": lock, "clean": clean} | dict.fromkeys(JOBS, _module)
     if target not in targets:
         print(HELP)
         return 0 if target == "help" else 2
     try:
         _refuse_what_cannot_work()
-        return targets[target]([target, *rest] if target in MODULES else rest)
+        return targets[target]([target, *rest] if target in JOBS else rest)
     except Failed as failure:
         print(f"make {target}: {failure}", file=sys.stderr)
         return 1
@@ -69,7 +70,7 @@ def run(arguments: list[str]) -> int:
 def _module(words: list[str]) -> int:
     """A target that is one of our modules, with the same arguments."""
     install()
-    return _call("-m", MODULES[words[0]], *words[1:])
+    return _call("-m", JOBS[words[0]], *words[1:])
 
 
 def check(_: list[str]) -> int:
@@ -211,14 +212,8 @@ def _logged(*argv: str | Path) -> None:
     """Output goes to a file; a person sees the end of it when it fails."""
     log = CACHE / "install.log"
     with log.open("wb") as output:
-        done = subprocess.run(  # noqa: S603
-            [str(word) for word in argv],
-            cwd=ROOT,
-            env=_environment(),
-            stdout=output,
-            stderr=output,
-            check=False,
-        )
+        words = [str(word) for word in argv]
+        done = subprocess.run(words, cwd=ROOT, env=_environment(), stdout=output, stderr=output, check=False)  # noqa: S603
     if done.returncode != 0:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise Failed(f"installation failed; the end of {log}:\n{end}")

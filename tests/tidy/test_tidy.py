@@ -36,7 +36,7 @@ BANS = [
         "datetime.now datetime.utcnow datetime.today date.today time.time time.time_ns",
         "the clock is an argument; only roots and edges read it",
         """
-        benchmarks/__main__.py benchmarks/report.py
+        benchmarks/__main__.py benchmarks/report.py benchmarks/growth/__main__.py benchmarks/growth/loader.py
         services/api/gateway.py services/api/health.py services/api/keys.py
         services/console/keys.py services/ledger/__main__.py services/projections/writer.py
         """,
@@ -67,7 +67,8 @@ BANS = [
         "print",
         "services log by structlog; only command lines print",
         """
-        benchmarks/__main__.py benchmarks/rebuild.py deploy/bootstrap.py events/generate.py
+        benchmarks/__main__.py benchmarks/rebuild.py benchmarks/growth/__main__.py benchmarks/growth/loader.py
+        deploy/bootstrap.py events/generate.py
         services/cli.py services/console/keys.py services/console/projections.py
         services/console/recovery.py services/console/tail.py services/console/verification.py
         services/sample/run.py

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.growth_load < plan`: customers with a past, decided and committed as a worker does it.
+"""`python -m benchmarks.growth.loader < plan`: customers with a past, decided and committed as a worker does it.
 
 The commands are not read from `ledger.commands`, because nobody sent them. All else is the ledger's own: the decider,
 seals, chain, receipts, the fenced commit, the relay's publish. One of several processes, each with shards of its own.

@@ -1,0 +1,1 @@
+"""What a grown ledger costs more than a young one."""
