@@ -4,6 +4,7 @@ Every run prints its seed; `--seed` repeats it. `python -m tests.proof simulatio
 """
 
 import argparse
+import asyncio
 import json
 import os
 import random
@@ -13,13 +14,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.proof import bugs, model, service
+from tests.proof import bugs, model, races, service
 from tests.proof.checker import check
 from tests.proof.explore import Found, explore, smallest, told
 
 HISTORIES = 10_000
 BROKEN_SHOWN_MAX = 3
-PARTS = ("model", "simulation", "service", "bugs")
+PARTS = ("model", "simulation", "service", "races", "bugs")
+DEBITS = 20_000
 Report = dict[str, Any]
 
 
@@ -32,6 +34,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**8))
     parser.add_argument("--histories", type=int, help=f"of the simulation ({HISTORIES:,} unless said)")
     parser.add_argument("--minutes", type=float, help="for the simulation, instead of a number of histories")
+    parser.add_argument("--debits", type=int, default=DEBITS, help=f"of the races ({DEBITS:,} unless said)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--first", action="store_true", help="stop at the first broken promise")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -40,7 +43,7 @@ def main(words: list[str]) -> int:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     console = Console(stderr=given.json, highlight=False, soft_wrap=True)
     console.print(f'seed {given.seed}; make prove ARGS="--seed {given.seed}" repeats this run')
-    parts = {"model": _model, "simulation": _simulation, "service": _service, "bugs": _bugs}
+    parts = {"model": _model, "simulation": _simulation, "service": _service, "races": _races, "bugs": _bugs}
     report: Report = {"seed": given.seed}
     for part in PARTS:
         if part in (given.parts or PARTS):
@@ -63,6 +66,18 @@ def _service(given: argparse.Namespace, console: Console) -> Report:
     done, broken = service.service(given.seed, service.MANY)
     console.print(f"{done:,} steps; " + (f"BROKEN\n{broken}" if broken else "no difference"))
     return {"kept": broken is None, "steps": done, "broken": broken}
+
+
+def _races(given: argparse.Namespace, console: Console) -> Report:
+    console.print(
+        f"-- races: {races.CLIENTS} clients, wallets that can pay for half, a tenth asked twice at once"
+    )
+    with service.started() as machine:
+        raced = asyncio.run(races.race(machine.service.system, machine.service.url, given.seed, given.debits))
+    console.print(raced.line)
+    for line in raced.broken[:BROKEN_SHOWN_MAX]:
+        console.print(f"BROKEN: {line}")
+    return {"kept": not raced.broken, "told": raced.line, "broken": raced.broken}
 
 
 def _simulation(given: argparse.Namespace, console: Console) -> Report:

@@ -59,6 +59,7 @@ class Service:
 
     def __init__(self, system: System, url: str) -> None:
         self.system = system
+        self.url = url
         self.http = httpx.Client(base_url=url, timeout=SECONDS_MAX, trust_env=False)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
