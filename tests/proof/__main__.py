@@ -111,6 +111,8 @@ def _tell(found: Found, console: Console) -> None:
         console.print(f"  not covered: {cell}")
     console.print(f"fingerprint {found.fingerprint}")
     console.print(f"{len(found.broken)} histories broke a promise")
+    for lived in found.broken:
+        console.print(f"  seed {lived.seed}: {lived.promise}")
 
 
 def _show(found: Found, console: Console) -> None:

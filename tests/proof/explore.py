@@ -16,7 +16,7 @@ from tests.proof.history import History, live
 from tests.proof.plan import BOARD, Cell, Plan, plan
 
 CHUNK = 20
-RUNS_MAX = 300
+SHRINK_SECONDS = 30.0
 
 
 class Lived(NamedTuple):
@@ -106,15 +106,15 @@ def _chunks(seed: int, histories: int | None, size: int) -> Iterator[tuple[int, 
 
 def smallest(seed: int) -> History:
     """The history of this seed without whatever it does not need to break a promise."""
-    best, runs = live(plan(seed)), 0
-    changed = True
-    while changed and runs < RUNS_MAX:
+    best, changed = live(plan(seed)), True
+    give_up = time.monotonic() + SHRINK_SECONDS
+    while changed and time.monotonic() < give_up:
         changed = False
         for smaller in _smaller(best.plan):
-            runs += 1
             history = live(smaller)
             if check(history) is not None:
                 best, changed = history, True
+            if changed or time.monotonic() > give_up:
                 break
     return best
 

@@ -107,6 +107,7 @@ async def _live(history: History) -> None:
         for shard in range(SHARDS):
             town.send_bytes(shard, GARBAGE)
     asyncio.get_running_loop().call_later(BACKUP_SECONDS, town.back_up)
+    operator = asyncio.create_task(town.operate())
     clients = [_Client(history, number) for number in range(len(history.plan.stories))]
     try:
         async with asyncio.timeout(CALM_SECONDS_MAX):
@@ -115,12 +116,13 @@ async def _live(history: History) -> None:
         for worker in town.workers:
             worker.clock.ahead_seconds = 0.0
         if town.restored is not None:
-            await town.recovered()
+            await operator
         async with asyncio.timeout(CALM_SECONDS_MAX):
             await asyncio.gather(*(client.insist() for client in clients))
             await until(lambda: settled(town), CALM_SECONDS_MAX)
         remember(history)
     finally:
+        operator.cancel()
         await town.stop()
 
 

@@ -37,7 +37,7 @@ from tests.running import System, running
 
 SHARDS = 4
 STEPS_MAX = 40
-MANY = 600
+MANY = 400
 SECONDS_MAX = 20.0
 NAMES = ("a", "b", "c")
 RENAMED = ChangeProfile(name="Ngọc", phone_number=None)
