@@ -8,11 +8,12 @@ from functools import lru_cache
 import msgspec
 from msgspec import Raw
 
-from events.commands import ASKS, BULKS, Command, CustomerAsk, EnterInBulk
+from events.commands import ASKS, BULKS, AnyAsk, Command, EnterInBulk
 from events.envelope import Envelope
-from events.facts import FACTS, CustomerFact
+from events.facts import FACTS, AnyFact
 from events.replies import Reply
 from events.upcasters import upcast
+from events.upstream import Named
 
 EVENT_BYTES_MAX = 256 * 1024
 COMMAND_BYTES_MAX = 256 * 1024
@@ -23,7 +24,7 @@ _envelopes = msgspec.json.Decoder(Envelope)
 _commands = msgspec.json.Decoder(Command)
 _replies = msgspec.json.Decoder(Reply)
 _facts = {name: msgspec.json.Decoder(fact) for name, fact in FACTS.items()}
-_asks: dict[str, msgspec.json.Decoder[CustomerAsk | EnterInBulk]] = {
+_asks: dict[str, msgspec.json.Decoder[AnyAsk | EnterInBulk]] = {
     name: msgspec.json.Decoder(ask) for name, ask in (ASKS | BULKS).items()
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,7 +67,7 @@ def genesis(ledger_id: str, shard: int) -> bytes:
     return digest(f"wallet-ledger/genesis/1|{ledger_id}|{shard}".encode())
 
 
-def encode_fact(fact: CustomerFact) -> Raw:
+def encode_fact(fact: AnyFact) -> Raw:
     """The `data` of an event.
 
     Raises:
@@ -89,7 +90,7 @@ def decode_envelope(value: bytes) -> Envelope:
         raise Malformed(f"not an event: {error}") from error
 
 
-def decode_fact(envelope: Envelope) -> CustomerFact:
+def decode_fact(envelope: Envelope) -> AnyFact:
     """The fact in its newest form; older stored forms go through their upcasters. Raises Malformed."""
     decoder = _facts.get(envelope.type)
     try:
@@ -107,11 +108,11 @@ def encode_command(command: Command) -> bytes:
     return _encoder.encode(command)
 
 
-def encode_ask(ask: CustomerAsk | EnterInBulk) -> Raw:
+def encode_ask(ask: AnyAsk | EnterInBulk) -> Raw:
     return Raw(_encoder.encode(ask))
 
 
-def decode_command(value: bytes) -> tuple[Command, CustomerAsk | EnterInBulk]:
+def decode_command(value: bytes) -> tuple[Command, AnyAsk | EnterInBulk]:
     """Raises Malformed, with a text that names no value of the command."""
     if len(value) > COMMAND_BYTES_MAX:
         raise Malformed(f"a command has at most {COMMAND_BYTES_MAX} bytes")
@@ -125,7 +126,7 @@ def decode_command(value: bytes) -> tuple[Command, CustomerAsk | EnterInBulk]:
         raise Malformed(f"not a command: {_QUOTED.sub('', str(error))}") from error
 
 
-def business_fields(ask: CustomerAsk) -> bytes:
+def business_fields(ask: AnyAsk | Named) -> bytes:
     """What a request hash is made over: the named fields in one order, absent ones left out."""
     return _sorted_encoder.encode(ask)
 

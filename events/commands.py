@@ -4,15 +4,17 @@ Commands carry personal data in clear and live for days; whoever may produce the
 """
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from events.ask import Ask
 from events.facts import BlockId, Cause, CommandId, Locale, Reference
 from events.ids import CustomerId, Tenant
 from events.money import Amount, Currency
 from events.personal import Email, IdempotencyKey, Metadata, Name, Phone, Reason
 from events.times import Timestamp
+from events.upstream import ForeignAsk, RecordUpstream
 
 Identifier = CommandId
 CustomerIdText = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
@@ -29,12 +31,6 @@ class Origin(StrEnum):
     INTAKE = "intake"
     PORTAL = "portal"
     SYSTEM = "system"
-
-
-class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all commands' data: the named business fields, over which the request hash is made."""
-
-    TYPE: ClassVar[str]
 
 
 class RegisterCustomer(Ask, frozen=True):
@@ -159,19 +155,9 @@ CustomerAsk = (
     | CreditWallet
     | DebitWallet
 )
+AnyAsk = CustomerAsk | ForeignAsk | RecordUpstream
 
-ASKS: dict[str, type[CustomerAsk]] = {
-    ask.TYPE: ask
-    for ask in (
-        RegisterCustomer,
-        ChangeProfile,
-        BlockCustomer,
-        UnblockCustomer,
-        CloseCustomer,
-        CreditWallet,
-        DebitWallet,
-    )
-}
+ASKS: dict[str, type[AnyAsk]] = {ask.TYPE: ask for ask in get_args(AnyAsk)}
 
 
 BULKS = {EnterInBulk.TYPE: EnterInBulk}

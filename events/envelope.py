@@ -1,11 +1,12 @@
 """What is known about a fact besides the fact: CloudEvents 1.0, structured mode."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from events.commands import CustomerIdText, Identifier, Origin
-from events.ids import CustomerId, Tenant
+from events.ids import CustomerId, Tenant, owner_of, place_of
 from events.times import Timestamp
 
 Hex256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -50,6 +51,16 @@ class Envelope(Struct, frozen=True, kw_only=True):
     @property
     def customer_id(self) -> CustomerId:
         return CustomerId(self.subject)
+
+    @property
+    def owner(self) -> UUID:
+        """Whose receipt this event carries, and whose key seals it."""
+        return owner_of(self.tenant, self.subject)
+
+    @property
+    def place(self) -> UUID:
+        """The stream as it is stored."""
+        return place_of(self.tenant, self.subject, self.stream)
 
     @property
     def shard(self) -> int:

@@ -1,12 +1,21 @@
 """What happened. Stored for ever: fields are only added, with defaults; a new meaning is a new TYPE."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from events.fact import Fact
+from events.foreign import Print
 from events.money import Amount, Balance, Currency
-from events.personal import Personal
+from events.recorded import (
+    DisputeRecorded,
+    LicenceKeyRecorded,
+    PaymentRecorded,
+    RefundRecorded,
+    SubscriptionRecorded,
+    UpstreamRecorded,
+)
 from events.times import Timestamp
 
 Reference = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+\Z")]
@@ -27,6 +36,7 @@ class Cause(StrEnum):
     """Why money moved: finer than the public API's `event_type`, which is derived from it."""
 
     TOP_UP = "top_up"
+    TOP_UP_REVERSAL = "top_up_reversal"
     PROMOTION = "promotion"
     PURCHASE = "purchase"
     INVOICE_PAYMENT = "invoice_payment"
@@ -40,6 +50,7 @@ class Cause(StrEnum):
 
 COUNTER_ACCOUNTS = {
     Cause.TOP_UP: "gateway:upstream",
+    Cause.TOP_UP_REVERSAL: "gateway:upstream",
     Cause.PROMOTION: "promotions",
     Cause.PURCHASE: "merchant:sales",
     Cause.INVOICE_PAYMENT: "merchant:sales",
@@ -67,22 +78,20 @@ class Refusal(StrEnum):
     ANOTHER_ENTRY_FAILED = "ANOTHER_ENTRY_FAILED"
 
 
-class Fact(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all facts. `personal` lives in memory only; what is stored is `sealed`."""
+class AsTold(Struct, frozen=True, kw_only=True):
+    """Upstream named the customer so at `time`; `print` tells whether it did so otherwise before."""
 
-    TYPE: ClassVar[str]
-    CATEGORY: ClassVar[str] = "customer"
-
-    personal: Personal | UnsetType = UNSET
-    sealed: str | UnsetType = UNSET
+    time: Timestamp
+    print: Print
 
 
 class CustomerRegistered(Fact, frozen=True):
-    """Sealed: name, email, phone_number, metadata."""
+    """Sealed: name, email, phone_number, metadata. `as_told`: by upstream, and not by a call of ours."""
 
     TYPE = "customer.registered.v1"
 
     preferred_locale: Locale | UnsetType = UNSET
+    as_told: AsTold | UnsetType = UNSET
 
 
 class CustomerProfileChanged(Fact, frozen=True):
@@ -91,6 +100,7 @@ class CustomerProfileChanged(Fact, frozen=True):
     TYPE = "customer.profile_changed.v1"
 
     preferred_locale: Locale | UnsetType | None = UNSET
+    as_told: AsTold | UnsetType = UNSET
 
 
 class CustomerBlocked(Fact, frozen=True):
@@ -167,6 +177,28 @@ class WalletDebitRefused(Fact, frozen=True):
     because_of: FailedId | UnsetType = UNSET
 
 
+class Shortfall(Fact, frozen=True):
+    """`short` is what upstream's `reference` lacks in all after this."""
+
+    currency: Currency
+    amount: Amount
+    short: Balance
+    cause: Cause
+    reference: Reference
+
+
+class WalletShortfallRecorded(Shortfall, frozen=True):
+    """`amount` was to be taken and was not there: a wallet is never below zero."""
+
+    TYPE = "wallet.shortfall_recorded.v1"
+
+
+class WalletShortfallReleased(Shortfall, frozen=True):
+    """`amount` of a shortfall is not wanted any more."""
+
+    TYPE = "wallet.shortfall_released.v1"
+
+
 CustomerFact = (
     CustomerRegistered
     | CustomerProfileChanged
@@ -177,19 +209,11 @@ CustomerFact = (
     | WalletCredited
     | WalletDebited
     | WalletDebitRefused
+    | WalletShortfallRecorded
+    | WalletShortfallReleased
+    | UpstreamRecorded
 )
+ForeignFact = PaymentRecorded | RefundRecorded | DisputeRecorded | SubscriptionRecorded | LicenceKeyRecorded
+AnyFact = CustomerFact | ForeignFact
 
-FACTS: dict[str, type[CustomerFact]] = {
-    fact.TYPE: fact
-    for fact in (
-        CustomerRegistered,
-        CustomerProfileChanged,
-        CustomerBlocked,
-        CustomerUnblocked,
-        CustomerClosed,
-        CustomerCommandRefused,
-        WalletCredited,
-        WalletDebited,
-        WalletDebitRefused,
-    )
-}
+FACTS: dict[str, type[AnyFact]] = {fact.TYPE: fact for fact in get_args(AnyFact)}

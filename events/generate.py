@@ -48,10 +48,18 @@ def schema(struct: type, name: str) -> Json:
     _, parts = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
     public = {title: _public(part) for title, part in parts.items()}
     body: Json = public.pop(struct.__name__)
-    referenced = json.dumps(body)
-    definitions = {title: part for title, part in public.items() if f'"#/$defs/{title}"' in referenced}
+    definitions: Json = {}
+    while missing := {
+        t: p for t, p in public.items() if t not in definitions and _refers(t, body, definitions)
+    }:
+        definitions |= missing
+    definitions = {title: part for title, part in public.items() if title in definitions}
     head = {"$schema": DIALECT, "$id": f"urn:wallet-ledger:schema:{name}"}
     return {**head, **body, **({"$defs": definitions} if definitions else {})}
+
+
+def _refers(title: str, *parts: Json) -> bool:
+    return f'"#/$defs/{title}"' in json.dumps(parts)
 
 
 def components(ref_template: str) -> Json:

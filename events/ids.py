@@ -37,6 +37,20 @@ def stream_id(tenant: Tenant, name: str) -> UUID:
     return uuid5(_NAMESPACE, f"{tenant}/{name}")
 
 
+def owner_of(tenant: Tenant, customer_id: str) -> UUID:
+    """The customer's own stream: also stands for him in receipts, and whose data key it is."""
+    return stream_id(tenant, stream_name("customer", customer_id))
+
+
+def place_of(tenant: Tenant, customer_id: str, name: str) -> UUID:
+    """Where a stream of this customer is stored.
+
+    One payment that upstream says is of two customers has two streams: no stream is written by two shards.
+    """
+    own = stream_name("customer", customer_id)
+    return stream_id(tenant, own if name == own else f"{own}/{name}")
+
+
 def customer_id_from_key(tenant: Tenant, key: str) -> CustomerId:
     """A repeated `POST /customers` with the same key meets the same customer, and there its receipt."""
     return CustomerId(derived("cus_", f"{tenant}|{key}"))

@@ -1,6 +1,6 @@
 """What identifies a person: leaves a process only sealed (facts) or for days (commands), never in a log."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -15,6 +15,7 @@ MetadataKey = Annotated[str, Meta(max_length=40, pattern=r"^[A-Za-z0-9_-]+\Z")]
 MetadataText = Annotated[str, Meta(max_length=500, pattern=NO_NUL)]
 MetadataInt = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 Metadata = Annotated[dict[MetadataKey, MetadataText | MetadataInt | float | bool], Meta(max_length=50)]
+Foreign = Annotated[dict[str, Any], Meta(description="an object of upstream as it came, unknown fields too")]
 
 
 class Personal(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,3 +28,4 @@ class Personal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: Reason | UnsetType = UNSET
     identifier: Email | UnsetType = UNSET
     idempotency_key: IdempotencyKey | UnsetType = UNSET
+    foreign: Foreign | UnsetType = UNSET

@@ -6,10 +6,11 @@ from msgspec import UNSET, Struct, UnsetType
 
 
 class Outcome(StrEnum):
-    """APPLIED and REFUSED are facts with a receipt; the others left nothing behind."""
+    """APPLIED and REFUSED are facts with a receipt; the others left nothing behind. UNCHANGED: nothing new was said."""
 
     APPLIED = "applied"
     REFUSED = "refused"
+    UNCHANGED = "unchanged"
     KEY_REUSED = "key_reused"
     LATE = "late"
     UNAVAILABLE = "unavailable"

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import UNSET
 
-from events.facts import Fact
+from events.fact import Fact
 from events.personal import Personal
 
 KEY_BYTES = 32

@@ -13,9 +13,9 @@ from msgspec import UNSET
 
 from events.codec import decode_reply, encode_ask, encode_command
 from events.commands import (
+    AnyAsk,
     Command,
     CreditWallet,
-    CustomerAsk,
     DebitWallet,
     EnterInBulk,
     Origin,
@@ -76,9 +76,7 @@ class Asker:
             with contextlib.suppress(KafkaError, TimeoutError):
                 await asyncio.wait_for(client.stop(), 5)
 
-    async def send(
-        self, customer: str, ask: CustomerAsk | EnterInBulk, key: str = "", deadline: str = ""
-    ) -> Sent:
+    async def send(self, customer: str, ask: AnyAsk | EnterInBulk, key: str = "", deadline: str = "") -> Sent:
         """Returns when Kafka has it."""
         correlation = secrets.token_hex(16)
         command = Command(
@@ -116,14 +114,12 @@ class Asker:
         return self.replies[correlation][0]
 
     async def ask(
-        self, customer: str, ask: CustomerAsk | EnterInBulk, key: str = "", seconds: float = 20
+        self, customer: str, ask: AnyAsk | EnterInBulk, key: str = "", seconds: float = 20
     ) -> Reply:
         """Send once and wait."""
         return await self.reply(await self.send(customer, ask, key), seconds)
 
-    async def insist(
-        self, customer: str, ask: CustomerAsk | EnterInBulk, key: str, seconds: float = 30
-    ) -> Reply:
+    async def insist(self, customer: str, ask: AnyAsk | EnterInBulk, key: str, seconds: float = 30) -> Reply:
         """Ask again with the same key, each second, until there is an outcome."""
         sent: list[Sent] = []
         async with asyncio.timeout(seconds):

@@ -9,7 +9,7 @@ from psycopg.rows import TupleRow
 
 from events.codec import decode_envelope, decode_fact, digest, genesis
 from events.envelope import Envelope
-from events.facts import CustomerFact, CustomerRegistered, Movement, WalletCredited
+from events.facts import AnyFact, CustomerRegistered, Movement, WalletCredited
 from services.ledger.receipts import row_of
 
 
@@ -17,7 +17,7 @@ class Told(NamedTuple):
     """One event as found in the topic."""
 
     envelope: Envelope
-    fact: CustomerFact
+    fact: AnyFact
     value: bytes
 
 
@@ -63,7 +63,14 @@ def check_store(events: Mapping[int, list[Told]], store: psycopg.Connection[Tupl
     receipts = store.execute(
         "SELECT stream, origin, key_hash, request_hash, shard, sequence, command_id, command_position FROM receipts"
     ).fetchall()
-    rebuilt = {tuple(row_of(one.envelope)) for shard in events for one in events[shard]}
+    firsts: dict[object, tuple[object, ...]] = {}
+    for shard in events:
+        for one in events[shard]:
+            row = row_of(one.envelope)
+            firsts.setdefault(
+                row[:3], tuple(row)
+            )  # of the events of one command the first carries the receipt
+    rebuilt = set(firsts.values())
     assert set(receipts) == rebuilt
     assert len(receipts) == len(rebuilt)
 

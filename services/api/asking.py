@@ -126,5 +126,5 @@ def not_applied(reply: Reply) -> errors.ApiError:
             return errors.unavailable("This part of the ledger is not available; nothing was applied")
         case Outcome.MALFORMED:
             return errors.invalid_body("The ledger does not accept this request")
-        case Outcome.FAILED | Outcome.APPLIED:
+        case Outcome.FAILED | Outcome.APPLIED | Outcome.UNCHANGED:
             return errors.internal()

@@ -43,6 +43,7 @@ EventType = Literal[
 
 EVENT_TYPES: dict[str, EventType] = {
     Cause.TOP_UP: "payment",
+    Cause.TOP_UP_REVERSAL: "payment_reversal",
     Cause.PROMOTION: "merchant_adjustment",
     Cause.PURCHASE: "payment",
     Cause.INVOICE_PAYMENT: "payment",

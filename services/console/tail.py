@@ -14,7 +14,7 @@ from babel.numbers import format_currency, get_currency_precision
 
 from events.codec import Malformed, decode_envelope, decode_fact, digest
 from events.envelope import Envelope
-from events.facts import CustomerFact, Movement, WalletCredited, WalletDebitRefused
+from events.facts import AnyFact, Movement, WalletCredited, WalletDebitRefused
 from events.sharding import shard_of
 from events.topics import EVENTS
 from services.console.mistakes import ExitCode, Mistake, found, load
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 
     value: bytes
     envelope: Envelope
-    fact: CustomerFact
+    fact: AnyFact
 
 
 class BrokenChain(Exception):
@@ -223,7 +223,7 @@ def line(seen: Seen) -> str:
     return f"{moment}  {envelope.id:>9}  {kind:<24} {envelope.subject}  {_money(fact)}".rstrip()
 
 
-def _money(fact: CustomerFact) -> str:
+def _money(fact: AnyFact) -> str:
     if isinstance(fact, Movement):
         sign = "+" if isinstance(fact, WalletCredited) else "-"
         after = amount(fact.balance_after, fact.currency)

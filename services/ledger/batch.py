@@ -12,30 +12,34 @@ import structlog
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from events.codec import EVENT_BYTES_MAX, Malformed, digest, encode_envelope, encode_fact, timestamp
 from events.commands import Command
-from events.envelope import Envelope
-from events.facts import CustomerFact
-from events.ids import position, stream_name
+from events.facts import AnyFact
 from events.personal import Personal
 from events.replies import Outcome, Reply
-from events.sealing import seal
+from events.upstream import RecordUpstream
 from services.ledger import receipts, replies
 from services.ledger.attempts import Attempts
-from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve
+from services.ledger.domain.customer import INITIAL, Customer, decide
+from services.ledger.domain.foreign import NOTHING_SAID, Foreign
+from services.ledger.domain.given import Given
+from services.ledger.domain.rules import Rule
+from services.ledger.domain.states import State, evolve_any
+from services.ledger.domain.upstream import decide_upstream
 from services.ledger.intake import Asked, Rejected
 from services.ledger.outcomes import Answer, DeadLetter, Decided
 from services.ledger.ports import CommandRecord, Commit, Loaded, ShardRow, StoredRow
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
+from services.ledger.wrapping import Recorded, effects_of, wrapped
 
 log = structlog.get_logger()
 
 
 class Rules(NamedTuple):
-    """What is configured: open currencies, and the secret of request hashes."""
+    """What is configured: open currencies, the secret of request hashes, and what follows from upstream's word."""
 
     currencies: frozenset[str]
     request_secret: bytes
+    wallet_rules: frozenset[str] = frozenset(Rule)
 
 
 class NoDataKey(Exception):
@@ -43,29 +47,30 @@ class NoDataKey(Exception):
 
 
 class Batch:
-    """`shards` are the committed rows of the shards this worker owns; `customers` committed state."""
+    """`shards` are the committed rows of the shards this worker owns; `states` committed state."""
 
     def __init__(
         self,
         rules: Rules,
         shards: Mapping[int, ShardRow],
-        customers: Mapping[UUID, Customer],
+        states: Mapping[UUID, State],
         loaded: Loaded,
         data_keys: Mapping[UUID, bytes],
         now: int,
     ) -> None:
         self._rules = rules
         self._committed_shards = shards
-        self._committed_customers = customers
+        self._committed_states = states
         self._loaded = loaded
         self._data_keys = data_keys
         self._now = now
         self.shards: dict[int, ShardRow] = {}
-        self.customers: dict[UUID, Customer] = {}
+        self.states: dict[UUID, State] = {}
         self.events: list[StoredRow] = []
         self.answers: list[Answer] = []
         self.dead_letters: list[DeadLetter] = []
         self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.effects: Counter[tuple[str, str]] = Counter()
         self.awaited = False
         self._receipts: dict[ReceiptKey, Receipt] = {}
         self._receipt_rows: list[ReceiptRow] = []
@@ -132,27 +137,51 @@ class Batch:
             prior = self._attempts.match(asked, hashed)
         if prior is not None:
             return self.repeated(asked, prior)
-        facts = decide(asked.ask, self.customer(asked.key.stream), self.given(asked))
+        facts = self._decide(asked, hashed)
+        if not facts:
+            return Reply(correlation="", outcome=Outcome.UNCHANGED)
         [reply] = self.settle([Decided(asked, hashed, facts)])
         return reply
 
     def settle(self, decided: Sequence[Decided]) -> list[Reply]:
         """New commands of one customer: record all of them, and only then let the overlay know."""
         first = decided[0].asked
-        customer, row = self.customer(first.key.stream), self._shard(first.record.shard)
-        recorded: list[list[tuple[Envelope, CustomerFact, bytes]]] = []
+        states = {stream: self._state(stream) for stream in first.streams}
+        row = self._shard(first.record.shard)
+        recorded: list[list[Recorded]] = []
         for asked, hashed, facts in decided:
             recorded.append([])
             for fact in facts:
-                envelope, value, row = self._record(asked, hashed, fact, customer, row)
-                customer = evolve(customer, fact, envelope.time)
-                recorded[-1].append((envelope, fact, value))
+                stream = asked.streams[fact.CATEGORY != "customer"]
+                key = self._data_key(asked, fact)
+                version = states[stream].version + 1
+                envelope, value, row = wrapped(asked, hashed, fact, key, version, row, self._now)
+                states[stream] = evolve_any(states[stream], fact, envelope.time)
+                recorded[-1].append(Recorded(stream, envelope, fact, value))
         found = []
+        self.states |= states
         for (asked, hashed, _), events in zip(decided, recorded, strict=True):
-            self._merge(asked, hashed, customer, row, events)
-            envelope, fact, _ = events[0]
-            found.append(replies.from_event("", envelope, fact, customer.registered, replayed=False))
+            self._merge(asked, hashed, row, events)
+            registered = self.customer(asked.key.stream).registered
+            found.append(
+                replies.from_event("", events[0].envelope, events[0].fact, registered, replayed=False)
+            )
         return found
+
+    def _decide(self, asked: Asked, hashed: str) -> Sequence[AnyFact]:
+        """What follows from a new command."""
+        customer, given = self.customer(asked.key.stream), self.given(asked)
+        if not isinstance(asked.ask, RecordUpstream):
+            return decide(asked.ask, customer, given)
+        state = NOTHING_SAID if asked.other is None else self._state(asked.other)
+        assert isinstance(state, Foreign)
+        secret = self._rules.request_secret
+        given = given._replace(
+            rules=self._rules.wallet_rules,
+            print=hashed.partition(":")[2][:16],
+            profile_print=receipts.print_of(secret, asked.command, asked.ask.customer),
+        )
+        return decide_upstream(asked.ask, customer, state, given)
 
     def hashed(self, asked: Asked) -> str:
         """What tells whether a repeated key asks for the same thing."""
@@ -169,68 +198,17 @@ class Batch:
     def given(self, asked: Asked) -> Given:
         return Given(receipts.entry_of(asked.key), self._rules.currencies)
 
-    def _record(
-        self, asked: Asked, hashed: str, fact: CustomerFact, customer: Customer, row: ShardRow
-    ) -> tuple[Envelope, bytes, ShardRow]:
-        """Seal, wrap and chain one fact; the shard row as it stands after it."""
-        command, record = asked.command, asked.record
-        sequence = row.sequence + 1
-        event_id = position(row.shard, sequence)
-        moment = max(self._now, row.last_time)
-        time = timestamp(moment)
-        name = stream_name(fact.CATEGORY, command.subject)
-        envelope = Envelope(
-            id=event_id,
-            source=f"/shards/{row.shard}",
-            type=fact.TYPE,
-            subject=command.subject,
-            time=time,
-            effectivetime=time if command.effectivetime is UNSET else command.effectivetime,
-            sequence=f"{sequence:020}",
-            previoushash=row.head.hex(),
-            stream=name,
-            streamversion=customer.version + 1,
-            businessid=command.businessid,
-            mode=command.mode,
-            origin=command.origin,
-            actor=command.actor,
-            causationid=command.id,
-            correlationid=command.correlationid,
-            keyhash=asked.key.key_hash.hex(),
-            requesthash=hashed,
-            commandid=command.id,
-            commandposition=record.offset,
-            attempt=command.attempt if command.idempotencykey is UNSET else UNSET,
-            data=encode_fact(self._sealed(asked, fact, name, event_id)),
-        )
-        value = encode_envelope(envelope)
-        if len(value) > EVENT_BYTES_MAX:
-            raise Malformed(f"an event has at most {EVENT_BYTES_MAX} bytes")
-        after = replace(row, sequence=sequence, head=digest(value), last_time=moment)
-        return envelope, value, after
-
-    def _sealed(self, asked: Asked, fact: CustomerFact, stream: str, event_id: str) -> CustomerFact:
-        """Personal data under the customer's key. An unknown customer has no key: nothing of him is kept."""
-        personal = fact.personal if isinstance(fact.personal, Personal) else Personal()
-        if asked.command.idempotencykey is not UNSET:
-            personal = replace(personal, idempotency_key=asked.command.idempotencykey)
+    def _data_key(self, asked: Asked, fact: AnyFact) -> bytes | None:
+        """Of an unknown customer there is none: nothing personal of him is kept."""
         key = self._data_keys.get(asked.key.stream)
-        if key is None and self.customer(asked.key.stream).registered:
+        told = isinstance(fact.personal, Personal) and fact.personal.foreign is not UNSET
+        if key is None and (told or self.customer(asked.key.stream).registered):
             raise NoDataKey("the key table has no key for a registered customer: is it an old backup?")
-        if key is None or personal == Personal():
-            return replace(fact, personal=UNSET)
-        return seal(replace(fact, personal=personal), key, stream, event_id)
+        return key
 
-    def _merge(
-        self,
-        asked: Asked,
-        hashed: str,
-        customer: Customer,
-        row: ShardRow,
-        recorded: list[tuple[Envelope, CustomerFact, bytes]],
-    ) -> None:
-        stream, record = asked.key.stream, asked.record
-        for envelope, _, value in recorded:
+    def _merge(self, asked: Asked, hashed: str, row: ShardRow, recorded: Sequence[Recorded]) -> None:
+        for stream, envelope, fact, value in recorded:
+            self.effects.update(effects_of(fact))
             self.events.append(
                 StoredRow(
                     stream,
@@ -242,20 +220,24 @@ class Batch:
                     envelope.subject.encode(),
                 )
             )
-        first, _, value = recorded[0]
-        self.customers[stream] = customer
+        _, first, _, value = recorded[0]
         self.shards[row.shard] = row
         sequence = int(first.sequence)
         self._receipts[asked.key] = Receipt(hashed, row.shard, sequence, value)
         self._receipt_rows.append(
-            ReceiptRow(*asked.key, hashed, row.shard, sequence, asked.command.id, record.offset)
+            ReceiptRow(*asked.key, hashed, row.shard, sequence, asked.command.id, asked.record.offset)
         )
         if asked.command.idempotencykey is UNSET:
             self._attempts.note(asked, hashed, self._receipts[asked.key])
 
     def customer(self, stream: UUID) -> Customer:
         """As the batch so far would leave him."""
-        return self.customers.get(stream) or self._committed_customers.get(stream, INITIAL)
+        state = self.states.get(stream) or self._committed_states.get(stream, INITIAL)
+        assert isinstance(state, Customer)
+        return state
+
+    def _state(self, stream: UUID) -> State:
+        return self.states.get(stream) or self._committed_states.get(stream, INITIAL)
 
     def _shard(self, shard: int) -> ShardRow:
         return self.shards.get(shard) or self._committed_shards[shard]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from services.ledger import metrics
-from services.ledger.domain.customer import Customer
+from services.ledger.domain.states import State
 from services.ledger.snapshots import pack, unpack
 
 CACHE_BYTES_MAX = 96 * 1024 * 1024
@@ -29,16 +29,16 @@ class Cache:
     def __iter__(self) -> Iterator[UUID]:
         return iter(tuple(self._packed))
 
-    def get(self, stream: UUID) -> Customer | None:
+    def get(self, stream: UUID) -> State | None:
         packed = self._packed.get(stream)
         if packed is None:
             return None
         self._packed.move_to_end(stream)
         return unpack(packed)
 
-    def put(self, stream: UUID, customer: Customer) -> None:
+    def put(self, stream: UUID, state: State) -> None:
         """As the one used last; those used longest ago make room."""
-        packed = pack(customer)
+        packed = pack(state)
         self._bytes += len(packed) - len(self._packed.pop(stream, b""))
         self._packed[stream] = packed
         while self._bytes + ENTRY_BYTES * len(self._packed) > CACHE_BYTES_MAX and len(self._packed) > 1:

@@ -1,6 +1,6 @@
 """Committed state in memory, and batches decided on it: load what is cold, get the data keys, decide one by one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 from uuid import UUID
@@ -9,11 +9,13 @@ from msgspec import UNSET
 
 from events.codec import digest
 from events.commands import RegisterCustomer
+from events.upstream import RecordUpstream
 from services.ledger import bulk, metrics
 from services.ledger.batch import Batch, Rules
 from services.ledger.beating import ATTEMPT_MICROS
 from services.ledger.cache import Cache
 from services.ledger.domain.customer import Customer
+from services.ledger.domain.states import State
 from services.ledger.folding import Folding
 from services.ledger.intake import Asked, Bulk, Declined, Rejected
 from services.ledger.ports import Attempt, Loaded, ShardRow, Store
@@ -25,6 +27,8 @@ RUN_EVENTS_MAX = 2 * BATCH_COLD_MAX * SNAPSHOT_EVERY
 DUE_MAX = 1_000
 KEPT_AT_ONCE_MAX = 200
 NOTHING = Loaded({}, {}, {})
+REGISTERING = (RegisterCustomer, RecordUpstream)
+"""After these an unknown customer may be known: he needs a data key."""
 
 One = Asked | Bulk | Declined | Rejected
 Read = Sequence[One]
@@ -63,7 +67,7 @@ class Decisions:
         for one in reading:
             asked = commands_of(one)
             commands += len(asked) or 1
-            cold |= {stream for each in asked if (stream := each.key.stream) not in self.cache}
+            cold |= {each for one_ in asked for each in one_.streams if each not in self.cache}
             if read and (commands > commands_max or len(cold) > BATCH_COLD_MAX):
                 break
             read.append(one)
@@ -77,17 +81,19 @@ class Decisions:
         taken = await self._looked_up(read)
         receipts = receipts or any(isinstance(one, Declined) for one in read)
         asked = [each for one in taken for each in commands_of(one)]
-        streams = {one.key.stream for one in asked}
-        customers = {one: state for one in streams if (state := self._state(one, on)) is not None}
-        cold = sorted(streams - customers.keys())
+        streams = {stream for one in asked for stream in one.streams}
+        states = {one: state for one in streams if (state := self._state(one, on)) is not None}
+        cold = sorted(streams - states.keys())
         loaded = await self._load(cold, asked, now, receipts)
         if cold:
-            customers |= await self._fold(cold, loaded)
-        registering = {one.key.stream for one in asked if isinstance(one.ask, RegisterCustomer)}
-        existing = {stream for stream, customer in customers.items() if customer.registered}
+            states |= await self._fold(cold, loaded, {one.other for one in asked if one.other is not None})
+        registering = {one.key.stream for one in asked if isinstance(one.ask, REGISTERING)}
+        existing = {
+            stream for stream, state in states.items() if isinstance(state, Customer) and state.registered
+        }
         data_keys = await self._keys.of(existing, registering - existing)
         shards = owned if on is None else {**owned, **on.shards}
-        batch = Batch(self._rules, shards, customers, loaded, data_keys, now)
+        batch = Batch(self._rules, shards, states, loaded, data_keys, now)
         for one in taken:
             if isinstance(one, Asked):
                 batch.take(one)
@@ -105,13 +111,13 @@ class Decisions:
 
     def merge(self, batch: Batch) -> None:
         """The batch was committed: its state is the state."""
-        for stream, customer in batch.customers.items():
-            self.cache.put(stream, customer)
+        for stream, state in batch.states.items():
+            self.cache.put(stream, state)
         due = {event.stream for event in batch.events if event.version % SNAPSHOT_EVERY == 0}
         if due:
             lasts = {event.stream: event.value for event in batch.events if event.stream in due}
             self._note_due(
-                snapshot(stream, batch.customers[stream], digest(value)) for stream, value in lasts.items()
+                snapshot(stream, batch.states[stream], digest(value)) for stream, value in lasts.items()
             )
 
     async def keep_snapshots(self) -> None:
@@ -122,9 +128,9 @@ class Decisions:
             self._due = {one.stream: one for one in self._due.values() if one not in kept}
             metrics.SNAPSHOTS_KEPT.inc(len(kept))
 
-    def _state(self, stream: UUID, on: Batch | None) -> Customer | None:
+    def _state(self, stream: UUID, on: Batch | None) -> State | None:
         """Taken now: what is awaited later may push it out of memory."""
-        ahead = None if on is None else on.customers.get(stream)
+        ahead = None if on is None else on.states.get(stream)
         return ahead or self.cache.get(stream)
 
     async def _looked_up(self, read: Read) -> list[Asked | Bulk | Rejected]:
@@ -158,9 +164,11 @@ class Decisions:
         with metrics.LOAD_SECONDS.time():
             return await self._store.load(cold, keys, list(dict.fromkeys(retries)), now - ATTEMPT_MICROS)
 
-    async def _fold(self, cold: Sequence[UUID], loaded: Loaded) -> Mapping[UUID, Customer]:
+    async def _fold(
+        self, cold: Sequence[UUID], loaded: Loaded, foreign: Collection[UUID]
+    ) -> Mapping[UUID, State]:
         """States from snapshots and what came after: one statement, unless a history without a snapshot is long."""
-        folding = Folding(cold, loaded.snapshots)
+        folding = Folding(cold, loaded.snapshots, foreign)
         with metrics.LOAD_SECONDS.time():
             while wanted := folding.wanted():
                 count = await self._store.histories(wanted, RUN_EVENTS_MAX, folding.take)
@@ -168,9 +176,9 @@ class Decisions:
                 metrics.EVENTS_FOLDED.inc(count)
         metrics.SNAPSHOTS_IGNORED.inc(folding.ignored)
         self._note_due(folding.worth_keeping())
-        for stream, customer in folding.states.items():
+        for stream, state in folding.states.items():
             if stream not in self.cache:  # else a batch was merged meanwhile: what it left is newer
-                self.cache.put(stream, customer)
+                self.cache.put(stream, state)
         return folding.states
 
     def _note_due(self, due: Iterable[Snapshot]) -> None:

@@ -1,12 +1,14 @@
 """From snapshots and the events behind them to states: many streams in one pass, however long they are. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
 from events.codec import decode_envelope, decode_fact, digest
 from services.ledger import snapshots
-from services.ledger.domain.customer import INITIAL, Customer, evolve
+from services.ledger.domain.customer import INITIAL
+from services.ledger.domain.foreign import NOTHING_SAID
+from services.ledger.domain.states import State, evolve_any
 from services.ledger.snapshots import SNAPSHOT_EVERY, Snapshot
 
 
@@ -17,8 +19,12 @@ class HistoryBroken(Exception):
 class Folding:
     """Run by run: `take` what the store holds from `wanted` on, then `end_run`, until nothing is wanted."""
 
-    def __init__(self, streams: Iterable[UUID], found: Mapping[UUID, Snapshot]) -> None:
-        self.states: dict[UUID, Customer] = {}
+    def __init__(
+        self, streams: Iterable[UUID], found: Mapping[UUID, Snapshot], foreign: Collection[UUID] = ()
+    ) -> None:
+        """`foreign`: which of the streams are of objects of upstream; the others are customers'."""
+        self.states: dict[UUID, State] = {}
+        self._foreign = foreign
         self._heads: dict[UUID, bytes] = {}
         """Of snapshots that the stored history has not borne out yet."""
         for stream in streams:
@@ -26,7 +32,7 @@ class Folding:
             base = None if row is None else snapshots.read(row)
             if row is not None and base is not None:
                 self._heads[stream] = row.head
-            self.states[stream] = base or INITIAL
+            self.states[stream] = base or self._initial(stream)
         self._open = set(self.states)
         self._refused: set[UUID] = set()
         self._tails: Counter[UUID] = Counter()
@@ -49,7 +55,7 @@ class Folding:
         state = self.states[stream]
         head = self._heads.pop(stream, None)
         if head is not None and (version, digest(value)) != (state.version, head):
-            self.states[stream] = INITIAL
+            self.states[stream] = self._initial(stream)
             self._refused.add(stream)
             self.ignored += 1
         if head is not None or stream in self._refused:
@@ -57,7 +63,7 @@ class Folding:
         if version != state.version + 1:
             raise HistoryBroken(f"stream {stream}: event {version} after {state.version}")
         envelope = decode_envelope(value)
-        self.states[stream] = evolve(state, decode_fact(envelope), envelope.time)
+        self.states[stream] = evolve_any(state, decode_fact(envelope), envelope.time)
         self._tails[stream] += 1
         self._lasts[stream] = value
 
@@ -66,7 +72,9 @@ class Folding:
         if whole:
             self._open = self._refused | self._heads.keys()
             self.ignored += len(self._heads)
-            self.states |= dict.fromkeys(self._heads, INITIAL)  # not even the snapshot's own event is there
+            self.states |= {
+                s: self._initial(s) for s in self._heads
+            }  # not even the snapshot's own event is there
             self._heads.clear()
         self._refused = set()
 
@@ -77,3 +85,6 @@ class Folding:
             for stream, tail in self._tails.items()
             if tail >= SNAPSHOT_EVERY
         ]
+
+    def _initial(self, stream: UUID) -> State:
+        return NOTHING_SAID if stream in self._foreign else INITIAL

@@ -1,8 +1,9 @@
 """From a record to a command that this shard may decide, or to the reason why not. Pure."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -12,25 +13,32 @@ from events.codec import Malformed, decode_command, micros
 from events.commands import (
     BULK_CUSTOMERS_MAX,
     BULK_ID_LENGTH_MAX,
+    AnyAsk,
     Command,
-    CustomerAsk,
     EnterInBulk,
     ReplyTo,
 )
-from events.ids import stream_id, stream_name
+from events.ids import owner_of, place_of
 from events.replies import Outcome
 from events.sharding import shard_of
+from events.upstream import ForeignAsk
 from services.ledger.ports import CommandRecord, ShardRow
 from services.ledger.receipts import ReceiptKey, receipt_key
 
 
 class Asked(NamedTuple):
-    """A command that will be decided."""
+    """A command that will be decided. `other`: a second stream of the customer's shard that it is about."""
 
     record: CommandRecord
     command: Command
-    ask: CustomerAsk
+    ask: AnyAsk
     key: ReceiptKey
+    other: UUID | None = None
+
+    @property
+    def streams(self) -> Sequence[UUID]:
+        """What it reads and writes; the customer's own first."""
+        return (self.key.stream,) if self.other is None else (self.key.stream, self.other)
 
 
 class Rejected(NamedTuple):
@@ -96,14 +104,16 @@ def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked
     return asked
 
 
-def _asked(record: CommandRecord, command: Command, ask: CustomerAsk | EnterInBulk) -> Asked | Bulk:
+def _asked(record: CommandRecord, command: Command, ask: AnyAsk | EnterInBulk) -> Asked | Bulk:
     if isinstance(ask, EnterInBulk):
         return Bulk(record, command, list(_entries(record, command, ask)), ask.all_or_nothing)
-    stream = stream_id(command.tenant, stream_name("customer", command.subject))
-    return Asked(record, command, ask, receipt_key(command, stream))
+    key = receipt_key(command, owner_of(command.tenant, command.subject))
+    if isinstance(ask, ForeignAsk):
+        return Asked(record, command, ask, key, place_of(command.tenant, command.subject, ask.stream))
+    return Asked(record, command, ask, key)
 
 
-def _belongs(command: Command, ask: CustomerAsk | EnterInBulk, shard: int, shards: int) -> bool:
+def _belongs(command: Command, ask: AnyAsk | EnterInBulk, shard: int, shards: int) -> bool:
     """All customers that a record speaks of live in its partition."""
     if isinstance(ask, EnterInBulk) and any(shard_of(e.customer_id, shards) != shard for e in ask.entries):
         return False
@@ -134,8 +144,7 @@ def _entries(record: CommandRecord, command: Command, bulk: EnterInBulk) -> Iter
             idempotencykey=entry.idempotency_key,
             data=nothing,
         )
-        stream = stream_id(tenant, stream_name("customer", entry.customer_id))
-        yield Asked(record, own, ask, receipt_key(own, stream))
+        yield Asked(record, own, ask, receipt_key(own, owner_of(tenant, entry.customer_id)))
 
 
 def identity(value: bytes) -> str:

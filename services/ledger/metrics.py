@@ -31,6 +31,9 @@ RELAY_LAG_SECONDS = Gauge("wallet_ledger_relay_lag_seconds", "Age of the oldest 
 RELAY_FAILURES = Counter("wallet_ledger_relay_failures_total", "Failed publishes; each ends in a scan")
 EVENTS_PUBLISHED = Counter("wallet_ledger_events_published_total", "Events acknowledged by Kafka")
 REPLIES_DROPPED = Counter("wallet_ledger_replies_dropped_total", "Replies that could not be sent")
+EFFECTS = Counter(
+    "wallet_ledger_upstream_effects_total", "What upstream's word meant for wallets", ["rule", "outcome"]
+)
 CACHED_CUSTOMERS = Gauge("wallet_ledger_cached_customers", "Aggregates in memory")
 EVENTS_FOLDED = Counter("wallet_ledger_events_folded_total", "Events read for aggregates not in memory")
 SNAPSHOTS_KEPT = Counter("wallet_ledger_snapshots_kept_total", "Snapshots written")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from events.facts import CustomerFact
+from events.facts import AnyFact
 from events.replies import Reply
 from services.ledger.intake import Asked
 
@@ -30,4 +30,4 @@ class Decided(NamedTuple):
 
     asked: Asked
     hashed: str
-    facts: Sequence[CustomerFact]
+    facts: Sequence[AnyFact]

@@ -12,9 +12,10 @@ from uuid import UUID
 from msgspec import UNSET
 
 from events.codec import business_fields
-from events.commands import Command, CustomerAsk
+from events.commands import AnyAsk, Command
 from events.envelope import Envelope
-from events.ids import entry_id, stream_id
+from events.ids import entry_id
+from events.upstream import Named
 
 
 class ReceiptKey(NamedTuple):
@@ -58,13 +59,19 @@ def receipt_key(command: Command, stream: UUID) -> ReceiptKey:
     return ReceiptKey(stream, command.origin.value, key_hash(command))
 
 
-def request_hash(secret: bytes, command: Command, ask: CustomerAsk) -> str:
+def request_hash(secret: bytes, command: Command, ask: AnyAsk) -> str:
     """`version:HMAC-SHA-256` over the named business fields (RFC 2104).
 
     Keyed, because a bare hash of a name or an amount could be guessed by trying.
     """
     head = f"{command.type}\x00{command.tenant}\x00{command.subject}\x00".encode()
     return "1:" + hmac.digest(secret, head + business_fields(ask), "sha256").hex()
+
+
+def print_of(secret: bytes, command: Command, named: Named) -> str:
+    """Tells whether upstream names a customer otherwise than before, and nothing else."""
+    head = f"named\x00{command.tenant}\x00{command.subject}\x00".encode()
+    return hmac.digest(secret, head + business_fields(named), "sha256").hex()[:16]
 
 
 def entry_of(key: ReceiptKey) -> str:
@@ -75,7 +82,7 @@ def entry_of(key: ReceiptKey) -> str:
 def row_of(envelope: Envelope) -> ReceiptRow:
     """The receipt that an event carries."""
     return ReceiptRow(
-        stream=stream_id(envelope.tenant, envelope.stream),
+        stream=envelope.owner,
         origin=envelope.origin.value,
         key_hash=bytes.fromhex(envelope.keyhash),
         request_hash=envelope.requesthash,

@@ -16,8 +16,7 @@ from psycopg.rows import DictRow, TupleRow, dict_row
 
 from events.codec import decode_envelope, decode_fact
 from events.envelope import Envelope
-from events.facts import CustomerFact
-from events.ids import stream_id
+from events.facts import AnyFact
 from services.ledger import statements
 from services.ledger.ports import StoredRow
 
@@ -91,8 +90,8 @@ class EventMapper(Mapper[UUID]):
         """A decided event in the library's form."""
         return StoredEvent(row.stream, row.version, row.type, row.value)
 
-    def recorded(self, stored_event: StoredEvent) -> tuple[Envelope, CustomerFact]:
+    def recorded(self, stored_event: StoredEvent) -> tuple[Envelope, AnyFact]:
         """Raises events.codec.Malformed where the library would resolve a Python path."""
         envelope = decode_envelope(stored_event.state)
-        assert stored_event.originator_id == stream_id(envelope.tenant, envelope.stream)
+        assert stored_event.originator_id == envelope.place
         return envelope, decode_fact(envelope)

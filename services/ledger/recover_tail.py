@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from events.codec import Malformed, decode_fact, digest, micros
 from events.envelope import Envelope
-from events.ids import stream_id
 from services.ledger.ports import AttemptRow, Commit, ShardRow, StoredRow
 from services.ledger.receipts import ReceiptKey, row_of
 from services.ledger.recover_report import Recovered
@@ -109,7 +108,9 @@ class Tail:
             receipt = row_of(envelope)
             stream, version, sequence = receipt.stream, envelope.streamversion, receipt.sequence
             key = envelope.subject.encode()
-            events.append(StoredRow(stream, version, envelope.type, value, receipt.shard, sequence, key))
+            events.append(
+                StoredRow(envelope.place, version, envelope.type, value, receipt.shard, sequence, key)
+            )
             if before == receipt[:3]:
                 continue
             before = ReceiptKey(*receipt[:3])
@@ -142,4 +143,4 @@ class Tail:
                 f"the event at sequence {int(envelope.sequence)} cannot be read: {error}"
             ) from error
         if fact.sealed is not UNSET:
-            self.sealed.setdefault(stream_id(envelope.tenant, envelope.stream), envelope.id)
+            self.sealed.setdefault(envelope.owner, envelope.id)

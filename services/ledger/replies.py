@@ -6,24 +6,25 @@ from msgspec.structs import replace
 from events.codec import decode_envelope, decode_fact
 from events.envelope import Envelope
 from events.facts import (
+    AnyFact,
     CustomerBlocked,
     CustomerClosed,
     CustomerCommandRefused,
-    CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
     CustomerUnblocked,
     WalletCredited,
     WalletDebited,
     WalletDebitRefused,
+    WalletShortfallRecorded,
+    WalletShortfallReleased,
 )
 from events.ids import position
+from events.recorded import Recorded
 from events.replies import Outcome, Reply
 
 
-def from_event(
-    correlation: str, envelope: Envelope, fact: CustomerFact, registered: str, replayed: bool
-) -> Reply:
+def from_event(correlation: str, envelope: Envelope, fact: AnyFact, registered: str, replayed: bool) -> Reply:
     """What the event means to whoever asked. `registered`: when the customer was."""
     said = Reply(
         correlation=correlation,
@@ -58,6 +59,8 @@ def from_event(
             blocked = envelope.time if fact.since is UNSET else fact.since
             return replace(said, registered=registered, block_id=fact.block_id, blocked=blocked)
         case CustomerRegistered() | CustomerProfileChanged() | CustomerUnblocked() | CustomerClosed():
+            return replace(said, registered=registered)
+        case Recorded() | WalletShortfallRecorded() | WalletShortfallReleased():
             return replace(said, registered=registered)
 
 

@@ -182,6 +182,8 @@ class Settling:
         metrics.BATCH_COMMANDS.observe(batch.taken)
         for (kind, outcome), count in batch.outcomes.items():
             metrics.COMMANDS.labels(kind, outcome).inc(count)
+        for (rule, outcome), count in batch.effects.items():
+            metrics.EFFECTS.labels(rule, outcome).inc(count)
         await world.answers.give(batch.answers)
 
 

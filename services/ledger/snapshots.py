@@ -1,4 +1,4 @@
-"""Snapshots: a customer's state after so many committed events. A cache of the fold, never the truth. Pure.
+"""Snapshots: an aggregate's state after so many committed events. A cache of the fold, never the truth. Pure.
 
 A stream only grows and a snapshot names the last event in it by its hash, so one of committed state is true for
 ever, whoever writes it and however late. One that is missing, older, damaged, in another form, or of a history
@@ -6,12 +6,12 @@ that this store does not hold is ignored, and the stream is folded.
 """
 
 import hashlib
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
 
-from services.ledger.domain.customer import Customer
+from services.ledger.domain.states import State
 
 SNAPSHOT_EVERY = 200
 """Events of a stream."""
@@ -22,7 +22,7 @@ FOLD = 1
 _MARK_BYTES = 4
 _CHECK_BYTES = 8
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Customer)
+_decoder = msgspec.msgpack.Decoder(State)
 
 
 class Snapshot(NamedTuple):
@@ -34,29 +34,30 @@ class Snapshot(NamedTuple):
     state: bytes
 
 
-def pack(customer: Customer) -> bytes:
+def pack(state: State) -> bytes:
     """State in memory: a fifth of the object's size, and nothing that the garbage collector looks at."""
-    return _encoder.encode(customer)
+    return _encoder.encode(state)
 
 
-def unpack(packed: bytes) -> Customer:
-    return _decoder.decode(packed)
+def unpack(packed: bytes) -> State:
+    state: State = _decoder.decode(packed)
+    return state
 
 
-def snapshot(stream: UUID, customer: Customer, head: bytes) -> Snapshot:
+def snapshot(stream: UUID, state: State, head: bytes) -> Snapshot:
     """Only of committed state."""
-    packed = pack(customer)
-    return Snapshot(stream, customer.version, head, _MARK + _check(stream, head, packed) + packed)
+    packed = pack(state)
+    return Snapshot(stream, state.version, head, _MARK + _check(stream, head, packed) + packed)
 
 
-def read(found: Snapshot) -> Customer | None:
+def read(found: Snapshot) -> State | None:
     """The state; None where it cannot be used. Whether the store holds its history is not looked at here."""
     mark, check = found.state[:_MARK_BYTES], found.state[_MARK_BYTES : _MARK_BYTES + _CHECK_BYTES]
     packed = found.state[_MARK_BYTES + _CHECK_BYTES :]
     if mark != _MARK or check != _check(found.stream, found.head, packed):
         return None
-    customer = unpack(packed)
-    return customer if customer.version == found.version else None
+    state = unpack(packed)
+    return state if state.version == found.version else None
 
 
 def _check(stream: UUID, head: bytes, packed: bytes) -> bytes:
@@ -65,7 +66,7 @@ def _check(stream: UUID, head: bytes, packed: bytes) -> bytes:
 
 def _mark() -> bytes:
     """A new field of the state needs no new `FOLD`."""
-    fields = [(field.name, str(field.type)) for field in msgspec.structs.fields(Customer)]
+    fields = [(f.name, str(f.type)) for state in get_args(State) for f in msgspec.structs.fields(state)]
     return hashlib.sha256(f"{FOLD} {fields}".encode()).digest()[:_MARK_BYTES]
 
 

@@ -198,7 +198,7 @@ def unsealed(ring: KeyRing, reading: Reading) -> Reading:
     opened: list[Event] = []
     for event in reading.events:
         envelope = event.envelope
-        key = keys.get(owner_of(envelope.tenant, envelope.stream))
+        key = keys.get(owner_of(envelope.tenant, envelope.subject))
         if key is None or event.fact.sealed is UNSET:
             opened.append(event)
             continue

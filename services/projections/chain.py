@@ -5,12 +5,12 @@ from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
+from events import ids
 from events.codec import Malformed, decode_envelope, decode_fact, digest
 from events.envelope import Envelope
-from events.ids import stream_id
 from services.projections.event import Event, Record
 
-owner_of = lru_cache(maxsize=65_536)(stream_id)
+owner_of = lru_cache(maxsize=65_536)(ids.owner_of)
 """Whose data key seals an event's personal part; cached, for it is dearer than decoding the event."""
 
 
@@ -38,7 +38,7 @@ class Reading(NamedTuple):
 
     def owners(self) -> set[UUID]:
         """Whose keys open what is sealed."""
-        return {owner_of(e.envelope.tenant, e.envelope.stream) for e in self.events if e.fact.sealed}
+        return {owner_of(e.envelope.tenant, e.envelope.subject) for e in self.events if e.fact.sealed}
 
     def checkpoints(self) -> dict[int, Checkpoint]:
         """Where each shard of the batch is after these events."""

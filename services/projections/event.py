@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from events.envelope import Envelope
-from events.facts import CustomerFact
+from events.facts import AnyFact
 from services.reading import Record as Record
 
 
@@ -15,4 +15,4 @@ class Event(NamedTuple):
     next_offset: int
     digest: bytes
     envelope: Envelope
-    fact: CustomerFact
+    fact: AnyFact

@@ -6,10 +6,10 @@ from msgspec import UNSET, UnsetType
 
 from events.codec import encode_ask, encode_command, timestamp
 from events.commands import (
+    AnyAsk,
     BulkEntry,
     Command,
     CreditWallet,
-    CustomerAsk,
     DebitWallet,
     EnterInBulk,
     Origin,
@@ -52,7 +52,7 @@ def bulk(*entries: BulkEntry, together: bool = False) -> EnterInBulk:
 def command(
     number: int,
     customer: str,
-    ask: CustomerAsk | EnterInBulk,
+    ask: AnyAsk | EnterInBulk,
     *,
     key: str | None = None,
     attempt: int = 0,

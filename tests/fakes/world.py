@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from events.codec import decode_envelope, decode_reply
-from events.commands import CustomerAsk, EnterInBulk
+from events.commands import AnyAsk, EnterInBulk
 from events.envelope import Envelope
 from events.ids import parse_position
 from events.replies import Outcome, Reply
@@ -125,7 +125,7 @@ class World:
         if error is not None and error is not known:
             raise error
 
-    def send(self, customer: str, ask: CustomerAsk | EnterInBulk, **more: Any) -> str:
+    def send(self, customer: str, ask: AnyAsk | EnterInBulk, **more: Any) -> str:
         """Put a command on its customer's shard; the correlation of its reply."""
         self._numbers += 1
         value = asking.command(self._numbers, customer, ask, **more)
@@ -143,7 +143,7 @@ class World:
     def customer_in(self, shard: int) -> str:
         return next(name for number in range(999) if self.shard(name := f"cus_{number}") == shard)
 
-    async def ask(self, customer: str, ask: CustomerAsk, **more: Any) -> Reply:
+    async def ask(self, customer: str, ask: AnyAsk, **more: Any) -> Reply:
         return await self.answer(self.send(customer, ask, **more))
 
     async def answer(self, correlation: str, count: int = 1) -> Reply:

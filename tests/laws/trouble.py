@@ -5,7 +5,7 @@ import random
 from typing import NamedTuple
 from uuid import UUID
 
-from events.commands import CustomerAsk, EnterInBulk
+from events.commands import AnyAsk, EnterInBulk
 from services.ledger.domain.customer import Customer
 from tests.fakes.broker import PublishFailed
 from tests.fakes.gate import Killed, Phase
@@ -29,7 +29,7 @@ class Step(NamedTuple):
     """A command, or a bulk record with its customer first, and how long after the one before it, in milliseconds."""
 
     customer: str
-    ask: CustomerAsk | EnterInBulk
+    ask: AnyAsk | EnterInBulk
     key: str | None
     attempt: int
     pause_ms: int

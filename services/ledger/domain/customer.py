@@ -1,7 +1,7 @@
 """One customer's aggregate: who he is to us, and what each of his wallets holds."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
@@ -31,15 +31,22 @@ from events.facts import (
     WalletCredited,
     WalletDebited,
     WalletDebitRefused,
+    WalletShortfallRecorded,
+    WalletShortfallReleased,
 )
 from events.money import AMOUNT_MAX
 from events.personal import Personal
+from events.recorded import UpstreamRecorded
+from services.ledger.domain.given import Given
 
 M = TypeVar("M", bound=Movement)
 
 
-class Customer(Struct, frozen=True, array_like=True):
-    """Decision state: no personal data. Each of `registered`, `blocked`, `closed` is since when, or ""."""
+class Customer(Struct, frozen=True, array_like=True, tag=0):
+    """Decision state: no personal data. Each of `registered`, `blocked`, `closed` is since when, or "".
+
+    `named`: time and print of upstream's word on who he is; "" once that was ours.
+    """
 
     registered: str = ""
     balances: Mapping[str, int] = {}
@@ -47,22 +54,11 @@ class Customer(Struct, frozen=True, array_like=True):
     blocked: str = ""
     block_id: str = ""
     closed: str = ""
+    named: str = ""
 
     def balance(self, currency: str) -> int:
         """Minor units; a wallet exists from the start, at zero."""
         return self.balances.get(currency, 0)
-
-
-class Given(NamedTuple):
-    """What a decision may depend on besides state and command."""
-
-    entry_id: str
-    currencies: frozenset[str]
-
-    @property
-    def block_id(self) -> str:
-        """One receipt, one thing made: its name follows from the same material."""
-        return "blk_" + self.entry_id.removeprefix("wle_")
 
 
 INITIAL = Customer()
@@ -94,7 +90,9 @@ def evolve(customer: Customer, fact: CustomerFact, recorded: str) -> Customer:
     seen = replace(customer, version=customer.version + 1)
     match fact:
         case CustomerRegistered():
-            return replace(seen, registered=recorded)
+            return replace(seen, registered=recorded, named=_named(fact))
+        case CustomerProfileChanged():
+            return replace(seen, named=_named(fact))
         case WalletCredited() | WalletDebited():
             return replace(seen, balances={**seen.balances, fact.currency: fact.balance_after})
         case CustomerBlocked():
@@ -103,7 +101,9 @@ def evolve(customer: Customer, fact: CustomerFact, recorded: str) -> Customer:
             return seen if fact.block_id is UNSET else replace(seen, blocked="", block_id="")
         case CustomerClosed():
             return replace(seen, closed=recorded)
-        case CustomerProfileChanged() | CustomerCommandRefused() | WalletDebitRefused():
+        case CustomerCommandRefused() | WalletDebitRefused():
+            return seen
+        case WalletShortfallRecorded() | WalletShortfallReleased() | UpstreamRecorded():
             return seen
         case _:
             assert_never(fact)
@@ -114,6 +114,10 @@ def fold(history: Iterable[tuple[CustomerFact, str]], customer: Customer = INITI
     for fact, recorded in history:
         customer = evolve(customer, fact, recorded)
     return customer
+
+
+def _named(fact: CustomerRegistered | CustomerProfileChanged) -> str:
+    return "" if fact.as_told is UNSET else f"{fact.as_told.time} {fact.as_told.print}"
 
 
 def _register(ask: RegisterCustomer, customer: Customer) -> CustomerFact:

@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from events.commands import CreditWallet, DebitWallet
 from events.facts import CustomerCommandRefused, CustomerFact, Refusal, WalletDebitRefused
-from services.ledger.domain.customer import Customer, Given, decide, evolve, refused, refused_debit
+from services.ledger.domain.customer import Customer, decide, evolve, refused, refused_debit
+from services.ledger.domain.given import Given
 
 Move = CreditWallet | DebitWallet
 

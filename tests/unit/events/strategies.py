@@ -1,25 +1,26 @@
 """Hypothesis strategies for everything that travels, derived from the structs themselves."""
 
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from events.codec import timestamp
 from events.commands import (
+    AnyAsk,
     BlockCustomer,
     ChangeProfile,
     CloseCustomer,
     Command,
     CreditWallet,
-    CustomerAsk,
     DebitWallet,
     RegisterCustomer,
     UnblockCustomer,
 )
 from events.facts import (
+    AnyFact,
     Cause,
     CustomerBlocked,
     CustomerClosed,
     CustomerCommandRefused,
-    CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
     CustomerUnblocked,
@@ -27,10 +28,39 @@ from events.facts import (
     WalletCredited,
     WalletDebited,
     WalletDebitRefused,
+    WalletShortfallRecorded,
+    WalletShortfallReleased,
+)
+from events.foreign import (
+    CartItem,
+    Dispute,
+    Effect,
+    LicenceKey,
+    Payment,
+    Refund,
+    Subscription,
+    Told,
 )
 from events.ids import derived
 from events.money import AMOUNT_MAX
 from events.personal import Personal
+from events.recorded import (
+    DisputeRecorded,
+    LicenceKeyRecorded,
+    PaymentRecorded,
+    RefundRecorded,
+    SubscriptionRecorded,
+    UpstreamRecorded,
+)
+from events.upstream import (
+    Named,
+    RecordDispute,
+    RecordLicenceKey,
+    RecordPayment,
+    RecordRefund,
+    RecordSubscription,
+    RecordUpstream,
+)
 
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=60)
 amounts = st.integers(1, AMOUNT_MAX)
@@ -55,6 +85,7 @@ def _absent_or(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[dict[st
     return st.fixed_dictionaries({}, optional=fields)
 
 
+objects = st.dictionaries(texts, st.one_of(texts, st.none(), whole_numbers, st.booleans()), max_size=3)
 personal = _absent_or(
     name=texts,
     email=texts,
@@ -63,10 +94,11 @@ personal = _absent_or(
     reason=texts,
     identifier=texts,
     idempotency_key=texts.filter(bool),
+    foreign=objects,
 ).map(lambda fields: Personal(**fields))
 
-block_ids = st.integers().map(lambda number: derived("blk_", str(number)))
 moments = st.integers(0, 4_000_000_000_000_000).map(timestamp)
+block_ids = st.integers().map(lambda number: derived("blk_", str(number)))
 
 _movement = st.fixed_dictionaries(
     {
@@ -88,7 +120,99 @@ _command_refused = st.fixed_dictionaries(
     {"command": texts, "refusal": refusals}, optional={"currency": currencies, "amount": amounts}
 )
 
-facts: st.SearchStrategy[CustomerFact] = st.one_of(
+words = st.from_regex(r"[A-Za-z0-9_.:/-]{1,64}", fullmatch=True)
+prints = st.from_regex(r"[0-9a-f]{16}", fullmatch=True)
+_told = st.builds(Told, type=words, time=moments, updated=moments | st.just(UNSET))
+_foreign = st.one_of(
+    st.builds(
+        RecordPayment,
+        told=_told,
+        foreign=objects,
+        payment=st.builds(
+            Payment,
+            payment_id=references,
+            status=words,
+            currency=currencies,
+            total_amount=balances,
+            tax=balances | st.just(UNSET),
+            created_at=moments | st.just(UNSET),
+            wallet_action=words | st.just(UNSET),
+            product_cart=st.just([CartItem(product_id="pdt_1", quantity=2)]) | st.just(UNSET),
+        ),
+    ),
+    st.builds(
+        RecordRefund,
+        told=_told,
+        foreign=objects,
+        refund=st.builds(
+            Refund,
+            refund_id=references,
+            payment_id=references,
+            status=words,
+            amount=balances | st.just(UNSET),
+        ),
+    ),
+    st.builds(
+        RecordDispute,
+        told=_told,
+        foreign=objects,
+        dispute=st.builds(Dispute, dispute_id=references, payment_id=references, dispute_status=words),
+    ),
+    st.builds(
+        RecordSubscription,
+        told=_told,
+        foreign=objects,
+        subscription=st.builds(Subscription, subscription_id=references, status=words),
+    ),
+    st.builds(
+        RecordLicenceKey,
+        told=_told,
+        foreign=objects,
+        customer=st.builds(Named, name=texts, email=texts | st.just(UNSET)),
+        licence_key=st.builds(LicenceKey, licence_key_id=references, status=words),
+    ),
+    st.builds(RecordUpstream, told=_told, foreign=objects),
+)
+_effects = st.lists(
+    st.builds(
+        Effect,
+        rule=words,
+        reference=references,
+        currency=currencies,
+        moved=whole_numbers,
+        short=balances,
+        withheld=words | st.just(UNSET),
+    ),
+    max_size=2,
+).map(tuple)
+_shortfall = {
+    "currency": currencies,
+    "amount": amounts,
+    "short": balances,
+    "cause": causes,
+    "reference": references,
+}
+
+
+def _recorded(drawn: tuple[RecordUpstream, str, tuple[Effect, ...]]) -> AnyFact:
+    """The fact that an ask of upstream's would leave."""
+    ask, mark, effects = drawn
+    match ask:
+        case RecordPayment():
+            return PaymentRecorded(told=ask.told, print=mark, payment=ask.payment, effects=effects)
+        case RecordRefund():
+            return RefundRecorded(told=ask.told, print=mark, refund=ask.refund, effects=effects)
+        case RecordDispute():
+            return DisputeRecorded(told=ask.told, print=mark, dispute=ask.dispute, effects=effects)
+        case RecordSubscription():
+            return SubscriptionRecorded(told=ask.told, print=mark, subscription=ask.subscription)
+        case RecordLicenceKey():
+            return LicenceKeyRecorded(told=ask.told, print=mark, licence_key=ask.licence_key)
+        case _:
+            return UpstreamRecorded(told=ask.told, print=mark)
+
+
+facts: st.SearchStrategy[AnyFact] = st.one_of(
     _absent_or(preferred_locale=locales).map(lambda fields: CustomerRegistered(**fields)),
     _absent_or(preferred_locale=st.one_of(st.none(), locales)).map(lambda f: CustomerProfileChanged(**f)),
     st.fixed_dictionaries({"block_id": block_ids}, optional={"since": moments}).map(
@@ -100,6 +224,9 @@ facts: st.SearchStrategy[CustomerFact] = st.one_of(
     _movement.map(lambda fields: WalletDebited(**fields)),
     _refused.map(lambda fields: WalletDebitRefused(**fields)),
     _command_refused.map(lambda fields: CustomerCommandRefused(**fields)),
+    st.builds(WalletShortfallRecorded, **_shortfall),
+    st.builds(WalletShortfallReleased, **_shortfall),
+    st.tuples(_foreign, prints, _effects).map(_recorded),
 )
 
 _profile = {"phone_number": texts, "metadata": metadata, "preferred_locale": locales}
@@ -107,7 +234,7 @@ _money = st.fixed_dictionaries(
     {"currency": currencies, "amount": amounts},
     optional={"cause": causes, "reason": texts, "reference": references},
 )
-asks: st.SearchStrategy[CustomerAsk] = st.one_of(
+asks: st.SearchStrategy[AnyAsk] = st.one_of(
     st.fixed_dictionaries({"name": texts, "email": texts}, optional=_profile).map(
         lambda f: RegisterCustomer(**f)
     ),
@@ -117,6 +244,7 @@ asks: st.SearchStrategy[CustomerAsk] = st.one_of(
     _absent_or(reason=texts).map(lambda fields: CloseCustomer(**fields)),
     _money.map(lambda fields: CreditWallet(**fields)),
     _money.map(lambda fields: DebitWallet(**fields)),
+    _foreign,
 )
 
 command_attributes = st.fixed_dictionaries(

@@ -11,11 +11,11 @@ import pytest
 from events import codec, sealing
 from events.facts import (
     FACTS,
+    AnyFact,
     Cause,
     CustomerBlocked,
     CustomerClosed,
     CustomerCommandRefused,
-    CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
     CustomerUnblocked,
@@ -23,15 +23,26 @@ from events.facts import (
     WalletCredited,
     WalletDebited,
     WalletDebitRefused,
+    WalletShortfallRecorded,
+    WalletShortfallReleased,
 )
+from events.foreign import CartItem, Dispute, Effect, LicenceKey, Payment, Refund, Subscription, Told
 from events.generate import SCHEMAS
 from events.personal import Personal
+from events.recorded import (
+    DisputeRecorded,
+    LicenceKeyRecorded,
+    PaymentRecorded,
+    RefundRecorded,
+    SubscriptionRecorded,
+    UpstreamRecorded,
+)
 from events.upcasters import UPCASTERS
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 KEY = bytes(range(32))
 
-EXPECTED: dict[str, CustomerFact] = {
+EXPECTED: dict[str, AnyFact] = {
     "customer.registered.v1": CustomerRegistered(
         preferred_locale="vi-VN",
         personal=Personal(
@@ -96,6 +107,127 @@ EXPECTED: dict[str, CustomerFact] = {
         personal=Personal(reason="it was a mistake", idempotency_key="key-8"),
     ),
     "customer.closed.v1": CustomerClosed(personal=Personal(reason="moved away", idempotency_key="key-9")),
+    "payment.recorded.v1": PaymentRecorded(
+        told=Told(
+            type="payment.succeeded",
+            time="2026-11-23T09:30:59.000000Z",
+            updated="2026-11-23T09:30:58.000000Z",
+        ),
+        print="00112233445566aa",
+        payment=Payment(
+            payment_id="pay_3fGh7JkL9pQrStUvWxYz1",
+            status="succeeded",
+            currency="USD",
+            total_amount=13750,
+            tax=1250,
+            settlement_amount=13750,
+            settlement_currency="USD",
+            created_at="2026-11-23T09:30:00.000000Z",
+            wallet_action="top_up",
+            payment_method="card",
+            payment_provider="stripe",
+            subscription_id="sub_8mN1kJ4hG7fD2sA5vC9xB",
+            product_cart=[CartItem(product_id="pdt_1", quantity=2)],
+        ),
+        effects=(
+            Effect(
+                rule="top_up", reference="pay_3fGh7JkL9pQrStUvWxYz1", currency="USD", moved=12500, short=0
+            ),
+        ),
+        personal=Personal(
+            foreign={
+                "payment_id": "pay_3fGh7JkL9pQrStUvWxYz1",
+                "billing": {"country": "VN", "street": "Lê Lợi 1"},
+                "customer": {"name": "Nguyễn Thị Minh Khai 🌸", "email": "khai@example.com"},
+                "tax": None,
+                "of_tomorrow": [1, 2.5, True],
+            },
+            idempotency_key="pay_3fGh7JkL9pQrStUvWxYz1:payment.succeeded",
+        ),
+    ),
+    "refund.recorded.v1": RefundRecorded(
+        told=Told(type="refund.succeeded", time="2026-11-23T09:30:59.000000Z"),
+        print="00112233445566bb",
+        refund=Refund(
+            refund_id="ref_1aB2cD3eF4gH5iJ6kL7mN",
+            payment_id="pay_3fGh7JkL9pQrStUvWxYz1",
+            status="succeeded",
+            amount=500,
+            currency="USD",
+            is_partial=True,
+            wallet_action="refund_to_wallet",
+        ),
+        effects=(
+            Effect(rule="refund_to_wallet", reference="ref_1aB2cD3eF4gH5iJ6kL7mN", currency="USD", moved=500),
+        ),
+        personal=Personal(foreign={"reason": "damaged"}),
+    ),
+    "dispute.recorded.v1": DisputeRecorded(
+        told=Told(type="dispute.opened", time="2026-11-23T09:30:59.000000Z"),
+        print="00112233445566cc",
+        dispute=Dispute(
+            dispute_id="dp_9zY8xW7vU6tS5rQ4pO3n",
+            payment_id="pay_3fGh7JkL9pQrStUvWxYz1",
+            dispute_status="dispute_opened",
+            dispute_stage="pre_dispute",
+            amount=13750,
+            currency="USD",
+            is_resolved_by_rdr=False,
+        ),
+        effects=(
+            Effect(
+                rule="dispute",
+                reference="dp_9zY8xW7vU6tS5rQ4pO3n",
+                currency="USD",
+                moved=-7501,
+                short=4999,
+                withheld="customer_closed",
+            ),
+        ),
+        personal=Personal(foreign={"remarks": "ß"}),
+    ),
+    "subscription.recorded.v1": SubscriptionRecorded(
+        told=Told(type="subscription.renewed", time="2026-11-23T09:30:59.000000Z"),
+        print="00112233445566dd",
+        subscription=Subscription(
+            subscription_id="sub_8mN1kJ4hG7fD2sA5vC9xB",
+            status="active",
+            product_id="pdt_1",
+            currency="USD",
+            recurring_pre_tax_amount=1250,
+            quantity=1,
+            cancel_at_next_billing_date=False,
+            payment_frequency_count=1,
+            payment_frequency_interval="Month",
+            next_billing_date="2026-12-23T09:30:59.000000Z",
+        ),
+        personal=Personal(foreign={"billing": {"country": "VN"}}),
+    ),
+    "licence_key.recorded.v1": LicenceKeyRecorded(
+        told=Told(type="license_key.created", time="2026-11-23T09:30:59.000000Z"),
+        print="00112233445566ee",
+        licence_key=LicenceKey(
+            licence_key_id="lic_4tR7vB1nM3kJ5hG9fD2sA",
+            status="active",
+            product_id="pdt_1",
+            payment_id="pay_3fGh7JkL9pQrStUvWxYz1",
+            source="auto",
+            instances_count=0,
+            activations_limit=3,
+        ),
+        personal=Personal(foreign={"key": "a5e7…"}),
+    ),
+    "upstream.recorded.v1": UpstreamRecorded(
+        told=Told(type="credit.added", time="2026-11-23T09:30:59.000000Z"),
+        print="00112233445566ff",
+        personal=Personal(foreign={"amount": "10.5"}),
+    ),
+    "wallet.shortfall_recorded.v1": WalletShortfallRecorded(
+        currency="USD", amount=4999, short=4999, cause=Cause.DISPUTE, reference="dp_9zY8xW7vU6tS5rQ4pO3n"
+    ),
+    "wallet.shortfall_released.v1": WalletShortfallReleased(
+        currency="USD", amount=4999, short=0, cause=Cause.DISPUTE, reference="dp_9zY8xW7vU6tS5rQ4pO3n"
+    ),
 }
 STORED = sorted(path.stem for path in GOLDEN.glob("*.json"))
 

@@ -4,14 +4,17 @@ from typing import Any
 from uuid import UUID
 
 from events.codec import decode_envelope, digest, genesis
-from events.commands import BulkEntry, CustomerAsk, RegisterCustomer
+from events.commands import AnyAsk, BulkEntry, RegisterCustomer
 from events.envelope import Envelope
 from events.ids import Tenant
 from events.replies import Reply
 from events.sharding import shard_of
+from events.upstream import RecordUpstream
 from services.ledger import bulk, intake
 from services.ledger.batch import Batch, Rules
 from services.ledger.domain.customer import Customer
+from services.ledger.domain.foreign import NOTHING_SAID
+from services.ledger.domain.states import State
 from services.ledger.intake import Asked, Bulk
 from services.ledger.ports import Attempt, CommandRecord, Loaded, ShardRow, Tried
 from services.ledger.receipts import Receipt, ReceiptKey
@@ -25,9 +28,10 @@ RULES = Rules(frozenset({"USD", "INR"}), b"secret")
 class Deck:
     """One worker's committed state; `play` is one batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Rules = RULES) -> None:
+        self.rules = rules
         self.rows = {n: ShardRow(n, 1, -1, "", 0, genesis("deck", n), 0, 0, -1) for n in range(SHARDS)}
-        self.customers: dict[UUID, Customer] = {}
+        self.customers: dict[UUID, State] = {}
         self.receipts: dict[ReceiptKey, Receipt] = {}
         self.attempts: dict[Attempt, list[Tried]] = {}
         self.keys: dict[UUID, bytes] = {}
@@ -35,7 +39,7 @@ class Deck:
         self._numbers = 0
         self._offsets = dict.fromkeys(range(SHARDS), 0)
 
-    def asked(self, customer: str, ask: CustomerAsk, **more: Any) -> Asked:
+    def asked(self, customer: str, ask: AnyAsk, **more: Any) -> Asked:
         """The next record of its customer's shard, as intake lets it pass."""
         self._numbers += 1
         shard = shard_of(customer, SHARDS)
@@ -44,8 +48,10 @@ class Deck:
         self._offsets[shard] += 1
         found = intake.read(record, SHARDS, self.now, available=True)
         assert isinstance(found, Asked)
-        if isinstance(ask, RegisterCustomer):
+        if isinstance(ask, RegisterCustomer | RecordUpstream):
             self.keys.setdefault(found.key.stream, bytes(32))
+        if found.other is not None:
+            self.customers.setdefault(found.other, NOTHING_SAID)
         return found
 
     def bulk(self, *entries: BulkEntry, together: bool = False, **more: Any) -> Bulk:
@@ -62,7 +68,7 @@ class Deck:
 
     def batch(self) -> Batch:
         loaded = Loaded({}, self.receipts, self.attempts)
-        return Batch(RULES, self.rows, self.customers, loaded, self.keys, self.now)
+        return Batch(self.rules, self.rows, self.customers, loaded, self.keys, self.now)
 
     def play(self, *asked: Asked | Bulk) -> Batch:
         """Decide and commit."""
@@ -78,7 +84,7 @@ class Deck:
     def commit(self, batch: Batch) -> None:
         commit = batch.commit()
         self.rows |= batch.shards
-        self.customers |= batch.customers
+        self.customers |= batch.states
         stored = {(event.shard, event.sequence): event.value for event in commit.events}
         for row in commit.receipts:
             event = stored[row.shard, row.sequence]
@@ -91,7 +97,9 @@ class Deck:
             self.play(self.asked(customer, asking.credit(balance)))
 
     def balance(self, customer: str, tenant: Tenant = asking.TENANT, currency: str = "USD") -> int:
-        return self.customers[asking.stream_of(customer, tenant)].balance(currency)
+        state = self.customers[asking.stream_of(customer, tenant)]
+        assert isinstance(state, Customer)
+        return state.balance(currency)
 
 
 def replies(batch: Batch) -> list[Reply]:

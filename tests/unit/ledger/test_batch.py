@@ -13,7 +13,7 @@ from events.replies import Outcome
 from events.sealing import Unsealable, unseal
 from events.sharding import shard_of
 from services.ledger import batch as module
-from services.ledger import intake, receipts
+from services.ledger import intake, receipts, wrapping
 from services.ledger.domain.customer import Customer, Given, decide
 from tests.fakes.asking import REGISTER, REPLIES_PARTITION, correlation, credit, debit, stream_of
 from tests.unit.ledger.deck import NOW, SHARDS, Deck, envelopes, linked, outcomes, replies
@@ -225,13 +225,13 @@ def test_half_a_decision_leaves_nothing(deck: Deck, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "decide", two)
     batch = deck.play(deck.asked(A, credit(5)))
     assert outcomes(batch) == ["failed"]
-    assert (batch.events, batch.commit().receipts, batch.customers) == ([], [], {})
+    assert (batch.events, batch.commit().receipts, batch.states) == ([], [], {})
     assert (deck.rows[SHARD].sequence, deck.rows[SHARD].head) == (before.sequence, before.head)
 
 
 def test_an_event_that_is_too_large_is_not_stored(deck: Deck, monkeypatch: pytest.MonkeyPatch) -> None:
     deck.known(A)
-    monkeypatch.setattr(module, "EVENT_BYTES_MAX", 1_000)
+    monkeypatch.setattr(wrapping, "EVENT_BYTES_MAX", 1_000)
     batch = deck.play(deck.asked(A, replace(credit(1), reason="x" * 900)), deck.asked(A, credit(2)))
     assert outcomes(batch) == ["failed", "applied"]
     assert deck.balance(A) == 2

@@ -9,8 +9,7 @@ from events.commands import BULK_CUSTOMERS_MAX, BULK_ENTRIES_MAX, BulkEntry
 from events.facts import CustomerCommandRefused, WalletDebitRefused
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
-from services.ledger import batch as module
-from services.ledger import intake
+from services.ledger import intake, wrapping
 from services.ledger.domain.customer import decide
 from services.ledger.intake import Declined, Rejected
 from services.ledger.ports import CommandRecord
@@ -130,7 +129,7 @@ def test_a_defect_in_one_entry_leaves_the_other_customers_alone(
 
 def test_half_a_group_leaves_nothing(deck: Deck, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second event is too large to be stored: the first one must not stand alone."""
-    monkeypatch.setattr(module, "EVENT_BYTES_MAX", 1_200)
+    monkeypatch.setattr(wrapping, "EVENT_BYTES_MAX", 1_200)
     before = (deck.rows[SHARD].sequence, deck.rows[SHARD].head)
     large = replace(credit(1), reason="x" * 900)
     found = told(

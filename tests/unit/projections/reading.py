@@ -35,7 +35,7 @@ def opened(factory: factories.EventFactory, reading: Reading) -> list[Event]:
     """Unsealed with the factory's keys; events of forgotten keys stay sealed."""
     events = []
     for event in reading.events:
-        key = factory.keys.get(owner_of(event.envelope.tenant, event.envelope.stream))
+        key = factory.keys.get(owner_of(event.envelope.tenant, event.envelope.subject))
         if key is None or event.fact.sealed is UNSET:
             events.append(event)
         else:

@@ -1,0 +1,11 @@
+"""What all commands' data have in common."""
+
+from typing import ClassVar
+
+from msgspec import Struct
+
+
+class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all commands' data: the named business fields, over which the request hash is made."""
+
+    TYPE: ClassVar[str]

@@ -1,0 +1,65 @@
+"""What upstream said, once it is ours: one fact for each news of an object."""
+
+from events.fact import Fact
+from events.foreign import Dispute, Effect, LicenceKey, Payment, Print, Refund, Subscription, Told
+
+
+class Recorded(Fact, frozen=True):
+    """A foreign fact became ours, once. Sealed: the object as it came. `print` orders what is of one moment."""
+
+    told: Told
+    print: Print
+
+
+class PaymentRecorded(Recorded, frozen=True):
+    """The newest that is known of a payment, and what follows for the wallet."""
+
+    TYPE = "payment.recorded.v1"
+    CATEGORY = "payment"
+
+    payment: Payment
+    effects: tuple[Effect, ...] = ()
+
+
+class RefundRecorded(Recorded, frozen=True):
+    """In the stream of its payment, with which it is decided together."""
+
+    TYPE = "refund.recorded.v1"
+    CATEGORY = "payment"
+
+    refund: Refund
+    effects: tuple[Effect, ...] = ()
+
+
+class DisputeRecorded(Recorded, frozen=True):
+    """In the stream of its payment, with which it is decided together."""
+
+    TYPE = "dispute.recorded.v1"
+    CATEGORY = "payment"
+
+    dispute: Dispute
+    effects: tuple[Effect, ...] = ()
+
+
+class SubscriptionRecorded(Recorded, frozen=True):
+    """The newest that is known of a subscription."""
+
+    TYPE = "subscription.recorded.v1"
+    CATEGORY = "subscription"
+
+    subscription: Subscription
+
+
+class LicenceKeyRecorded(Recorded, frozen=True):
+    """The newest that is known of a licence key."""
+
+    TYPE = "licence_key.recorded.v1"
+    CATEGORY = "licence_key"
+
+    licence_key: LicenceKey
+
+
+class UpstreamRecorded(Recorded, frozen=True):
+    """Anything else that upstream said of a customer: kept, and nothing follows."""
+
+    TYPE = "upstream.recorded.v1"

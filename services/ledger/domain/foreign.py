@@ -1,0 +1,118 @@
+"""What upstream said of one object, as far as decisions need it: a payment with its refunds and disputes, or another."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, assert_never
+
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
+
+from events import foreign
+from events.facts import ForeignFact
+from events.foreign import Effect, Told
+from events.recorded import (
+    DisputeRecorded,
+    LicenceKeyRecorded,
+    PaymentRecorded,
+    RefundRecorded,
+    SubscriptionRecorded,
+)
+
+PARTS_MAX = 1_000
+"""Refunds and disputes of one payment that have a say in what follows."""
+
+
+class Seen(NamedTuple):
+    """The newest of a payment, refund or dispute. `amount` of a payment: without its tax; -1: all of the payment."""
+
+    status: str
+    currency: str = ""
+    amount: int = -1
+    total: int = 0
+    action: str = ""
+
+
+class Booked(NamedTuple):
+    """What a rule has done for an object: moved in the wallet (+ credited, - taken), and what it lacked."""
+
+    moved: int = 0
+    short: int = 0
+
+
+class Foreign(Struct, frozen=True, array_like=True, tag=1):
+    """Decision state: no personal data. Keys of `booked` are `rule currency reference`."""
+
+    version: int = 0
+    stamps: Mapping[str, str] = {}
+    payment: Seen | None = None
+    refunds: Mapping[str, Seen] = {}
+    disputes: Mapping[str, Seen] = {}
+    booked: Mapping[str, Booked] = {}
+
+
+NOTHING_SAID = Foreign()
+
+
+def stamp(told: Told, print_: str) -> str:
+    """Orders what is said of one object; of one moment too, so that the order of arrival never decides."""
+    return f"{told.time} {'' if told.updated is UNSET else told.updated} {print_}"
+
+
+def name_of(fact: ForeignFact) -> str:
+    """The object within its aggregate."""
+    match fact:
+        case PaymentRecorded():
+            return fact.payment.payment_id
+        case RefundRecorded():
+            return f"refund {fact.refund.refund_id}"
+        case DisputeRecorded():
+            return f"dispute {fact.dispute.dispute_id}"
+        case SubscriptionRecorded():
+            return fact.subscription.subscription_id
+        case LicenceKeyRecorded():
+            return fact.licence_key.licence_key_id
+        case _:
+            assert_never(fact)
+
+
+def evolve_foreign(state: Foreign, fact: ForeignFact) -> Foreign:
+    """Total: history is folded, never judged."""
+    name = name_of(fact)
+    seen = replace(state, version=state.version + 1)
+    if name not in state.stamps and len(state.stamps) >= PARTS_MAX:
+        return seen
+    seen = replace(seen, stamps={**state.stamps, name: stamp(fact.told, fact.print)})
+    match fact:
+        case PaymentRecorded():
+            return booked(replace(seen, payment=_payment(fact.payment)), fact.effects)
+        case RefundRecorded():
+            refund = fact.refund
+            part = Seen(refund.status, *_money(refund), action=refund.wallet_action or "")
+            return booked(replace(seen, refunds={**seen.refunds, refund.refund_id: part}), fact.effects)
+        case DisputeRecorded():
+            dispute = fact.dispute
+            part = Seen(dispute.dispute_status, *_money(dispute))
+            return booked(replace(seen, disputes={**seen.disputes, dispute.dispute_id: part}), fact.effects)
+        case SubscriptionRecorded() | LicenceKeyRecorded():
+            return seen
+        case _:
+            assert_never(fact)
+
+
+def booked(state: Foreign, effects: Iterable[Effect]) -> Foreign:
+    """With what followed for the wallet."""
+    new = {f"{e.rule} {e.currency} {e.reference}": Booked(e.moved, e.short) for e in effects}
+    return replace(state, booked={**state.booked, **new}) if new else state
+
+
+def _payment(payment: foreign.Payment) -> Seen:
+    return Seen(
+        payment.status,
+        payment.currency,
+        max(0, payment.total_amount - (payment.tax or 0)),
+        payment.total_amount,
+        payment.wallet_action or "",
+    )
+
+
+def _money(part: foreign.Refund | foreign.Dispute) -> tuple[str, int]:
+    return part.currency or "", -1 if part.amount is UNSET else part.amount

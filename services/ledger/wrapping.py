@@ -1,0 +1,91 @@
+"""From a decided fact to the bytes that will be stored: sealed, wrapped, chained. Pure."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from events.codec import EVENT_BYTES_MAX, Malformed, digest, encode_envelope, encode_fact, timestamp
+from events.envelope import Envelope
+from events.facts import AnyFact
+from events.ids import position, stream_name
+from events.personal import Personal
+from events.recorded import DisputeRecorded, PaymentRecorded, RefundRecorded
+from events.sealing import seal
+from events.upstream import RecordUpstream
+from services.ledger.intake import Asked
+from services.ledger.ports import ShardRow
+
+
+class Recorded(NamedTuple):
+    """A fact as it will be stored."""
+
+    stream: UUID
+    envelope: Envelope
+    fact: AnyFact
+    value: bytes
+
+
+def wrapped(
+    asked: Asked, hashed: str, fact: AnyFact, key: bytes | None, version: int, row: ShardRow, now: int
+) -> tuple[Envelope, bytes, ShardRow]:
+    """The event, its bytes, and the shard row as it stands after it."""
+    command, record = asked.command, asked.record
+    sequence = row.sequence + 1
+    event_id = position(row.shard, sequence)
+    moment = max(now, row.last_time)
+    time = timestamp(moment)
+    name = _stream(asked, fact)
+    envelope = Envelope(
+        id=event_id,
+        source=f"/shards/{row.shard}",
+        type=fact.TYPE,
+        subject=command.subject,
+        time=time,
+        effectivetime=time if command.effectivetime is UNSET else command.effectivetime,
+        sequence=f"{sequence:020}",
+        previoushash=row.head.hex(),
+        stream=name,
+        streamversion=version,
+        businessid=command.businessid,
+        mode=command.mode,
+        origin=command.origin,
+        actor=command.actor,
+        causationid=command.id,
+        correlationid=command.correlationid,
+        keyhash=asked.key.key_hash.hex(),
+        requesthash=hashed,
+        commandid=command.id,
+        commandposition=record.offset,
+        attempt=command.attempt if command.idempotencykey is UNSET else UNSET,
+        data=encode_fact(_sealed(asked, fact, key, name, event_id)),
+    )
+    value = encode_envelope(envelope)
+    if len(value) > EVENT_BYTES_MAX:
+        raise Malformed(f"an event has at most {EVENT_BYTES_MAX} bytes")
+    return envelope, value, replace(row, sequence=sequence, head=digest(value), last_time=moment)
+
+
+def _stream(asked: Asked, fact: AnyFact) -> str:
+    if fact.CATEGORY != "customer" and isinstance(asked.ask, RecordUpstream):
+        return asked.ask.stream
+    return stream_name(fact.CATEGORY, asked.command.subject)
+
+
+def _sealed(asked: Asked, fact: AnyFact, key: bytes | None, stream: str, event_id: str) -> AnyFact:
+    """Personal data under the customer's key; where there is none, nothing of him is kept."""
+    personal = fact.personal if isinstance(fact.personal, Personal) else Personal()
+    if asked.command.idempotencykey is not UNSET:
+        personal = replace(personal, idempotency_key=asked.command.idempotencykey)
+    if key is None or personal == Personal():
+        return replace(fact, personal=UNSET)
+    return seal(replace(fact, personal=personal), key, stream, event_id)
+
+
+def effects_of(fact: AnyFact) -> Iterator[tuple[str, str]]:
+    """Rule and outcome of what followed for the wallet."""
+    if isinstance(fact, PaymentRecorded | RefundRecorded | DisputeRecorded):
+        for effect in fact.effects:
+            yield effect.rule, effect.withheld or ("short" if effect.short else "moved")
