@@ -4,7 +4,7 @@ from typing import Any
 
 from events.commands import ASKS, BULKS
 from events.facts import FACTS
-from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, TOPICS, Topic
+from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, PAYMENTS, REPLIES, TOPICS, Topic
 
 Json = dict[str, Any]
 
@@ -22,6 +22,8 @@ PROMISES = {
     "Personal data is in `data.sealed`, under a key of its customer.",
     REPLIES: "What became of a command, for the process that asked: partition and correlation are its "
     "`replyto`. No personal data.",
+    PAYMENTS: "What upstream payment services say, in any order and as often as they like: of each object the newest "
+    "counts. Any key, any partitioner.",
     DEAD_LETTERS: "Records that could not be decided, with where they were found and why; the record itself "
     "is sealed.",
 }
@@ -67,13 +69,20 @@ def _names(topic: Topic) -> list[str]:
         COMMANDS: list(ASKS | BULKS),
         EVENTS: list(FACTS),
         REPLIES: ["reply"],
+        PAYMENTS: ["upstream-event"],
         DEAD_LETTERS: ["dead-letter"],
     }
     return names[topic]
 
 
 def _operations() -> Json:
-    actions = {COMMANDS: "receive", EVENTS: "send", REPLIES: "send", DEAD_LETTERS: "send"}
+    actions = {
+        COMMANDS: "receive",
+        EVENTS: "send",
+        REPLIES: "send",
+        PAYMENTS: "receive",
+        DEAD_LETTERS: "send",
+    }
     return {
         f"{action}{_camel(topic)[0].upper()}{_camel(topic)[1:]}": {
             "action": action,
@@ -94,6 +103,21 @@ def _messages() -> Json:
         "name": "reply",
         "summary": "What became of one command.",
         "payload": {"$ref": "#/components/schemas/Reply"},
+    }
+    made["upstream-event"] = {
+        "name": "upstream-event",
+        "summary": "A CloudEvent (extensions businessid, mode), or the envelope of a webhook.",
+        "payload": {
+            "type": "object",
+            "required": ["type", "data"],
+            "properties": {
+                "type": {"type": "string", "examples": ["payment.succeeded"]},
+                "business_id": {"type": "string"},
+                "mode": {"enum": ["live", "test"]},
+                "timestamp": {"type": "string", "format": "date-time"},
+                "data": {"type": "object"},
+            },
+        },
     }
     made["dead-letter"] = {
         "name": "dead-letter",

@@ -19,15 +19,21 @@ COMMANDS = Topic("ledger.commands", True, 7 * _DAY_MS, "api, intake, producers n
 EVENTS = Topic("ledger.events", True, -1, "ledger (relay)", "projections, auditors, dashboards")
 REPLIES = Topic("ledger.replies", False, 10 * 60 * 1000, "ledger", "the api process that asked")
 DEAD_LETTERS = Topic("ledger.dead-letters", False, 30 * _DAY_MS, "ledger, intake", "operators")
+PAYMENTS = Topic("payments.events", False, 30 * _DAY_MS, "upstream services, api (webhooks)", "intake")
 
-TOPICS = (COMMANDS, EVENTS, REPLIES, DEAD_LETTERS)
+TOPICS = (COMMANDS, EVENTS, REPLIES, PAYMENTS, DEAD_LETTERS)
 
 REPLIES_PARTITIONS = 8
+PAYMENTS_PARTITIONS = 8
 DEAD_LETTERS_PARTITIONS = 1
+
+_PARTITIONS = {
+    REPLIES: REPLIES_PARTITIONS,
+    PAYMENTS: PAYMENTS_PARTITIONS,
+    DEAD_LETTERS: DEAD_LETTERS_PARTITIONS,
+}
 
 
 def partitions(topic: Topic, shards: int) -> int:
     """How many partitions a topic has for ever."""
-    if topic.sharded:
-        return shards
-    return REPLIES_PARTITIONS if topic is REPLIES else DEAD_LETTERS_PARTITIONS
+    return shards if topic.sharded else _PARTITIONS[topic]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from services.console.letter_commands import letters
 from services.console.subcommands import Json, events, keys, quiet_clients, serve
 from services.console.upkeep import projections
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(keys, name="keys")
 app.add_typer(events, name="events")
 app.add_typer(projections, name="projections")
+app.add_typer(letters, name="dead-letters")
 
 
 def main() -> None:
@@ -82,12 +84,26 @@ def ledger() -> None:
     Any number may run; each shard has one owner, and another worker takes over within seconds.
 
     Reads `WALLET_LEDGER_KAFKA_*`, `…_STORE_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_REQUEST_HASH_SECRET`,
-    `…_SHARDS`, `…_CURRENCIES`, `…_ACKNOWLEDGE`, `…_LEDGER_METRICS_PORT`.
+    `…_SHARDS`, `…_CURRENCIES`, `…_WALLET_RULES`, `…_ACKNOWLEDGE`, `…_LEDGER_METRICS_PORT`.
 
         wallet-ledger ledger
     """
     required = ("kafka_bootstrap", "store_dsn", "keys_dsn", "key_encryption_key", "request_hash_secret")
     serve("services.ledger.__main__", *required)
+
+
+@app.command()
+def intake() -> None:
+    """Run intake: what upstream services put on `payments.events` becomes facts of the ledger. Stops on SIGTERM.
+
+    Any number may run; they share the partitions. What cannot be understood goes to `ledger.dead-letters`.
+
+    Reads `WALLET_LEDGER_KAFKA_*`, `…_VIEWS_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_SHARDS`, `…_UPSTREAM_MODE`,
+    `…_UPSTREAM_WAIT_SECONDS`, `…_INTAKE_METRICS_PORT`.
+
+        wallet-ledger intake
+    """
+    serve("services.intake.__main__", "kafka_bootstrap", "views_dsn", "keys_dsn", "key_encryption_key")
 
 
 @app.command()

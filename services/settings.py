@@ -46,6 +46,17 @@ class Settings(BaseSettings):
         description="for total_balance_usd only; JSON object",
     )
 
+    # Upstream
+    upstream_mode: Literal["", "live", "test"] = Field(
+        "", description="of records of payments.events that do not say it; empty: they must"
+    )
+    upstream_wait_seconds: float = Field(
+        7200, gt=0, le=30 * 86400, description="how long a dispute may wait for its payment"
+    )
+    wallet_rules: tuple[Literal["top_up", "refund_to_wallet", "dispute"], ...] = Field(
+        ("top_up", "refund_to_wallet", "dispute"), description="in force, of docs/upstream.md; JSON list"
+    )
+
     # API
     http_host: str = "127.0.0.1"
     http_port: int = Field(8080, ge=1, le=65535)
@@ -65,6 +76,7 @@ class Settings(BaseSettings):
     ledger_workers: int = Field(1, ge=1, le=16, description="that `up` runs; they share the shards")
     ledger_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 1")
     projections_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 2")
+    intake_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 3")
     verify_events_per_second: int = Field(
         200, ge=0, le=100_000, description="of the slow check in the background; 0: none"
     )

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from events.topics import DEAD_LETTERS, EVENTS, TOPICS, Topic, partitions
+from events.topics import DEAD_LETTERS, EVENTS, PAYMENTS, TOPICS, Topic, partitions
 from services.kafka import client_options
 from services.settings import Settings
 
@@ -73,6 +73,8 @@ def topic_configuration(topic: Topic, replication: int) -> dict[str, str]:
         "max.message.bytes": str(DEAD_LETTER_BYTES_MAX if topic is DEAD_LETTERS else RECORD_BYTES_MAX),
         "min.insync.replicas": str(_insync(replication)),
         "unclean.leader.election.enable": "false",
+        # upstream is told that we have it, and there is no second copy
+        **({"flush.messages": "1"} if topic is PAYMENTS and replication == 1 else {}),
         # what expires is deleted by whole segments: without this, personal data would outlive its retention
         **({} if topic.retention_ms < 0 else {"segment.ms": str(min(topic.retention_ms, SEGMENT_MS_MAX))}),
     }

@@ -21,8 +21,8 @@ from pydantic import SecretStr
 
 from services.migrate import migrate
 from services.settings import Settings
+from services.standalone.environment import environment
 from services.standalone.kafka import Kafka
-from services.standalone.machine import environment
 from services.standalone.postgres import Postgres
 from services.standalone.process import Server, StandaloneError, free_port, last_lines
 from services.standalone.supervisor import Service
@@ -30,7 +30,12 @@ from services.topics import ensure
 
 READY_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.05
-PORTS = {"ledger": "ledger_metrics_port", "projections": "projections_metrics_port", "api": "http_port"}
+PORTS = {
+    "ledger": "ledger_metrics_port",
+    "projections": "projections_metrics_port",
+    "intake": "intake_metrics_port",
+    "api": "http_port",
+}
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 T = TypeVar("T")

@@ -100,7 +100,8 @@ def explain(error: BaseException) -> Mistake | None:
         if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
             return Mistake(
                 f"a port is taken: {cause.strerror}; choose another by {variable('http_port')}, "
-                f"{variable('ledger_metrics_port')} or {variable('projections_metrics_port')}"
+                f"{variable('ledger_metrics_port')}, {variable('projections_metrics_port')} or "
+                f"{variable('intake_metrics_port')}"
             )
     return None
 

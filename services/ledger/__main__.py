@@ -54,7 +54,11 @@ def build(settings: Settings) -> Worker:
         clock=clock,
         keys=keys,
         coffin=MonthlyCoffin(keys, clock),
-        rules=Rules(frozenset(settings.currencies), settings.request_hash_secret.get_secret_value().encode()),
+        rules=Rules(
+            frozenset(settings.currencies),
+            settings.request_hash_secret.get_secret_value().encode(),
+            frozenset(settings.wallet_rules),
+        ),
         shards=settings.shards,
         acknowledge_topic=settings.acknowledge == "store+topic",
     )

@@ -2,14 +2,11 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from uuid import NAMESPACE_URL, UUID, uuid5
-
-import msgspec
+from uuid import UUID
 
 from events.codec import timestamp
-from events.dead_letters import SealedLetter
-from events.sealing import seal_bytes
 from events.topics import COMMANDS
+from services.coffin import month_owner, sealed
 from services.keyring import KeyRing
 from services.ledger.outcomes import DeadLetter
 from services.ledger.ports import Clock
@@ -49,23 +46,5 @@ class MonthlyCoffin:
 
     async def seal(self, letter: DeadLetter) -> tuple[bytes, bytes]:
         now = timestamp(self._clock.micros())
-        month = now[:7]
-        place = f"{COMMANDS.name}/{letter.shard}/{letter.offset}"
-        key = await self._keys.named(month_owner(month))
-        sealed = seal_bytes(key, letter.value, f"{month}|{place}".encode())
-        body = SealedLetter(
-            topic=COMMANDS.name,
-            partition=letter.shard,
-            offset=letter.offset,
-            time=now,
-            code=letter.code,
-            message=letter.message,
-            month=month,
-            sealed=sealed,
-        )
-        return place.encode(), msgspec.json.encode(body)
-
-
-def month_owner(month: str) -> UUID:
-    """Owner of the key under which the dead letters of a month (`2026-11`) lie."""
-    return uuid5(NAMESPACE_URL, f"urn:wallet-ledger:dead-letters:{month}")
+        key = await self._keys.named(month_owner(now[:7]))
+        return sealed(key, COMMANDS.name, *letter, now=now)

@@ -15,7 +15,8 @@ from events.sealing import Unsealable
 from services import logs, runtime, topics
 from services.keyring import KeyRing, parse_kek
 from services.projections.projector import Projector
-from services.projections.runner import PortTaken, run
+from services.projections.runner import run
+from services.running import PortTaken
 from services.settings import Settings
 
 EXIT_SETTINGS, EXIT_UNREACHABLE, EXIT_MISFIT = 3, 4, 5
@@ -34,7 +35,7 @@ class Unfit(Exception):
 def main(settings: Settings) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
     logs.configure(settings, "projections")
-    logging.getLogger("services.projections.agent").setLevel(logging.WARNING)  # Faust logs under our name too
+    logging.getLogger("services.receiving").setLevel(logging.WARNING)  # Faust logs under our name too
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # Faust makes loops of its own, in threads
     runtime.settle()
     try:

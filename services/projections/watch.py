@@ -10,9 +10,9 @@ from faust.types import TP
 
 from events.topics import EVENTS
 from services.projections import metrics
-from services.projections.agent import CheckpointApp
 from services.projections.lag import Lag
 from services.projections.writer import Writer
+from services.receiving import CheckpointApp
 
 WATCH_SECONDS = 1.0
 ENDS_SECONDS_MAX = 5.0

@@ -10,11 +10,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 import psycopg
 import structlog
 
+from services.inbox import Inbox
 from services.pace import Pace
 from services.projections import metrics
 from services.projections.applying import Applied
 from services.projections.event import Record
-from services.projections.inbox import Inbox
 from services.projections.lag import Lag
 from services.projections.projector import Projector
 

@@ -2,13 +2,11 @@
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from http.client import HTTPException
-from pathlib import Path
 from types import MappingProxyType
 from urllib.error import HTTPError
 from urllib.request import Request
@@ -17,6 +15,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from services.settings import Settings
+from services.standalone.environment import environment as environment
 from services.standalone.folder import Folder, write_private
 from services.standalone.kafka import Kafka
 from services.standalone.postgres import Postgres
@@ -34,8 +33,11 @@ from services.standalone.welcome import welcome
 
 CLI = (sys.executable, "-m", "services.cli")
 DATABASES = {"store_dsn": "ledger", "views_dsn": "views", "keys_dsn": "keys"}
-PORTS = ("http_port", "ledger_metrics_port", "projections_metrics_port", "kafka_port", "postgres_port")
+SERVED = {"ledger_metrics_port": 1, "projections_metrics_port": 2, "intake_metrics_port": 3}
+"""Where health and metrics are served: so much above the HTTP port, unless configured."""
+PORTS = ("http_port", *SERVED, "kafka_port", "postgres_port")
 SCOPES = "read,write,refund,admin"
+DEVELOPMENT_MODE = "test"
 READY_SECONDS_MAX = 120.0
 
 
@@ -50,8 +52,8 @@ class Machine:
         self._settings = settings.model_copy(
             update={
                 "data_dir": folder.path,
-                "ledger_metrics_port": settings.ledger_metrics_port or settings.http_port + 1,
-                "projections_metrics_port": settings.projections_metrics_port or settings.http_port + 2,
+                "upstream_mode": settings.upstream_mode or DEVELOPMENT_MODE,
+                **{name: getattr(settings, name) or settings.http_port + n for name, n in SERVED.items()},
             }
         )
         self._all_ours = not settings.kafka_bootstrap and not self._secret("store_dsn")
@@ -163,6 +165,7 @@ class Machine:
             services.append(self._service(name, f"{local}:{port}", ledger_metrics_port=port))
             if name != "ledger":
                 self._say(f"{name} serves /metrics on {local}:{port}")
+        services.append(self._service("intake", f"{local}:{self._settings.intake_metrics_port}"))
         services.append(self._service("api", self.base_url))
         for service in services:
             self._supervisor.start(service)
@@ -172,7 +175,7 @@ class Machine:
                     f"{service.name} is not ready after {READY_SECONDS_MAX:g} s; {service.log} ends with:\n"
                     f"{last_lines(service.log)}"
                 )
-        self._say("ledger, projections and api are ready")
+        self._say("ledger, projections, intake and api are ready")
 
     def _service(self, name: str, url: str, **own: object) -> Service:
         """`ledger-2` is another `ledger`; `own` are settings of it alone."""
@@ -185,7 +188,16 @@ class Machine:
         if stored and self._first_customer(stored) is not None:
             return stored
         log = self._folder.log("keys")
-        options = ("--business", "bus_dev", "--mode", "test", "--name", "development", "--scopes", SCOPES)
+        options = (
+            "--business",
+            "bus_dev",
+            "--mode",
+            DEVELOPMENT_MODE,
+            "--name",
+            "development",
+            "--scopes",
+            SCOPES,
+        )
         if self._finished(self._job("keys", "create", *options, "--json")) != 0:
             raise StandaloneError(f"no API key could be made: {last_lines(log, 1)}")
         (answer,) = (line for line in log.read_text().splitlines() if '"api_key"' in line)
@@ -233,17 +245,3 @@ class Machine:
             "logs": str(self._folder.logs),
         }
         welcome(self._console, rows, self.base_url, api_key, self._first_customer(api_key) or "CUSTOMER_ID")
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """What a child needs so that its settings are the same as ours."""
-    found = dict(os.environ) | {"PYTHONUNBUFFERED": "1"}
-    for name, value in settings:
-        if isinstance(value, SecretStr):
-            text = value.get_secret_value()
-        elif isinstance(value, str | Path):
-            text = str(value)
-        else:
-            text = json.dumps(value)
-        found[f"WALLET_LEDGER_{name.upper()}"] = text
-    return found

@@ -126,7 +126,7 @@ async def facts(kafka: str) -> Counter[str]:
 @pytest.mark.timeout(900)
 def test_make_run(copy: Path, programs: Path) -> None:
     above = {step: step.stat().st_mode for step in copy.parents}
-    port = next(p for p in iter(free_port, 0) if port_is_free(p + 1) and port_is_free(p + 2))
+    port = next(p for p in iter(free_port, 0) if all(port_is_free(p + n) for n in (1, 2, 3)))
     first = Run(copy, programs, port)
     try:
         ready, _ = first.ready(INSTALL_SECONDS_MAX)

@@ -9,7 +9,12 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-PORTS = {"api": "HTTP_PORT", "ledger": "LEDGER_METRICS_PORT", "projections": "PROJECTIONS_METRICS_PORT"}
+PORTS = {
+    "api": "HTTP_PORT",
+    "ledger": "LEDGER_METRICS_PORT",
+    "projections": "PROJECTIONS_METRICS_PORT",
+    "intake": "INTAKE_METRICS_PORT",
+}
 KEY = "dp_test_fake"
 
 

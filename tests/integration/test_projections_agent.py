@@ -24,7 +24,7 @@ from aiokafka.errors import CommitFailedError
 
 from events.topics import EVENTS, TOPICS
 from services import topics
-from services.projections.agent import GROUP
+from services.projections.runner import READING
 from services.settings import Settings
 from services.standalone.kafka import Kafka
 from services.standalone.process import free_port
@@ -183,7 +183,7 @@ def commit_group_at_the_end(settings: Settings, records: Sequence[factories.Reco
 
     async def commit() -> None:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka_bootstrap, group_id=GROUP, enable_auto_commit=False
+            bootstrap_servers=settings.kafka_bootstrap, group_id=READING.group, enable_auto_commit=False
         )
         await consumer.start()
         try:
@@ -344,7 +344,8 @@ def test_processes_come_and_leave_and_nothing_is_lost_doubled_or_stuck(
 
 DEAF = """
 import asyncio, pathlib, sys
-from services.projections import __main__, agent, watch
+from services import receiving as agent
+from services.projections import __main__, watch
 from services.settings import Settings
 
 watch.NO_PROGRESS_SECONDS_MAX = 2.0

@@ -33,7 +33,7 @@ class Up:
 
     def __init__(self, data: Path, **variables: str) -> None:
         self.data = data
-        self.port = int(variables.get("HTTP_PORT") or _three_free_ports())
+        self.port = int(variables.get("HTTP_PORT") or _four_free_ports())
         settings = {f"WALLET_LEDGER_{name}": value for name, value in variables.items() if name.isupper()}
         self.process = subprocess.Popen(
             [sys.executable, "-c", RUN, str(FAKE)],
@@ -86,10 +86,10 @@ class Up:
         return int([pid for found, pid in lines if found == name][-1])
 
 
-def _three_free_ports() -> int:
+def _four_free_ports() -> int:
     while True:
         port = free_port()
-        if port_is_free(port + 1) and port_is_free(port + 2):
+        if all(port_is_free(port + n) for n in (1, 2, 3)):
             return port
 
 
@@ -120,7 +120,7 @@ def test_two_starts(up: Callable[..., Up]) -> None:
     assert f"fed through {ready['base_url']} {ready['api_key']}\n" in first.said
     assert first.end(signal.SIGINT) == 130
     stopped = [line.split()[-1] for line in first.said[-1].splitlines() if "stopping" in line]
-    assert stopped == ["api", "ledger", "projections", "kafka", "postgres"]
+    assert stopped == ["api", "intake", "ledger", "projections", "kafka", "postgres"]
     assert not (first.data / "ready.json").exists()
 
     secrets = (first.data / "secrets.json").read_text()

@@ -74,6 +74,7 @@ def test_topics_are_made_once(settings: Settings) -> None:
         "ledger.commands: made, 4 partitions",
         "ledger.events: made, 4 partitions",
         "ledger.replies: made, 8 partitions",
+        "payments.events: made, 8 partitions",
         "ledger.dead-letters: made, 1 partitions",
     ]
     check(settings)

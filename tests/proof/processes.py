@@ -14,10 +14,10 @@ import psycopg
 from events.topics import EVENTS
 from services.api import breaker, gateway
 from services.api.asking import Asking
+from services.inbox import Inbox
 from services.ledger import decisions, folding, settling
 from services.projections import writer as writing
 from services.projections.event import Record
-from services.projections.inbox import Inbox
 from services.projections.lag import Lag
 from services.projections.projector import Projector
 from services.projections.writer import Writer

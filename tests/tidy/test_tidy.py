@@ -38,7 +38,8 @@ BANS = [
         """
         benchmarks/__main__.py benchmarks/report.py benchmarks/growth/__main__.py benchmarks/growth/loader.py
         services/api/gateway.py services/api/health.py services/api/keys.py
-        services/console/keys.py services/ledger/__main__.py services/projections/writer.py
+        services/console/keys.py services/intake/__main__.py services/ledger/__main__.py
+        services/projections/writer.py
         """,
     ),
     ban(
@@ -51,7 +52,7 @@ BANS = [
         "settings are read by services/settings.py",
         """
         deploy/bootstrap.py services/api/metrics.py
-        services/standalone/jars.py services/standalone/kafka.py services/standalone/machine.py
+        services/standalone/jars.py services/standalone/kafka.py services/standalone/environment.py
         services/standalone/postgres.py
         """,  # for children, and for a library that has no other way
     ),
@@ -70,7 +71,7 @@ BANS = [
         benchmarks/__main__.py benchmarks/rebuild.py benchmarks/growth/__main__.py benchmarks/growth/loader.py
         deploy/bootstrap.py events/generate.py
         services/cli.py services/console/keys.py services/console/projections.py
-        services/console/recovery.py services/console/tail.py services/console/verification.py
+        services/console/letters.py services/console/recovery.py services/console/tail.py services/console/verification.py
         services/sample/run.py
         services/projections/__main__.py services/standalone/__main__.py services/standalone/up.py
         """,

@@ -62,6 +62,7 @@ def test_all_commands_are_there() -> None:
     assert set(_commands()) == {
         "migrate", "topics", "ledger", "projections", "api", "up", "sample", "version",
         "keys create", "keys list", "keys revoke", "events tail",
+        "dead-letters list", "dead-letters show", "dead-letters redrive", "intake",
         "projections rebuild", "projections digest", "recover", "verify",
     }  # fmt: skip
 

@@ -10,8 +10,8 @@ from events.codec import encode_command
 from events.replies import Outcome
 from events.sealing import open_bytes
 from events.topics import DEAD_LETTERS
+from services.coffin import month_owner
 from services.keyring import KeyRing, parse_kek
-from services.ledger.keys import month_owner
 from tests.asking import REPLY_PARTITION, Asker, Sent, credit, customer_in, read_topic, registration
 from tests.integration.ledger.conftest import SHARDS, audit
 from tests.running import Process, System

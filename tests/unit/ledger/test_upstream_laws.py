@@ -55,7 +55,7 @@ Money = RecordPayment | RecordRefund | RecordDispute
 
 def named(ask: AnyAsk) -> AnyAsk:
     """He was renamed once, and never back: a name that is said again is not noted each time."""
-    if not isinstance(ask, RecordPayment):
+    if not isinstance(ask, RecordPayment | RecordRefund):
         return ask
     name = Named(name="M") if ask.told.time <= AT_REST else Named(name="N", email="n@example.com")
     return replace(ask, customer=name)

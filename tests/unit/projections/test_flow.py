@@ -2,8 +2,8 @@
 
 import asyncio
 
+from services.inbox import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, RECORDS_MAX, Inbox
 from services.projections.event import Record
-from services.projections.inbox import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, RECORDS_MAX, Inbox
 from services.projections.lag import SAMPLES_MAX, Lag
 
 

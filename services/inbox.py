@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-from services.projections.event import Record
+from services.reading import Record
 
 RECORDS_MAX = 4_000
 BYTES_MAX = 8 * 1024 * 1024

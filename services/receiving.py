@@ -1,4 +1,4 @@
-"""The Faust agent that drives the projector live, and what had to be taken from Faust for that.
+"""A Faust agent that reads a topic from our own checkpoints, and what had to be taken from Faust for that.
 
 Faust's own commits would lose events (an exception acknowledges, a kill may skip), so there are none: `acks=False`.
 Where to read from is decided by the checkpoints alone, which move in one transaction with the rows.
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import faust
 from aiokafka import ConsumerRecord
@@ -17,12 +17,10 @@ from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, StreamT, TransportT
 
-from events.topics import EVENTS
 from services.kafka import ssl_context
-from services.projections.event import Record
+from services.reading import Record
 from services.settings import Settings
 
-GROUP = "wallet-ledger-projections"
 SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 1.0
 BUNDLED_MAX = 1_000
@@ -37,6 +35,7 @@ class CheckpointApp(faust.App):
     """A Faust app whose consumer starts at our checkpoints after every rebalance."""
 
     next_offsets: NextOffsets
+    read_topic: str
 
     def _new_transport(self) -> TransportT:
         return CheckpointTransport(self.conf.broker_consumer, self)
@@ -58,7 +57,8 @@ class CheckpointConsumer(driver.Consumer):
         A seek from `on_partitions_assigned` is not enough: Faust calls this afterwards and undoes it.
         """
         offsets = await self.app.next_offsets()  # type: ignore[attr-defined]
-        wanted = {tp: offsets[tp.partition] for tp in self.assignment() if tp.topic == EVENTS.name}
+        topic = self.app.read_topic  # type: ignore[attr-defined]
+        wanted = {tp: offsets.get(tp.partition, 0) for tp in self.assignment() if tp.topic == topic}
         await self.seek_wait(wanted)
         return wanted
 
@@ -87,15 +87,23 @@ class CheckpointTransport(driver.Transport):
     Consumer: ClassVar[Any] = CheckpointConsumer
 
 
+class Reading(NamedTuple):
+    """Who reads what: `group` is Kafka's name of those who share the topic."""
+
+    topic: str
+    group: str
+    agent: str
+
+
 def make_app(
-    settings: Settings, instance: str, folder: Path, next_offsets: NextOffsets, receive: Receive
+    settings: Settings, reading: Reading, instance: str, folder: Path, offsets: NextOffsets, receive: Receive
 ) -> CheckpointApp:
     """An app with one agent that hands all records on; it is started and stopped by the caller.
 
     `receive` must not raise: Faust would drop the record and go on.
     """
     app = CheckpointApp(
-        GROUP,
+        reading.group,
         broker=[f"aiokafka://{server}" for server in settings.kafka_bootstrap.split(",")],
         broker_credentials=_credentials(settings),
         broker_session_timeout=SESSION_SECONDS,
@@ -113,14 +121,15 @@ def make_app(
         broker_max_poll_records=BUNDLED_MAX,
         cython_optimizations=True,
     )
-    app.next_offsets = next_offsets
-    topic = app.topic(EVENTS.name, key_serializer="raw", value_serializer="raw", acks=False)
+    app.next_offsets = offsets
+    app.read_topic = reading.topic
+    topic = app.topic(reading.topic, key_serializer="raw", value_serializer="raw", acks=False)
 
-    async def project(stream: StreamT[list[ConsumerRecord[bytes, bytes]]]) -> None:
+    async def hand_on(stream: StreamT[list[ConsumerRecord[bytes, bytes]]]) -> None:
         async for event in stream.events():
             await receive([Record(r.partition, r.offset, r.value or b"") for r in event.value])
 
-    app.agent(topic, name="projections", concurrency=1)(project)
+    app.agent(topic, name=reading.agent, concurrency=1)(hand_on)
     return app
 
 

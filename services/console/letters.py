@@ -1,0 +1,134 @@
+"""`wallet-ledger dead-letters …`: what was put aside, why, and in again."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from rich.console import Console
+from rich.table import Column, Table
+
+from events.dead_letters import SealedLetter
+from events.sealing import Unsealable
+from events.topics import DEAD_LETTERS
+from services.coffin import month_owner, opened
+from services.console.mistakes import ExitCode, Mistake, load
+from services.kafka import client_options
+from services.keyring import KeyRing, parse_kek
+from services.settings import Settings
+
+SHOWN_MAX = 1_000
+COLUMNS = ("letter", "put aside", "code", "topic", "partition", "offset", "why")
+WIDTH_MIN = 140
+
+Letters = dict[int, SealedLetter]
+
+
+def show_all(code: str | None, limit: int, *, as_json: bool) -> None:
+    """The newest ones."""
+    settings = load("kafka_bootstrap")
+    found = asyncio.run(_gathered(settings, code))
+    shown = dict(list(found.items())[-min(limit, SHOWN_MAX) :])
+    if as_json:
+        print(json.dumps([_fields(number, one) for number, one in shown.items()]))
+        return
+    table = Table(*(Column(name, no_wrap=True) for name in COLUMNS))
+    for number, one in shown.items():
+        place = (one.topic, str(one.partition), str(one.offset))
+        table.add_row(str(number), one.time, one.code, *place, one.message)
+    Console(width=max(Console().width, WIDTH_MIN)).print(table)
+
+
+def show(number: int) -> None:
+    """The record as it was found: it may name people."""
+    settings = _settings()
+    letter = asyncio.run(_one(settings, number))
+    with _ring(settings) as ring:
+        print(_open(ring, letter).decode(errors="backslashreplace"))
+
+
+def redrive(numbers: list[int], code: str | None, *, as_json: bool) -> None:
+    """Back to where they came from; repeating is harmless where the fact is known by then."""
+    settings = _settings()
+    found = asyncio.run(_gathered(settings, code))
+    if numbers:
+        if missing := set(numbers) - found.keys():
+            raise Mistake(f"there is no dead letter {min(missing)} (any more)", ExitCode.REFUSED)
+        found = {number: found[number] for number in numbers}
+    with _ring(settings) as ring:
+        records = [(letter, _open(ring, letter)) for letter in found.values()]
+    asyncio.run(_send(settings, records))
+    print(json.dumps({"redriven": sorted(found)}) if as_json else f"{len(found)} sent in again")
+
+
+def _settings() -> Settings:
+    return load("kafka_bootstrap", "keys_dsn", "key_encryption_key")
+
+
+@contextmanager
+def _ring(settings: Settings) -> Iterator[KeyRing]:
+    kek = parse_kek(settings.key_encryption_key.get_secret_value())
+    ring = KeyRing(settings.keys_dsn.get_secret_value(), kek)
+    try:
+        yield ring
+    finally:
+        ring.forget()
+
+
+def _open(ring: KeyRing, letter: SealedLetter) -> bytes:
+    owner = month_owner(letter.month)
+    key = ring.get([owner]).get(owner)
+    if key is None:
+        raise Mistake(f"the key of {letter.month} is gone, and its letters with it", ExitCode.REFUSED)
+    try:
+        return opened(key, letter)
+    except Unsealable as error:
+        raise Mistake(f"the letter does not open: {error}", ExitCode.MISFIT) from error
+
+
+async def _one(settings: Settings, number: int) -> SealedLetter:
+    async for at, letter in _letters(settings):
+        if at == number:
+            return letter
+    raise Mistake(f"there is no dead letter {number} (any more)", ExitCode.REFUSED)
+
+
+async def _gathered(settings: Settings, code: str | None) -> Letters:
+    return {at: letter async for at, letter in _letters(settings) if code in (None, letter.code)}
+
+
+async def _letters(settings: Settings) -> AsyncIterator[tuple[int, SealedLetter]]:
+    """All that the topic still has, by their offsets."""
+    place = TopicPartition(DEAD_LETTERS.name, 0)
+    consumer = AIOKafkaConsumer(group_id=None, enable_auto_commit=False, **client_options(settings))
+    await consumer.start()
+    try:
+        consumer.assign([place])
+        [end] = (await consumer.end_offsets([place])).values()
+        [at] = (await consumer.beginning_offsets([place])).values()
+        consumer.seek(place, at)
+        while at < end:
+            for record in (await consumer.getmany(place, timeout_ms=500)).get(place, ()):
+                at = record.offset + 1
+                if at <= end:
+                    yield record.offset, msgspec.json.decode(record.value, type=SealedLetter)
+    finally:
+        await consumer.stop()
+
+
+async def _send(settings: Settings, records: list[tuple[SealedLetter, bytes]]) -> None:
+    producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **client_options(settings))
+    await producer.start()
+    try:
+        for letter, value in records:
+            await producer.send_and_wait(letter.topic, value, partition=letter.partition)
+    finally:
+        await producer.stop()
+
+
+def _fields(number: int, letter: SealedLetter) -> dict[str, object]:
+    fields: dict[str, object] = msgspec.to_builtins(letter)
+    del fields["sealed"]
+    return {"letter": number, **fields}

@@ -1,0 +1,39 @@
+"""The intake process: `python -m services.intake`, or `wallet-ledger intake`."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+import time
+
+import uvloop
+
+from services import logs, runtime, topics
+from services.intake.runner import run
+from services.keyring import KeyRing, parse_kek
+from services.settings import Settings
+
+
+def main(settings: Settings) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    logs.configure(settings, "intake")
+    logging.getLogger("services.receiving").setLevel(logging.WARNING)  # Faust logs under our name too
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # Faust makes loops of its own, in threads
+    runtime.settle()
+    topics.check(settings)
+    return asyncio.run(_until_signal(settings))
+
+
+async def _until_signal(settings: Settings) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    kek = parse_kek(settings.key_encryption_key.get_secret_value())
+    ring = KeyRing(settings.keys_dsn.get_secret_value(), kek)
+    instance = settings.instance or f"{socket.gethostname()}-intake"
+    return await run(settings, instance, ring, lambda: time.time_ns() // 1_000, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Settings()))

@@ -1,0 +1,105 @@
+"""Commands to the ledger, each held open until its outcome is seen."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from itertools import count
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from msgspec.structs import replace
+
+from events.codec import Malformed, decode_reply, encode_command
+from events.commands import Command
+from events.replies import Outcome, Reply
+from events.sharding import shard_of
+from events.topics import COMMANDS, DEAD_LETTERS, REPLIES, REPLIES_PARTITIONS
+from services.kafka import client_options
+from services.settings import Settings
+
+RESEND_SECONDS = 5.0
+AGAIN_SECONDS = 0.5
+LATER = {Outcome.UNAVAILABLE, Outcome.LATE}
+
+
+class Asker:
+    """One producer, one reader of one partition of `ledger.replies`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._instance = secrets.token_bytes(16)
+        self._numbers = count(1)
+        self._pending: dict[str, asyncio.Future[Reply]] = {}
+        self._producer: AIOKafkaProducer
+        self._consumer: AIOKafkaConsumer
+
+    async def start(self) -> None:
+        """The end of our partition of replies is known before anything is asked."""
+        options = client_options(self._settings)
+        self._producer = AIOKafkaProducer(
+            acks="all", enable_idempotence=True, max_batch_size=512 * 1024, linger_ms=2, **options
+        )
+        self._consumer = AIOKafkaConsumer(group_id=None, enable_auto_commit=False, **options)
+        await self._producer.start()
+        await self._consumer.start()
+        await self._producer.partitions_for(COMMANDS.name)
+        self._partition = int.from_bytes(self._instance[:4]) % REPLIES_PARTITIONS
+        replies = TopicPartition(REPLIES.name, self._partition)
+        self._consumer.assign([replies])
+        self._consumer.seek(replies, (await self._consumer.end_offsets([replies]))[replies])
+
+    async def stop(self) -> None:
+        for client in ("_producer", "_consumer"):
+            if hasattr(self, client):
+                await asyncio.wait_for(getattr(self, client).stop(), 3)
+
+    async def read_forever(self) -> None:
+        """Raises what the client raises: the process starts again."""
+        while True:
+            for records in (await self._consumer.getmany(timeout_ms=1_000)).values():
+                for record in records:
+                    self._settle(record.value or b"")
+
+    async def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """The outcome of each, however long that takes: the ledger may be away."""
+        replies: dict[str, Reply] = {}
+        while missing := [command for command in commands if command.id not in replies]:
+            asked = await self._send(missing)
+            await asyncio.wait(asked.values(), timeout=RESEND_SECONDS)
+            for name, future in asked.items():
+                if future.done() and future.result().outcome not in LATER:
+                    replies[name] = future.result()
+            if len(replies) < len({command.id for command in commands}):
+                await asyncio.sleep(AGAIN_SECONDS)
+        return [replies[command.id] for command in commands]
+
+    async def dead_letter(self, key: bytes, value: bytes) -> None:
+        """Returns when Kafka has it."""
+        await self._producer.send_and_wait(DEAD_LETTERS.name, value, key=key, partition=0)
+
+    async def _send(self, commands: Sequence[Command]) -> dict[str, "asyncio.Future[Reply]"]:
+        """By command id: two that are the same share an outcome."""
+        asked: dict[str, asyncio.Future[Reply]] = {}
+        self._pending.clear()  # those of an earlier sending are asked anew
+        for command in commands:
+            if command.id in asked:
+                continue
+            correlation = self._instance.hex() + f"{next(self._numbers):016x}"
+            asked[command.id] = self._pending[correlation] = asyncio.get_running_loop().create_future()
+            addressed = replace(command, replyto=f"{self._partition}/{correlation}")
+            await self._producer.send(
+                COMMANDS.name,
+                encode_command(addressed),
+                key=command.subject.encode(),
+                partition=shard_of(command.subject, self._settings.shards),
+            )
+        return asked
+
+    def _settle(self, value: bytes) -> None:
+        """Others' and late ones are nobody's here."""
+        try:
+            reply = decode_reply(value)
+        except Malformed:
+            return
+        future = self._pending.pop(reply.correlation, None)
+        if future is not None and not future.done():
+            future.set_result(reply)

@@ -1,0 +1,91 @@
+"""One intake process: Faust receives, the ledger decides, the table is checked off; whatever fails ends the process."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import structlog
+
+from events.codec import timestamp
+from events.topics import PAYMENTS
+from services.coffin import month_owner, sealed
+from services.inbox import Inbox
+from services.intake.asking import Asker
+from services.intake.table import Table
+from services.intake.taking import Taking
+from services.intake.watch import Watch
+from services.keyring import KeyRing
+from services.reading import Record
+from services.receiving import Reading, make_app
+from services.running import serve, stopped, until_over
+from services.settings import Settings
+
+EXIT_STOPPED, EXIT_FAILED = 0, 1
+READING = Reading(PAYMENTS.name, "wallet-ledger-intake", "intake")
+
+Clock = Callable[[], int]
+"""Microseconds since 1970."""
+
+log = structlog.get_logger()
+
+
+class Coffin:
+    """Implements `taking.Coffin`."""
+
+    def __init__(self, ring: KeyRing, asker: Asker, micros: Clock) -> None:
+        self._micros = micros
+        self._ring = ring
+        self._asker = asker
+
+    async def bury(self, record: Record, code: str, message: str) -> None:
+        now = timestamp(self._micros())
+        owner = month_owner(now[:7])
+        keys = self._ring.cached({owner}) or await asyncio.to_thread(self._ring.get_or_create, [owner])
+        letter = sealed(
+            keys[owner], PAYMENTS.name, record.shard, record.offset, record.value, code, message, now=now
+        )
+        await self._asker.dead_letter(*letter)
+
+
+async def run(settings: Settings, instance: str, ring: KeyRing, micros: Clock, stop: asyncio.Event) -> int:
+    """Work until `stop` or a failure; returns the exit code."""
+    inbox, asker, table = Inbox(), Asker(settings), Table(settings.views_dsn.get_secret_value())
+    coffin = Coffin(ring, asker, micros)
+    taking = Taking(inbox, table, asker, coffin, settings.upstream_mode, settings.upstream_wait_seconds)
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def next_offsets() -> dict[int, int]:
+        """For Faust, which would go on somewhere else after an exception: it gets none, the process ends."""
+        try:
+            return await taking.load()
+        except psycopg.Error as error:
+            if not failed.done():
+                failed.set_exception(error)
+            return await asyncio.Future()
+
+    await table.open()
+    await asker.start()
+    with tempfile.TemporaryDirectory(prefix="wallet-ledger-intake-") as folder:
+        app = make_app(settings, READING, instance, Path(folder), next_offsets, inbox.put)
+        watch = Watch(app, taking)
+        port = settings.intake_metrics_port or settings.http_port + 3
+        server = await serve(settings.http_host, port, watch.problems)
+        parts = (app.start(), asker.read_forever(), taking.take_forever(), watch.watch_forever(), failed)
+        work = [asyncio.ensure_future(part) for part in parts]
+        error = await until_over(work, stop)
+        for task in work:
+            task.cancel()
+        if error is not None:
+            log.error("intake cannot go on", error=f"{type(error).__name__}: {error}", exc_info=error)
+        else:
+            app.leave_when_stopped()
+        code = EXIT_STOPPED if error is None else EXIT_FAILED
+        await stopped("health", server.cleanup())
+        await stopped("database", table.close())
+        await stopped("kafka", asker.stop())
+        if not await stopped("faust", app.stop()):
+            os._exit(code)  # its threads would keep the interpreter; nothing of ours is open any more
+    return code

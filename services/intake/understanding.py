@@ -1,0 +1,211 @@
+"""From a record of `payments.events` to what the ledger is asked, or to the reason why not. Permissive. Pure.
+
+A CloudEvent or the bare webhook envelope `{business_id, type, timestamp, data}`. What is unknown is kept, what is
+missing or null is missing, what has the wrong type is left to the object as it came.
+"""
+
+import hashlib
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from events import upstream
+from events.commands import CustomerIdText, Identifier
+from events.foreign import Dispute, LicenceKey, Payment, Refund, Subscription, Told, Word
+from events.ids import Tenant
+from events.upstream import Named, RecordUpstream
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+MINOR_DIGITS_MAX = 17
+OBJECT_BYTES_MAX = 128 * 1024
+TYPES = frozenset(
+    f"{family}.{name}"
+    for family, names in {
+        "payment": "succeeded failed processing cancelled",
+        "refund": "succeeded failed",
+        "dispute": "opened expired accepted cancelled challenged won lost",
+        "subscription": "active renewed on_hold past_due paused unpaused cancelled failed expired plan_changed "
+        "updated update_payment_method",
+        "license_key": "created",
+        "entitlement_grant": "created delivered failed revoked",
+        "credit": "added deducted expired rolled_over rollover_forfeited overage_charged overage_reset "
+        "manual_adjustment balance_low",
+        "dunning": "started recovered",
+        "abandoned_checkout": "detected recovered",
+        "payout": "created on_hold in_progress failed success",
+    }.items()
+    for name in names.split()
+)
+_ACTIVE = frozenset({"renewed", "unpaused", "plan_changed", "updated", "update_payment_method"})
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class NotUnderstood(ValueError):
+    """Names no value of the record: it goes into logs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Said(NamedTuple):
+    """`customer` is "" where only the payment is named. `ask` None: it concerns no customer of ours."""
+
+    tenant: Tenant
+    type: str
+    known: bool
+    customer: str
+    payment: str
+    ask: RecordUpstream | None
+    key: str
+
+
+def understand(value: bytes, mode: str) -> Said:
+    """`mode`: of a record that does not say it; "" where it must.
+
+    Raises:
+        NotUnderstood: a dead letter.
+    """
+    whole = _object(value)
+    cloud = "specversion" in whole
+    data = whole.get("data")
+    kind, time = whole.get("type"), whole.get("time" if cloud else "timestamp")
+    if not isinstance(kind, str) or not isinstance(data, dict):
+        raise NotUnderstood("NOT_AN_EVENT", "type and data are needed: a CloudEvent or a webhook's envelope")
+    business = whole.get("businessid") or whole.get("business_id") or data.get("business_id")
+    tenant = Tenant(_needed(business, Identifier, "business_id"), str(whole.get("mode") or mode))
+    if tenant.mode not in ("live", "test"):
+        raise NotUnderstood(
+            "NO_MODE", "mode is live or test: in the record, or by WALLET_LEDGER_UPSTREAM_MODE"
+        )
+    kind = _needed(next((known for known in TYPES if kind.endswith("." + known)), kind), Word, "type")
+    told = Told(type=kind, time=_moment(time), updated=_time(data.get("updated_at")) or UNSET)
+    person = data.get("customer")
+    person = person if isinstance(person, dict) else {}
+    customer = person.get("customer_id") or data.get("customer_id") or ""
+    if customer:
+        customer = _needed(customer, CustomerIdText, "customer_id")
+    known = kind in TYPES
+    named = _lenient(Named, person)
+    name, ask = _ask(kind if known else "", told, data, named)
+    payment = data.get("payment_id")
+    payment = payment if isinstance(payment, str) else ""
+    key = f"{name}:{kind[:64]}:{told.time}:{hashlib.sha256(_encoder.encode(data)).hexdigest()[:16]}"
+    return Said(tenant, kind, known, customer, payment, ask if customer or payment else None, key)
+
+
+def _ask(kind: str, told: Told, data: dict[str, Any], named: Named) -> tuple[str, RecordUpstream]:
+    """The object's id and what is asked. `kind` "" for what we do not know."""
+    family, _, word = kind.partition(".")
+    metadata = data.get("metadata")
+    action = metadata.get("wallet_action") if isinstance(metadata, dict) else None
+    common: dict[str, Any] = {"told": told, "foreign": data, "customer": named}
+    match family:
+        case "payment":
+            payment = _strict(Payment, {"status": word, **_present(data), "wallet_action": action})
+            return payment.payment_id, upstream.RecordPayment(payment=payment, **common)
+        case "refund":
+            refund = _strict(Refund, {"status": word, **_present(data), "wallet_action": action})
+            return refund.refund_id, upstream.RecordRefund(refund=refund, **common)
+        case "dispute":
+            dispute = _strict(Dispute, {"dispute_status": f"dispute_{word}", **_present(data)})
+            return dispute.dispute_id, upstream.RecordDispute(dispute=dispute, **common)
+        case "subscription":
+            status = "active" if word in _ACTIVE else word
+            subscription = _strict(Subscription, {"status": status, **_present(data)})
+            return subscription.subscription_id, upstream.RecordSubscription(
+                subscription=subscription, **common
+            )
+        case "license_key":
+            licence = _strict(
+                LicenceKey, {"status": "active", **_present(data), "licence_key_id": data.get("id")}
+            )
+            return licence.licence_key_id, upstream.RecordLicenceKey(licence_key=licence, **common)
+        case _:
+            return "upstream", RecordUpstream(**common)
+
+
+def _object(value: bytes) -> dict[str, Any]:
+    if len(value) > OBJECT_BYTES_MAX:
+        raise NotUnderstood("TOO_LARGE", f"a record has at most {OBJECT_BYTES_MAX} bytes")
+    try:
+        whole = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotUnderstood("NOT_JSON", "the record is not JSON") from error
+    if not isinstance(whole, dict):
+        raise NotUnderstood("NOT_AN_EVENT", "the record is no JSON object")
+    return _without_nul(whole) if b"\\u0000" in value else whole
+
+
+def _without_nul(value: Any) -> Any:
+    """PostgreSQL has no such character."""
+    match value:
+        case str():
+            return value.replace("\x00", "")
+        case dict():
+            return {_without_nul(name): _without_nul(one) for name, one in value.items()}
+        case list():
+            return [_without_nul(one) for one in value]
+        case _:
+            return value
+
+
+def _present(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def _strict(struct: type[S], data: dict[str, Any]) -> S:
+    """Raises NotUnderstood where a field is missing without which nothing can be done."""
+    try:
+        return _lenient(struct, data)
+    except msgspec.ValidationError as error:
+        raise NotUnderstood("INCOMPLETE", f"{struct.__name__}: {_line(error)}") from error
+
+
+def _lenient(struct: type[S], data: dict[str, Any]) -> S:
+    """Each field for itself: what does not fit is left out."""
+    fitting = {}
+    for field in msgspec.structs.fields(struct):
+        value = data.get(field.encode_name)
+        if field.name.endswith(("_at", "_date")):
+            value = _time(value)
+        if value is None:
+            continue
+        if isinstance(value, str) and field.name == "amount" and value.isdecimal():
+            value = int(value[:MINOR_DIGITS_MAX])  # a dispute's: minor units as text
+        with suppress(msgspec.ValidationError):
+            fitting[field.encode_name] = msgspec.convert(value, field.type)
+    return msgspec.convert(fitting, struct)
+
+
+def _time(value: Any) -> str | None:
+    """As we write moments; None where it is none."""
+    try:
+        moment = datetime.fromisoformat(value)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _moment(value: Any) -> str:
+    if (moment := _time(value)) is None:
+        raise NotUnderstood("NO_TIME", "timestamp (or time) is needed, RFC 3339")
+    return moment
+
+
+def _needed(value: Any, kind: Any, name: str) -> str:
+    try:
+        return str(msgspec.convert(value, kind))
+    except msgspec.ValidationError as error:
+        raise NotUnderstood("INCOMPLETE", f"{name} is missing or of another form") from error
+
+
+def _line(error: Exception) -> str:
+    """What is missing; never a value."""
+    text = str(error)
+    return text if "missing required field" in text else "a field has another form"

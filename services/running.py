@@ -1,0 +1,51 @@
+"""The life of a process made of parts: it ends with the first that fails. Ending is the cure for everything."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+import psycopg
+import structlog
+from aiohttp import web
+
+from services import health
+
+STOP_SECONDS_MAX = 1.5
+
+log = structlog.get_logger()
+
+
+class PortTaken(Exception):
+    """Somebody else listens where health and metrics are to be served."""
+
+
+async def serve(host: str, port: int, problems: health.Problems) -> web.AppRunner:
+    """Raises PortTaken."""
+    try:
+        return await health.serve(host, port, problems)
+    except OSError as error:
+        raise PortTaken(f"cannot serve /readyz and /metrics: {error.strerror or error}") from error
+
+
+async def until_over(work: Sequence[asyncio.Future[Any]], stop: asyncio.Event) -> BaseException | None:
+    """Waits for a stop or the first failure; a part that just ends (the start of Faust) is no reason to stop."""
+    stopping = asyncio.ensure_future(stop.wait())
+    waiting = {*work, stopping}
+    while not stopping.done():
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if (error := task.exception()) is not None:
+                stopping.cancel()
+                return error
+    return None
+
+
+async def stopped(part: str, stopping: Awaitable[None]) -> bool:
+    """Whether it stopped in order and in time."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS_MAX):
+            await stopping
+    except (TimeoutError, psycopg.Error) as error:
+        log.warning("did not stop in order", part=part, error=type(error).__name__)
+        return False
+    return True
