@@ -23,7 +23,7 @@ from services.pace import Pace
 log = structlog.get_logger()
 T = TypeVar("T")
 
-PACE_SECONDS = 0.005
+PACE_SECONDS = 0.003
 """A batch costs about the same for one command as for ten."""
 FLUSH_SECONDS = 5.0
 SURPLUS_SECONDS = 1.0  # so long a hand-over may keep the other shards waiting
