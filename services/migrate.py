@@ -49,7 +49,6 @@ def migrate_database(name: str, dsn: str, shards: int) -> str:
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.set_main_option("path_separator", "newline")
         config.set_main_option("version_locations", str(_MIGRATIONS / name).replace("%", "%%"))
-        config.set_main_option("version_table", "schema_version")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         if name == "store":
