@@ -1,22 +1,19 @@
-"""The event store's table through the `eventsourcing` library: its schema and reads, our own writes.
+"""The event store's table through the `eventsourcing` library: its schema and reads; writes are the store's.
 
-The library's `insert_events` retries on fresh pool connections, which would commit outside the session that
-holds the shard; so it is replaced whole: it writes in the transaction at hand, once, and swallows nothing.
+The library's `insert_events` retries on fresh pool connections, which would commit outside the session that holds the
+shard. Here it refuses: events go in by `commit_batch`, with the fence before them and their receipts behind.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
-from eventsourcing.persistence import Mapper, StoredEvent
+from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresAggregateRecorder, PostgresDatastore
 from psycopg import Connection
 from psycopg.rows import DictRow, TupleRow, dict_row
 
-from events.codec import decode_envelope, decode_fact
-from events.envelope import Envelope
-from events.facts import AnyFact
+from events.codec import decode_envelope
 from services.ledger import statements
 from services.ledger.ports import StoredRow
 
@@ -59,17 +56,12 @@ class StreamRecorder(PostgresAggregateRecorder):
         self._session = connection
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> None:
-        """Insert into the transaction at hand; `places` gives each event's (shard, sequence).
+        """Never.
 
         Raises:
-            psycopg.Error: as PostgreSQL says it, in a pipeline at its next synchronisation.
+            NotImplementedError: an event is true only together with its shard row and receipt.
         """
-        places: Sequence[tuple[int, int]] = kwargs["places"]
-        rows = [
-            (event.originator_id, event.originator_version, event.topic, event.state, shard, sequence)
-            for event, (shard, sequence) in zip(stored_events, places, strict=True)
-        ]
-        self._session.execute(statements.INSERT_EVENTS, [list(column) for column in zip(*rows, strict=True)])
+        raise NotImplementedError("events are written by PostgresStore.commit, behind the fence")
 
     def select_shard(self, shard: int, after: int, limit: int) -> list[StoredRow]:
         """Events of a shard in order of sequence."""
@@ -78,20 +70,3 @@ class StreamRecorder(PostgresAggregateRecorder):
             StoredRow(stream, version, kind, value, shard, sequence, decode_envelope(value).subject.encode())
             for stream, version, kind, value, shard, sequence in rows
         ]
-
-
-class EventMapper(Mapper[UUID]):
-    """Events <-> stored events: the topic is our stable type name, the state the very bytes that are published."""
-
-    def __init__(self) -> None:
-        """No transcoder, cipher or compressor: they would change the bytes."""
-
-    def stored(self, row: StoredRow) -> StoredEvent:
-        """A decided event in the library's form."""
-        return StoredEvent(row.stream, row.version, row.type, row.value)
-
-    def recorded(self, stored_event: StoredEvent) -> tuple[Envelope, AnyFact]:
-        """Raises events.codec.Malformed where the library would resolve a Python path."""
-        envelope = decode_envelope(stored_event.state)
-        assert stored_event.originator_id == envelope.place
-        return envelope, decode_fact(envelope)

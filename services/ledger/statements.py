@@ -23,11 +23,6 @@ COMMIT_BATCH = f"SELECT commit_batch({', '.join(['%b'] * 33)})"
 SHARDS_MOVED = "WL001"
 """SQLSTATE of `commit_batch` when the compare-and-set of the shard rows missed one: ownership lost."""
 
-INSERT_EVENTS = """
-    INSERT INTO stored_events (originator_id, originator_version, topic, state, shard, sequence)
-    SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::int[], %b::bigint[])
-"""
-
 SNAPSHOTS = "SELECT stream, version, head, state FROM snapshots WHERE stream = ANY(%b)"
 
 HISTORIES = """
