@@ -144,7 +144,7 @@ class _Teller:
             self._shortfall(WalletShortfallReleased, target, released, short)
         credit, withheld = amount - released, self._withheld(target.currency, amount - released)
         if credit and not withheld:
-            self._credit(target, credit)
+            self._book(target, +credit)
             moved += credit
         return Effect(
             rule=target.rule.value,
@@ -159,7 +159,7 @@ class _Teller:
         """What is there; the rest is a fact, not a debt below zero."""
         moved, short = before.moved, before.short
         if debit := min(self._balances.get(target.currency, 0), amount):
-            self._debit(target, debit)
+            self._book(target, -debit)
             moved -= debit
         if lacking := amount - debit:
             short += lacking
@@ -181,42 +181,24 @@ class _Teller:
             return "currency_not_open"
         return "balance_limit" if self._balances.get(currency, 0) > AMOUNT_MAX - credit else ""
 
-    def _credit(self, target: Target, amount: int) -> None:
-        before, after = self._move(target.currency, amount)
-        cause = CAUSES[target.rule].credit
+    def _book(self, target: Target, amount: int) -> None:
+        """One entry; `amount` has its sign: + credit, - debit."""
+        before = self._balances.get(target.currency, 0)
+        self._balances[target.currency] = before + amount
+        causes = CAUSES[target.rule]
+        fact, cause = (WalletCredited, causes.credit) if amount > 0 else (WalletDebited, causes.debit)
         self.facts.append(
-            WalletCredited(
+            fact(
                 entry_id=self._entry_id(),
                 currency=target.currency,
-                amount=amount,
+                amount=abs(amount),
                 balance_before=before,
-                balance_after=after,
+                balance_after=before + amount,
                 cause=cause,
                 counter_account=COUNTER_ACCOUNTS[cause],
                 reference=target.reference,
             )
         )
-
-    def _debit(self, target: Target, amount: int) -> None:
-        before, after = self._move(target.currency, -amount)
-        cause = CAUSES[target.rule].debit
-        self.facts.append(
-            WalletDebited(
-                entry_id=self._entry_id(),
-                currency=target.currency,
-                amount=amount,
-                balance_before=before,
-                balance_after=after,
-                cause=cause,
-                counter_account=COUNTER_ACCOUNTS[cause],
-                reference=target.reference,
-            )
-        )
-
-    def _move(self, currency: str, amount: int) -> tuple[int, int]:
-        before = self._balances.get(currency, 0)
-        self._balances[currency] = before + amount
-        return before, before + amount
 
     def _shortfall(
         self,
