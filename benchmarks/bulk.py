@@ -37,9 +37,9 @@ class Speed(NamedTuple):
         return self.events / self.seconds
 
 
-def command(customer: str, ask: CustomerAsk, answered: bool) -> Command:
-    """As an upstream service would send it, with a key of its own and no deadline."""
-    name = secrets.token_hex(16)
+def command(customer: str, ask: CustomerAsk, answered: bool, name: str = "") -> Command:
+    """As an upstream service would send it, with a key of its own (`name`, or a random one) and no deadline."""
+    name = name or secrets.token_hex(16)
     return Command(
         id=name,
         source="/bench",

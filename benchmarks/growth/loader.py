@@ -13,12 +13,12 @@ from itertools import cycle
 
 import msgspec
 import uvloop
-from msgspec import UNSET, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
+from benchmarks import bulk
 from benchmarks.stage import TENANT
-from events.codec import encode_ask
-from events.commands import Command, CreditWallet, CustomerAsk, DebitWallet, Origin, RegisterCustomer
+from events.commands import CreditWallet, CustomerAsk, DebitWallet, RegisterCustomer
 from events.ids import derived, stream_id, stream_name
 from events.sharding import shard_of
 from services import runtime
@@ -115,7 +115,9 @@ class Loader:
         batch = Batch(self._rules, {shard: before}, {}, NOTHING, keys, time.time_ns() // 1_000)
         for number in numbers:
             for place, ask in enumerate(_asks(number, self._plan.entries)):
-                command = _command(number, place, ask)
+                command = bulk.command(
+                    customer_id(number), ask, answered=False, name=f"grown-{number}-{place}"
+                )
                 batch.take(Asked(record, command, ask, receipt_key(command, streams[number])))
         commit = batch.commit()
         position = {"position": before.position, "position_command_id": before.position_command_id}
@@ -148,24 +150,6 @@ def _asks(number: int, entries: int) -> Iterable[CustomerAsk]:
             yield DebitWallet(currency=currency, amount=amount // 4, reference=f"inv_{number}_{place}")
         else:
             yield CreditWallet(currency=currency, amount=amount, reference=f"pay_{number}_{place}")
-
-
-def _command(number: int, place: int, ask: CustomerAsk) -> Command:
-    name = f"grown-{number}-{place}"
-    return Command(
-        id=name,
-        source="/bench",
-        type=ask.TYPE,
-        subject=customer_id(number),
-        businessid=TENANT.business_id,
-        mode="test",
-        origin=Origin.SYSTEM,
-        actor="bench",
-        correlationid=name,
-        idempotencykey=name,
-        replyto=UNSET,
-        data=encode_ask(ask),
-    )
 
 
 if __name__ == "__main__":
