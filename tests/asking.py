@@ -76,7 +76,15 @@ class Asker:
             with contextlib.suppress(KafkaError, TimeoutError):
                 await asyncio.wait_for(client.stop(), 5)
 
-    async def send(self, customer: str, ask: AnyAsk | EnterInBulk, key: str = "", deadline: str = "") -> Sent:
+    async def send(
+        self,
+        customer: str,
+        ask: AnyAsk | EnterInBulk,
+        key: str = "",
+        deadline: str = "",
+        tenant: Tenant = TENANT,
+        awaited: bool = False,
+    ) -> Sent:
         """Returns when Kafka has it."""
         correlation = secrets.token_hex(16)
         command = Command(
@@ -84,14 +92,15 @@ class Asker:
             source="/tests",
             type=ask.TYPE,
             subject=customer,
-            businessid=TENANT.business_id,
-            mode="test",
+            businessid=tenant.business_id,
+            mode=tenant.mode,
             origin=Origin.API,
             actor="key_tests",
             correlationid=f"cor_{correlation}",
             idempotencykey=key or UNSET,
             deadline=deadline or UNSET,
             replyto=f"{REPLY_PARTITION}/{correlation}",
+            awaited=awaited,
             data=encode_ask(ask),
         )
         shard = shard_of(customer, self._shards)

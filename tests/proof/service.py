@@ -11,26 +11,21 @@ from typing import Any
 import httpx
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
-from msgspec import UNSET
 
-from events.codec import encode_ask, encode_command
 from events.commands import (
     BlockCustomer,
     ChangeProfile,
     CloseCustomer,
-    Command,
     CreditWallet,
     CustomerAsk,
     DebitWallet,
-    Origin,
     RegisterCustomer,
     UnblockCustomer,
 )
 from events.ids import Tenant, customer_id_from_key
 from events.replies import Reply
-from events.sharding import shard_of
 from services.api.keys import create_key
-from tests.asking import REPLY_PARTITION, Asker
+from tests.asking import Asker
 from tests.proof.model import OPEN, Counted, answer_of, run
 from tests.proof.oracle import Oracle, Request, Said
 from tests.running import System, running
@@ -76,25 +71,8 @@ class Service:
 
     def ask(self, tenant: Tenant, customer: str, ask: CustomerAsk, key: str | None) -> Reply:
         """A command, as a producer of `ledger.commands` would send it."""
-        correlation = secrets.token_hex(16)
-        command = Command(
-            id=f"cmd_{correlation}",
-            source="/proof",
-            type=ask.TYPE,
-            subject=customer,
-            businessid=tenant.business_id,
-            mode="test",
-            origin=Origin.API,
-            actor="key_proof",
-            correlationid=f"cor_{correlation}",
-            idempotencykey=UNSET if key is None else key,
-            replyto=f"{REPLY_PARTITION}/{correlation}",
-            awaited=True,
-            data=encode_ask(ask),
-        )
-        value, shard = encode_command(command), shard_of(customer, SHARDS)
-        self._run(self._asker.send_bytes(value, shard, customer.encode()))
-        reply: Reply = self._run(self._asker.answer(correlation, SECONDS_MAX))
+        sent = self._run(self._asker.send(customer, ask, key or "", tenant=tenant, awaited=True))
+        reply: Reply = self._run(self._asker.reply(sent, SECONDS_MAX))
         return reply
 
     def _run(self, work: Any) -> Any:
