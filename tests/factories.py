@@ -13,10 +13,10 @@ from events.commands import Origin
 from events.envelope import Envelope
 from events.facts import (
     COUNTER_ACCOUNTS,
+    AnyFact,
     Cause,
     CustomerBlocked,
     CustomerClosed,
-    CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
     CustomerUnblocked,
@@ -27,6 +27,7 @@ from events.facts import (
 )
 from events.ids import CustomerId, Tenant, derived, position, stream_id, stream_name
 from events.personal import Personal
+from events.recorded import Recorded
 from events.sealing import KEY_BYTES, seal
 from events.sharding import shard_of
 
@@ -160,12 +161,19 @@ class EventFactory:
     def balance(self, customer_id: str, currency: str = "USD", tenant: Tenant = TENANT) -> int:
         return self._balances.get((tenant, customer_id, currency), 0)
 
-    def append(self, customer_id: str, fact: CustomerFact, tenant: Tenant = TENANT) -> Record:
+    def told(
+        self, customer_id: str, stream: str, fact: Recorded, came: object = UNSET, tenant: Tenant = TENANT
+    ) -> Record:
+        """Upstream said so, in the stream of its object; `came`: the object as it came."""
+        personal = UNSET if came is UNSET else Personal(foreign=came)  # type: ignore[arg-type]
+        return self.append(customer_id, replace(fact, personal=personal), tenant, stream)
+
+    def append(self, customer_id: str, fact: AnyFact, tenant: Tenant = TENANT, stream: str = "") -> Record:
         """The fact as the next event of its shard, sealed, chained and kept in `records`."""
         shard = shard_of(customer_id, self.shards)
-        stream = stream_name("customer", customer_id)
+        stream = stream or stream_name("customer", customer_id)
         sequence = self._sequences[shard] + 1
-        version = self._versions.get((tenant, stream), 0) + 1
+        version = self._versions.get((tenant, f"{customer_id} {stream}"), 0) + 1
         self._now += STEP_MICROS
         at = position(shard, sequence)
         if fact.personal is not UNSET:
@@ -197,7 +205,7 @@ class EventFactory:
         )
         self._heads[shard] = digest(value)
         self._sequences[shard] = sequence
-        self._versions[tenant, stream] = version
+        self._versions[tenant, f"{customer_id} {stream}"] = version
         self.records.append(Record(shard, sequence, customer_id.encode(), value))
         return self.records[-1]
 

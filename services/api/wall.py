@@ -28,6 +28,12 @@ TENANTS = (
     "ledger_entries",
     "accounts",
     "tallies",
+    "payments",
+    "refunds",
+    "disputes",
+    "subscriptions",
+    "licence_keys",
+    "licence_key_instances",
 )
 """Tables whose rows belong to a tenant. Keys of the api are looked up before anybody's tenant is known."""
 

@@ -9,7 +9,19 @@ from psycopg import errors, sql
 
 from events.sealing import Unsealable, unseal
 from services.keyring import KeyRing
-from services.projections import accounts, blocklist, customers, ledger_entries, tallies, wallets
+from services.projections import (
+    accounts,
+    blocklist,
+    customers,
+    disputes,
+    ledger_entries,
+    licence_keys,
+    payments,
+    refunds,
+    subscriptions,
+    tallies,
+    wallets,
+)
 from services.projections.chain import Break, Checkpoint, Reading, owner_of, read
 from services.projections.event import Event, Record
 
@@ -20,6 +32,11 @@ PROJECTIONS = (
     ledger_entries.project,
     accounts.project,
     tallies.project,
+    payments.project,
+    refunds.project,
+    disputes.project,
+    subscriptions.project,
+    licence_keys.project,
 )
 
 ATTEMPTS_MAX = 3

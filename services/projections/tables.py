@@ -1,6 +1,9 @@
 """The read models, as SQLAlchemy Core tables: what queries are written against. Migrations make them."""
 
+from typing import Any
+
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -119,6 +122,89 @@ ledger_entries = Table(
     Column("reference", Text),
     Column("reason", Text),
     Column("created_at", DateTime(timezone=True), nullable=False),
+)
+
+
+def _newest(name: str, key: str, *own: Column[Any]) -> Table:
+    """A row for each object and customer: see `newest`."""
+    return Table(
+        name,
+        metadata,
+        Column("business_id", Text, primary_key=True),
+        Column("mode", Text, primary_key=True),
+        Column(key, Text, primary_key=True),
+        Column("customer_id", Text, primary_key=True),
+        Column("shard", Integer, nullable=False),
+        Column("stamp", Text, nullable=False),
+        *own,
+        Column("created_at", DateTime(timezone=True), nullable=False),
+        Column("updated_at", DateTime(timezone=True), nullable=False),
+        Column("known", JSONB, nullable=False),
+        Column("object", JSONB, nullable=False),
+    )
+
+
+payments = _newest(
+    "payments",
+    "payment_id",
+    Column("status", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("total_amount_minor", BigInteger, nullable=False),
+    Column("subscription_id", Text),
+    Column("brand_id", Text, nullable=False),
+    Column("product_ids", ARRAY(Text), nullable=False),
+)
+
+refunds = _newest(
+    "refunds",
+    "refund_id",
+    Column("payment_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("amount_minor", BigInteger),
+    Column("currency", Text),
+)
+
+disputes = _newest(
+    "disputes",
+    "dispute_id",
+    Column("payment_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("amount_minor", BigInteger),
+    Column("currency", Text),
+)
+
+subscriptions = _newest(
+    "subscriptions",
+    "subscription_id",
+    Column("status", Text, nullable=False),
+    Column("product_id", Text),
+    Column("brand_id", Text, nullable=False),
+    Column("currency", Text),
+    Column("recurring_pre_tax_amount_minor", BigInteger),
+    Column("cancel_at_next_billing_date", Boolean, nullable=False),
+    Column("next_billing_at", DateTime(timezone=True)),
+)
+
+licence_keys = _newest(
+    "licence_keys",
+    "licence_key_id",
+    Column("status", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("product_id", Text),
+)
+
+licence_key_instances = Table(
+    "licence_key_instances",
+    metadata,
+    Column("business_id", Text, primary_key=True),
+    Column("mode", Text, primary_key=True),
+    Column("instance_id", Text, primary_key=True),
+    Column("licence_key_id", Text, primary_key=True),
+    Column("customer_id", Text, primary_key=True),
+    Column("shard", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("name", Text, nullable=False),
 )
 
 tallies = Table(

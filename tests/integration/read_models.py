@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 import psycopg
 from msgspec import UNSET
+from psycopg import sql
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
@@ -16,12 +18,14 @@ from events.personal import Personal
 from services.keyring import KeyRing
 from services.migrate import migrate
 from services.projections.projector import Projector
+from services.projections.tables import READ_MODELS
 from services.settings import Settings
+from tests import upstream
 from tests.factories import EventFactory
-from tests.unit.projections.reading import Tables, events_of
+from tests.unit.projections.reading import NEWEST, Tables, events_of
 
 SHARDS = 3
-TABLES = ("customers", "blocklist_entries", "wallets", "ledger_entries", "accounts", "tallies", "checkpoints")
+TABLES = (*(table.name for table in READ_MODELS), "checkpoints")
 
 
 @dataclass
@@ -56,9 +60,8 @@ class Views:
 
     def clear(self) -> None:
         with psycopg.connect(self.dsn) as connection:
-            connection.execute(
-                "TRUNCATE customers, blocklist_entries, wallets, ledger_entries, accounts, tallies, chain_breaks"
-            )
+            names = sql.SQL(", ").join(sql.Identifier(table.name) for table in READ_MODELS)
+            connection.execute(sql.SQL("TRUNCATE {}, chain_breaks").format(names))
             connection.execute(
                 "UPDATE checkpoints SET sequence = 0, head = '', next_offset = 0, event_time = NULL"
             )
@@ -95,6 +98,7 @@ def business(factory: EventFactory, customers: int = 5) -> EventFactory:
         factory.blocked(f"cus_{number}", "a better reason" if number % 2 else UNSET)
         if number % 3:
             factory.unblocked(f"cus_{number}")
+        upstream.tell(factory, f"cus_{number}")
         if number == 4:
             factory.closed(f"cus_{number}")
     return factory
@@ -148,6 +152,29 @@ def expect(views: Views, factory: EventFactory) -> None:
         for row in views.rows("tallies")
     }
     assert tallies == counted(views)
+    _expect_upstream(views, told)
+
+
+def _expect_upstream(views: Views, told: Tables) -> None:
+    """Of each object the newest, with what is known of it and the object as it came."""
+    for table, (_, key) in NEWEST.items():
+        found = {
+            (row["business_id"], row["mode"], row[key], row["customer_id"]): row for row in views.rows(table)
+        }
+        wanted = told.newest[table]
+        assert found.keys() == wanted.keys()
+        for place, row in wanted.items():
+            for name, value in row.items():
+                if name.endswith("_at") and value is not UNSET:
+                    value = datetime.fromisoformat(value)
+                elif name in ("known", "object"):
+                    value = msgspec.json.decode(msgspec.json.encode(value))
+                assert found[place][name] == (None if value is UNSET else value), (table, name)
+    instances: dict[tuple[str, str], set[str]] = {}
+    for row in views.rows("licence_key_instances"):
+        place = (str(row["customer_id"]), str(row["licence_key_id"]))
+        instances.setdefault(place, set()).add(str(row["instance_id"]))
+    assert instances == told.instances
 
 
 def counted(views: Views) -> dict[tuple[str, str, object], tuple[int, int]]:

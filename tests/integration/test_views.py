@@ -25,7 +25,7 @@ def documented() -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for section in DOCUMENT.read_text().split("\n## reports.")[1:]:
         view = section.split("\n", 1)[0]
-        found[view] = re.findall(r"^\| `(\w+)` \| `([a-z ]+)` \|", section, re.MULTILINE)
+        found[view] = re.findall(r"^\| `(\w+)` \| `([a-zA-Z ]+)` \|", section, re.MULTILINE)
     return found
 
 

@@ -6,8 +6,20 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from events.recorded import LicenceKeyRecorded
 from events.sealing import unseal
-from services.projections import accounts, blocklist, customers, ledger_entries, wallets
+from services.projections import (
+    accounts,
+    blocklist,
+    customers,
+    disputes,
+    ledger_entries,
+    licence_keys,
+    payments,
+    refunds,
+    subscriptions,
+    wallets,
+)
 from services.projections.chain import Checkpoint, Reading, owner_of, read
 from services.projections.event import Event, Record
 from tests import factories
@@ -44,6 +56,16 @@ def opened(factory: factories.EventFactory, reading: Reading) -> list[Event]:
     return events
 
 
+NEWEST = {
+    "payments": (payments.rows, "payment_id"),
+    "refunds": (refunds.rows, "refund_id"),
+    "disputes": (disputes.rows, "dispute_id"),
+    "subscriptions": (subscriptions.rows, "subscription_id"),
+    "licence_keys": (licence_keys.rows, "licence_key_id"),
+}
+"""Tables of which the newest that was told counts, with their keys."""
+
+
 class Tables:
     """What the SQL does with the rows of a batch, said a second time."""
 
@@ -53,6 +75,8 @@ class Tables:
         self.wallets: dict[tuple[str, str, str, str], Row] = {}
         self.entries: dict[tuple[int, int], Row] = {}
         self.accounts: dict[tuple[str, ...], int] = {}
+        self.newest: dict[str, dict[tuple[str, ...], Row]] = {table: {} for table in NEWEST}
+        self.instances: dict[tuple[str, str], set[str]] = {}
 
     def apply(self, events: Sequence[Event]) -> None:
         for customer in customers.fold(events):
@@ -74,6 +98,24 @@ class Tables:
                 posting.account,
             )
             self.accounts[account] = self.accounts.get(account, 0) + int(posting.added_minor)
+
+        for table, (rows, key) in NEWEST.items():
+            for row in map(msgspec.structs.asdict, rows(events)):
+                place = (row["business_id"], row["mode"], row[key], row["customer_id"])
+                older = self.newest[table].get(place)
+                if older is None or older["stamp"] <= row["stamp"]:
+                    self.newest[table][place] = row
+        self._instances(events)
+
+    def _instances(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event.fact, LicenceKeyRecorded) and event.fact.personal is not UNSET:
+                listed = msgspec.json.decode(msgspec.json.encode(event.fact.personal.foreign)).get(
+                    "instances"
+                )
+                if listed is not None:
+                    found = {one["id"] for one in listed if isinstance(one, dict) and "id" in one}
+                    self.instances[event.envelope.subject, event.fact.licence_key.licence_key_id] = found
 
     def _blocklist(self, row: Row) -> None:
         key = (row["business_id"], row["mode"], row["block_id"])
