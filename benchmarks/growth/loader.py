@@ -30,8 +30,8 @@ from services.ledger.intake import Asked
 from services.ledger.ports import CommandRecord, Commit, ShardRow, StoredRow
 from services.ledger.receipts import receipt_key
 from services.ledger.store import PostgresStore
-from services.sample.people import CULTURES
 from services.settings import Settings
+from services.upstream.people import CULTURES
 
 CUSTOMERS_EACH = 40
 """In one batch, all of one shard: with their entries about as many events as a worker takes at a time."""

@@ -5,7 +5,7 @@ from random import Random
 from typing import NamedTuple
 
 from events.facts import Cause
-from services.sample.people import Person, people
+from services.upstream.people import Person, people
 
 VERSION = "sample-1"
 """In every idempotency key: change it with the stories, or an old key meets another request."""

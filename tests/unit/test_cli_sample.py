@@ -7,7 +7,7 @@ from msgspec import convert, to_builtins
 
 from events.commands import CreditWallet, DebitWallet, RegisterCustomer
 from events.facts import Cause
-from services.sample.people import people
+from services.upstream.people import people
 from services.sample.plan import stories
 
 

@@ -1,0 +1,1 @@
+"""A payment service that is played, for first looks, tests and measurements; its first modules are pure and seeded."""
