@@ -4,7 +4,8 @@ from typing import Any
 
 from events.commands import ASKS, BULKS
 from events.facts import FACTS
-from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, PAYMENTS, REPLIES, TOPICS, Topic
+from events.for_upstream import REQUESTS_BY_TYPE
+from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, PAYMENTS, REPLIES, REQUESTS, TOPICS, Topic
 
 Json = dict[str, Any]
 
@@ -24,6 +25,9 @@ PROMISES = {
     "`replyto`. No personal data.",
     PAYMENTS: "What upstream payment services say, in any order and as often as they like: of each object the newest "
     "counts. Any key, any partitioner.",
+    REQUESTS: "What customers and merchants ask of upstream, decided here: refunds, changes of subscriptions, top-ups. "
+    "Answer by ordinary events on payments.events that name `metadata.request_id`. Records may repeat: de-duplicate "
+    "by `id`. In clear, what names people too.",
     DEAD_LETTERS: "Records that could not be decided, with where they were found and why; the record itself "
     "is sealed.",
 }
@@ -70,6 +74,7 @@ def _names(topic: Topic) -> list[str]:
         EVENTS: list(FACTS),
         REPLIES: ["reply"],
         PAYMENTS: ["upstream-event"],
+        REQUESTS: [_asked(name) for name in REQUESTS_BY_TYPE],
         DEAD_LETTERS: ["dead-letter"],
     }
     return names[topic]
@@ -81,6 +86,7 @@ def _operations() -> Json:
         EVENTS: "send",
         REPLIES: "send",
         PAYMENTS: "receive",
+        REQUESTS: "send",
         DEAD_LETTERS: "send",
     }
     return {
@@ -98,6 +104,13 @@ def _messages() -> Json:
     made = {name: _cloud_event(name, "Envelope", fact.__name__, fact.__doc__) for name, fact in FACTS.items()}
     made |= {
         name: _cloud_event(name, "Command", ask.__name__, ask.__doc__) for name, ask in (ASKS | BULKS).items()
+    }
+    made |= {
+        _asked(name): {
+            **_cloud_event(name, "RequestEvent", data.__name__, data.__doc__),
+            "name": _asked(name),
+        }
+        for name, data in REQUESTS_BY_TYPE.items()
     }
     made["reply"] = {
         "name": "reply",
@@ -147,6 +160,11 @@ def _cloud_event(name: str, envelope: str, data: str, summary: str | None) -> Js
         },
         "bindings": {"kafka": {"key": _CUSTOMER_KEY, "bindingVersion": "0.5.0"}},
     }
+
+
+def _asked(name: str) -> str:
+    """The message to upstream that comes of a fact; the fact itself has that type as its name."""
+    return f"{name}.asked"
 
 
 def _camel(topic: Topic) -> str:

@@ -9,10 +9,11 @@ from typing import Annotated, Literal, get_args
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from events.ask import Ask
-from events.facts import BlockId, Cause, CommandId, Locale, Reference
-from events.ids import CustomerId, Tenant
+from events.facts import Cause, CommandId, Locale, Reference
+from events.ids import BlockId, CustomerId, Tenant
 from events.money import Amount, Currency
 from events.personal import Email, IdempotencyKey, Metadata, Name, Phone, Reason
+from events.requests import RequestAsk
 from events.times import Timestamp
 from events.upstream import ForeignAsk, RecordUpstream
 
@@ -155,7 +156,7 @@ CustomerAsk = (
     | CreditWallet
     | DebitWallet
 )
-AnyAsk = CustomerAsk | ForeignAsk | RecordUpstream
+AnyAsk = CustomerAsk | ForeignAsk | RecordUpstream | RequestAsk
 
 ASKS: dict[str, type[AnyAsk]] = {ask.TYPE: ask for ask in get_args(AnyAsk)}
 

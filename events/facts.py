@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from events.fact import Fact
 from events.foreign import Print
+from events.ids import BlockId, EntryId
 from events.money import Amount, Balance, Currency
 from events.recorded import (
     DisputeRecorded,
@@ -15,6 +16,13 @@ from events.recorded import (
     RefundRecorded,
     SubscriptionRecorded,
     UpstreamRecorded,
+)
+from events.requested import (
+    InvoiceFact,
+    RefundMadeToWallet,
+    RefundRequested,
+    SubscriptionChangeRequested,
+    TopUpRequested,
 )
 from events.times import Timestamp
 
@@ -28,8 +36,6 @@ FailedId = Annotated[
         "what the entries before it would have left"
     ),
 ]
-EntryId = Annotated[str, Meta(pattern=r"^wle_[0-9A-Za-z]{21}\Z")]
-BlockId = Annotated[str, Meta(pattern=r"^blk_[0-9A-Za-z]{21}\Z")]
 
 
 class Cause(StrEnum):
@@ -76,6 +82,16 @@ class Refusal(StrEnum):
     CUSTOMER_CLOSED = "CUSTOMER_CLOSED"
     WALLET_NOT_EMPTY = "WALLET_NOT_EMPTY"
     ANOTHER_ENTRY_FAILED = "ANOTHER_ENTRY_FAILED"
+    PAYMENT_NOT_SUCCEEDED = "PAYMENT_NOT_SUCCEEDED"
+    PAYMENT_ALREADY_REFUNDED = "PAYMENT_ALREADY_REFUNDED"
+    ZERO_AMOUNT_PAYMENT_REFUND_NOT_ALLOWED = "ZERO_AMOUNT_PAYMENT_REFUND_NOT_ALLOWED"
+    REFUND_AMOUNT_EXCEEDS_PAID_AMOUNT = "REFUND_AMOUNT_EXCEEDS_PAID_AMOUNT"
+    EXISTING_REFUND_REQUEST_PROCESSING = "EXISTING_REFUND_REQUEST_PROCESSING"
+    PARTIAL_REFUND_NOT_ALLOWED = "PARTIAL_REFUND_NOT_ALLOWED"
+    REFUND_TO_WALLET_NOT_ALLOWED = "REFUND_TO_WALLET_NOT_ALLOWED"
+    SUBSCRIPTION_INACTIVE = "SUBSCRIPTION_INACTIVE"
+    SUBSCRIPTION_EXPIRED = "SUBSCRIPTION_EXPIRED"
+    EXISTING_SUBSCRIPTION_CHANGE_PROCESSING = "EXISTING_SUBSCRIPTION_CHANGE_PROCESSING"
 
 
 class AsTold(Struct, frozen=True, kw_only=True):
@@ -127,7 +143,7 @@ class CustomerClosed(Fact, frozen=True):
 
 
 class CustomerCommandRefused(Fact, frozen=True):
-    """Any refusal but that of a debit: auditors ask who tried what."""
+    """Any refusal but that of a debit: auditors ask who tried what. `reference`: what the command was about."""
 
     TYPE = "customer.command_refused.v1"
 
@@ -136,6 +152,7 @@ class CustomerCommandRefused(Fact, frozen=True):
     currency: Currency | UnsetType = UNSET
     amount: Amount | UnsetType = UNSET
     because_of: FailedId | UnsetType = UNSET
+    reference: Reference | UnsetType = UNSET
 
 
 class Movement(Fact, frozen=True):
@@ -212,8 +229,18 @@ CustomerFact = (
     | WalletShortfallRecorded
     | WalletShortfallReleased
     | UpstreamRecorded
+    | TopUpRequested
 )
-ForeignFact = PaymentRecorded | RefundRecorded | DisputeRecorded | SubscriptionRecorded | LicenceKeyRecorded
-AnyFact = CustomerFact | ForeignFact
+ForeignFact = (
+    PaymentRecorded
+    | RefundRecorded
+    | DisputeRecorded
+    | SubscriptionRecorded
+    | LicenceKeyRecorded
+    | RefundRequested
+    | RefundMadeToWallet
+    | SubscriptionChangeRequested
+)
+AnyFact = CustomerFact | ForeignFact | InvoiceFact
 
 FACTS: dict[str, type[AnyFact]] = {fact.TYPE: fact for fact in get_args(AnyFact)}

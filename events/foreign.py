@@ -18,6 +18,9 @@ Print = Annotated[
     str, Meta(pattern=r"^[0-9a-f]{16}\Z", description="keyed: tells two contents apart, and no more")
 ]
 
+FAILED = frozenset({"failed", "cancelled"})
+"""Statuses of a payment from which nothing comes."""
+
 
 class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When and why upstream said it: of one object the newest counts. `updated`: the object's own word on its age."""
@@ -33,7 +36,7 @@ class CartItem(Struct, frozen=True, kw_only=True):
 
 
 class Payment(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`wallet_action`: what its metadata ask for, e.g. `top_up`."""
+    """`wallet_action`, `request_id`: of its metadata. The first says what it is for, e.g. `top_up`, the second for whom."""
 
     payment_id: ForeignId
     status: Word
@@ -57,6 +60,7 @@ class Payment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     checkout_session_id: ForeignId | UnsetType = UNSET
     discount_id: ForeignId | UnsetType = UNSET
     product_cart: Annotated[list[CartItem], Meta(max_length=100)] | UnsetType = UNSET
+    request_id: ForeignId | UnsetType = UNSET
 
 
 class Refund(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,6 +121,7 @@ class Subscription(Struct, frozen=True, kw_only=True, omit_defaults=True):
     payment_method_id: ForeignId | UnsetType = UNSET
     payment_id: ForeignId | UnsetType = UNSET
     brand_id: ForeignId | UnsetType = UNSET
+    request_id: ForeignId | UnsetType = UNSET
 
 
 class LicenceKey(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -18,6 +18,7 @@ from events.commands import ASKS, BULKS, Command
 from events.dead_letters import SealedLetter
 from events.envelope import Envelope
 from events.facts import FACTS
+from events.for_upstream import REQUESTS_BY_TYPE, RequestEvent
 from events.replies import Reply
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -34,10 +35,14 @@ def documents() -> dict[str, str]:
         "command-envelope.json": schema(Command, "command-envelope"),
         "reply.json": schema(Reply, "reply"),
         "dead-letter.json": schema(SealedLetter, "dead-letter"),
+        "request-envelope.json": schema(RequestEvent, "request-envelope"),
         "asyncapi.json": asyncapi(components("#/components/schemas/{name}")),
     }
     made |= {f"facts/{name}.json": schema(fact, name) for name, fact in FACTS.items()}
     made |= {f"commands/{name}.json": schema(ask, name) for name, ask in (ASKS | BULKS).items()}
+    made |= {
+        f"requests/{name}.json": schema(asked, f"request:{name}") for name, asked in REQUESTS_BY_TYPE.items()
+    }
     return {
         path: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for path, document in made.items()
     }
@@ -64,7 +69,13 @@ def _refers(title: str, *parts: Json) -> bool:
 
 def components(ref_template: str) -> Json:
     """The public form of every struct that travels, by the name of its class."""
-    structs = [Envelope, Command, Reply, SealedLetter, *FACTS.values(), *ASKS.values(), *BULKS.values()]
+    structs = [
+        *(Envelope, Command, Reply, SealedLetter, RequestEvent),
+        *FACTS.values(),
+        *ASKS.values(),
+        *BULKS.values(),
+        *REQUESTS_BY_TYPE.values(),
+    ]
     _, parts = msgspec.json.schema_components(structs, ref_template=ref_template)
     return {title: _public(part) for title, part in sorted(parts.items()) if title != "Personal"}
 

@@ -2,13 +2,22 @@
 
 import hashlib
 from functools import lru_cache
-from typing import NewType
+from typing import Annotated, NewType
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
+from msgspec import Meta
 
 CustomerId = NewType("CustomerId", str)
 Shard = NewType("Shard", int)
+EntryId = Annotated[str, Meta(pattern=r"^wle_[0-9A-Za-z]{21}\Z")]
+BlockId = Annotated[str, Meta(pattern=r"^blk_[0-9A-Za-z]{21}\Z")]
+RefundId = Annotated[
+    str, Meta(pattern=r"^ref_[0-9A-Za-z]{21}\Z", description="made by us; upstream keeps it")
+]
+TopUpId = Annotated[str, Meta(pattern=r"^top_[0-9A-Za-z]{21}\Z")]
+ChangeId = Annotated[str, Meta(pattern=r"^scr_[0-9A-Za-z]{21}\Z")]
+SettlementId = Annotated[str, Meta(pattern=r"^set_[0-9A-Za-z]{21}\Z")]
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "urn:wallet-ledger:stream")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

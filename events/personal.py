@@ -10,6 +10,8 @@ Name = Annotated[str, Meta(max_length=512, pattern=NO_NUL)]
 Email = Annotated[str, Meta(max_length=512, pattern=NO_NUL)]
 Phone = Annotated[str, Meta(max_length=64, pattern=NO_NUL)]
 Reason = Annotated[str, Meta(max_length=1024, pattern=NO_NUL)]
+LongReason = Annotated[str, Meta(max_length=3000, pattern=NO_NUL)]
+ReturnUrl = Annotated[str, Meta(max_length=2048, pattern=NO_NUL)]
 IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=255, pattern=NO_NUL)]
 MetadataKey = Annotated[str, Meta(max_length=40, pattern=r"^[A-Za-z0-9_-]+\Z")]
 MetadataText = Annotated[str, Meta(max_length=500, pattern=NO_NUL)]
@@ -25,7 +27,9 @@ class Personal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     email: Email | UnsetType = UNSET
     phone_number: Phone | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
-    reason: Reason | UnsetType = UNSET
+    reason: LongReason | UnsetType = UNSET
     identifier: Email | UnsetType = UNSET
     idempotency_key: IdempotencyKey | UnsetType = UNSET
     foreign: Foreign | UnsetType = UNSET
+    return_url: ReturnUrl | UnsetType = UNSET
+    change: Foreign | UnsetType = UNSET

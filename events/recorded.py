@@ -1,7 +1,11 @@
 """What upstream said, once it is ours: one fact for each news of an object."""
 
+from msgspec import UNSET, Struct, UnsetType
+
 from events.fact import Fact
 from events.foreign import Dispute, Effect, LicenceKey, Payment, Print, Refund, Subscription, Told
+from events.ids import ChangeId
+from events.money import Amount, Currency
 
 
 class Recorded(Fact, frozen=True):
@@ -9,6 +13,20 @@ class Recorded(Fact, frozen=True):
 
     told: Told
     print: Print
+
+
+class FromWallet(Struct, frozen=True, kw_only=True):
+    """What the wallet had paid of a payment's invoice when it failed, in all."""
+
+    currency: Currency
+    amount: Amount
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """To a request of ours: whether the object is now as it was asked for."""
+
+    request_id: ChangeId
+    applied: bool
 
 
 class PaymentRecorded(Recorded, frozen=True):
@@ -19,6 +37,7 @@ class PaymentRecorded(Recorded, frozen=True):
 
     payment: Payment
     effects: tuple[Effect, ...] = ()
+    from_wallet: FromWallet | UnsetType = UNSET
 
 
 class RefundRecorded(Recorded, frozen=True):
@@ -48,6 +67,7 @@ class SubscriptionRecorded(Recorded, frozen=True):
     CATEGORY = "subscription"
 
     subscription: Subscription
+    answer: Answer | UnsetType = UNSET
 
 
 class LicenceKeyRecorded(Recorded, frozen=True):

@@ -21,7 +21,8 @@ class Outcome(StrEnum):
 class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`correlation` is the asker's; `position` is where the outcome stands, `code` why it was refused.
 
-    `entries`: of a bulk record, one for each of its entries in their order; `position` is then the highest of theirs.
+    `object_id` is what was made besides an entry: a refund, a request, a settlement; `applied` of `amount` the wallet
+    paid. `entries`: of a bulk record, one for each of its entries in their order; `position` is then the highest of theirs.
     """
 
     correlation: str
@@ -39,4 +40,7 @@ class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int | UnsetType = UNSET
     balance_before: int | UnsetType = UNSET
     balance_after: int | UnsetType = UNSET
+    object_id: str = ""
+    is_partial: bool = False
+    applied: int | UnsetType = UNSET
     entries: "list[Reply]" = []

@@ -20,8 +20,9 @@ EVENTS = Topic("ledger.events", True, -1, "ledger (relay)", "projections, audito
 REPLIES = Topic("ledger.replies", False, 10 * 60 * 1000, "ledger", "the api process that asked")
 DEAD_LETTERS = Topic("ledger.dead-letters", False, 30 * _DAY_MS, "ledger, intake", "operators")
 PAYMENTS = Topic("payments.events", False, 30 * _DAY_MS, "upstream services, api (webhooks)", "intake")
+REQUESTS = Topic("payments.requests", True, 30 * _DAY_MS, "intake", "upstream services")
 
-TOPICS = (COMMANDS, EVENTS, REPLIES, PAYMENTS, DEAD_LETTERS)
+TOPICS = (COMMANDS, EVENTS, REPLIES, PAYMENTS, REQUESTS, DEAD_LETTERS)
 
 REPLIES_PARTITIONS = 8
 PAYMENTS_PARTITIONS = 8

@@ -3,7 +3,7 @@
 from msgspec import UNSET, Struct, UnsetType
 
 from events.ask import Ask
-from events.foreign import Dispute, LicenceKey, Payment, Refund, Subscription, Told
+from events.foreign import FAILED, Dispute, LicenceKey, Payment, Refund, Subscription, Told
 from events.ids import stream_name
 from events.personal import Email, Foreign, Metadata, Name, Phone
 
@@ -26,11 +26,6 @@ class RecordUpstream(Ask, frozen=True, kw_only=True):
     foreign: Foreign
     customer: Named = Named()
 
-    @property
-    def stream(self) -> str:
-        """Of the object that this is about; "" where it stands in the customer's own."""
-        return ""
-
 
 class RecordPayment(RecordUpstream, frozen=True):
     """A payment as upstream sees it now."""
@@ -40,8 +35,12 @@ class RecordPayment(RecordUpstream, frozen=True):
     payment: Payment
 
     @property
-    def stream(self) -> str:
-        return stream_name("payment", self.payment.payment_id)
+    def streams(self) -> tuple[str, ...]:
+        """With that of its invoice where it has failed: what the wallet had paid of it is looked up there."""
+        own = stream_name("payment", self.payment.payment_id)
+        if self.payment.invoice_id is UNSET or self.payment.status not in FAILED:
+            return (own,)
+        return (own, stream_name("invoice", self.payment.invoice_id))
 
 
 class RecordRefund(RecordUpstream, frozen=True):
@@ -52,8 +51,8 @@ class RecordRefund(RecordUpstream, frozen=True):
     refund: Refund
 
     @property
-    def stream(self) -> str:
-        return stream_name("payment", self.refund.payment_id)
+    def streams(self) -> tuple[str, ...]:
+        return (stream_name("payment", self.refund.payment_id),)
 
 
 class RecordDispute(RecordUpstream, frozen=True):
@@ -64,8 +63,8 @@ class RecordDispute(RecordUpstream, frozen=True):
     dispute: Dispute
 
     @property
-    def stream(self) -> str:
-        return stream_name("payment", self.dispute.payment_id)
+    def streams(self) -> tuple[str, ...]:
+        return (stream_name("payment", self.dispute.payment_id),)
 
 
 class RecordSubscription(RecordUpstream, frozen=True):
@@ -76,8 +75,8 @@ class RecordSubscription(RecordUpstream, frozen=True):
     subscription: Subscription
 
     @property
-    def stream(self) -> str:
-        return stream_name("subscription", self.subscription.subscription_id)
+    def streams(self) -> tuple[str, ...]:
+        return (stream_name("subscription", self.subscription.subscription_id),)
 
 
 class RecordLicenceKey(RecordUpstream, frozen=True):
@@ -88,8 +87,8 @@ class RecordLicenceKey(RecordUpstream, frozen=True):
     licence_key: LicenceKey
 
     @property
-    def stream(self) -> str:
-        return stream_name("licence_key", self.licence_key.licence_key_id)
+    def streams(self) -> tuple[str, ...]:
+        return (stream_name("licence_key", self.licence_key.licence_key_id),)
 
 
 ForeignAsk = RecordPayment | RecordRefund | RecordDispute | RecordSubscription | RecordLicenceKey

@@ -53,8 +53,9 @@ class Settings(BaseSettings):
     upstream_wait_seconds: float = Field(
         7200, gt=0, le=30 * 86400, description="how long a dispute may wait for its payment"
     )
-    wallet_rules: tuple[Literal["top_up", "refund_to_wallet", "dispute"], ...] = Field(
-        ("top_up", "refund_to_wallet", "dispute"), description="in force, of docs/upstream.md; JSON list"
+    wallet_rules: tuple[Literal["top_up", "refund_to_wallet", "dispute", "payment_reversal"], ...] = Field(
+        ("top_up", "refund_to_wallet", "dispute", "payment_reversal"),
+        description="in force, of docs/upstream.md; JSON list",
     )
 
     # API

@@ -200,7 +200,7 @@ BREAKS = [
     ),
     Break(
         "a dispute takes what is not there",
-        "services/ledger/domain/upstream.py",
+        "services/ledger/domain/teller.py",
         "if debit := min(self._balances.get(target.currency, 0), amount):",
         "if debit := amount:",
         ("tests/unit/ledger/test_upstream.py",),

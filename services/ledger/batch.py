@@ -12,20 +12,22 @@ import structlog
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from events.codec import timestamp
 from events.commands import Command
 from events.facts import AnyFact
 from events.personal import Personal
 from events.replies import Outcome, Reply
+from events.requests import RequestAsk
 from events.upstream import RecordUpstream
 from services.ledger import receipts, replies
 from services.ledger.attempts import Attempts
 from services.ledger.domain.customer import INITIAL, Customer, decide
-from services.ledger.domain.foreign import NOTHING_SAID, Foreign
 from services.ledger.domain.given import Given
+from services.ledger.domain.requests import decide_request
 from services.ledger.domain.rules import Rule
-from services.ledger.domain.states import State, evolve_any
+from services.ledger.domain.states import State, evolve_any, initial
 from services.ledger.domain.upstream import decide_upstream
-from services.ledger.intake import Asked, Rejected
+from services.ledger.intake import Asked, Other, Rejected
 from services.ledger.outcomes import Answer, DeadLetter, Decided
 from services.ledger.ports import CommandRecord, Commit, Loaded, ShardRow, StoredRow
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
@@ -146,13 +148,16 @@ class Batch:
     def settle(self, decided: Sequence[Decided]) -> list[Reply]:
         """New commands of one customer: record all of them, and only then let the overlay know."""
         first = decided[0].asked
-        states = {stream: self._state(stream) for stream in first.streams}
+        states = {first.key.stream: self.customer(first.key.stream)} | {
+            other.place: self._other(other) for other in first.others
+        }
         row = self._shard(first.record.shard)
         recorded: list[list[Recorded]] = []
         for asked, hashed, facts in decided:
             recorded.append([])
             for fact in facts:
-                stream = asked.streams[fact.CATEGORY != "customer"]
+                other = asked.other(fact.CATEGORY)
+                stream = asked.key.stream if other is None else other.place
                 key = self._data_key(asked, fact)
                 version = states[stream].version + 1
                 envelope, value, row = wrapped(asked, hashed, fact, key, version, row, self._now)
@@ -171,17 +176,15 @@ class Batch:
     def _decide(self, asked: Asked, hashed: str) -> Sequence[AnyFact]:
         """What follows from a new command."""
         customer, given = self.customer(asked.key.stream), self.given(asked)
-        if not isinstance(asked.ask, RecordUpstream):
-            return decide(asked.ask, customer, given)
-        state = NOTHING_SAID if asked.other is None else self._state(asked.other)
-        assert isinstance(state, Foreign)
-        secret = self._rules.request_secret
-        given = given._replace(
-            rules=self._rules.wallet_rules,
-            print=hashed.partition(":")[2][:16],
-            profile_print=receipts.print_of(secret, asked.command, asked.ask.customer),
-        )
-        return decide_upstream(asked.ask, customer, state, given)
+        about = {other.category: self._other(other) for other in asked.others}
+        ask = asked.ask
+        if isinstance(ask, RecordUpstream):
+            profile = receipts.print_of(self._rules.request_secret, asked.command, ask.customer)
+            given = given._replace(print=hashed.partition(":")[2][:16], profile_print=profile)
+            return decide_upstream(ask, customer, about, given)
+        if isinstance(ask, RequestAsk):
+            return decide_request(ask, customer, about, given)
+        return decide(ask, customer, given)
 
     def hashed(self, asked: Asked) -> str:
         """What tells whether a repeated key asks for the same thing."""
@@ -196,7 +199,10 @@ class Batch:
         return replies.from_stored("", prior.event, self.customer(asked.key.stream).registered)
 
     def given(self, asked: Asked) -> Given:
-        return Given(receipts.entry_of(asked.key), self._rules.currencies)
+        rules = self._rules
+        return Given(
+            receipts.entry_of(asked.key), rules.currencies, rules.wallet_rules, time=timestamp(self._now)
+        )
 
     def _data_key(self, asked: Asked, fact: AnyFact) -> bytes | None:
         """Of an unknown customer there is none: nothing personal of him is kept."""
@@ -236,8 +242,9 @@ class Batch:
         assert isinstance(state, Customer)
         return state
 
-    def _state(self, stream: UUID) -> State:
-        return self.states.get(stream) or self._committed_states.get(stream, INITIAL)
+    def _other(self, other: Other) -> State:
+        found = self.states.get(other.place) or self._committed_states.get(other.place)
+        return initial(other.category) if found is None else found
 
     def _shard(self, shard: int) -> ShardRow:
         return self.shards.get(shard) or self._committed_shards[shard]

@@ -1,6 +1,6 @@
 """Committed state in memory, and batches decided on it: load what is cold, get the data keys, decide one by one."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 from uuid import UUID
@@ -86,7 +86,8 @@ class Decisions:
         cold = sorted(streams - states.keys())
         loaded = await self._load(cold, asked, now, receipts)
         if cold:
-            states |= await self._fold(cold, loaded, {one.other for one in asked if one.other is not None})
+            kinds = {other.place: other.category for one in asked for other in one.others}
+            states |= await self._fold(cold, loaded, kinds)
         registering = {one.key.stream for one in asked if isinstance(one.ask, REGISTERING)}
         existing = {
             stream for stream, state in states.items() if isinstance(state, Customer) and state.registered
@@ -165,10 +166,10 @@ class Decisions:
             return await self._store.load(cold, keys, list(dict.fromkeys(retries)), now - ATTEMPT_MICROS)
 
     async def _fold(
-        self, cold: Sequence[UUID], loaded: Loaded, foreign: Collection[UUID]
+        self, cold: Sequence[UUID], loaded: Loaded, kinds: Mapping[UUID, str]
     ) -> Mapping[UUID, State]:
         """States from snapshots and what came after: one statement, unless a history without a snapshot is long."""
-        folding = Folding(cold, loaded.snapshots, foreign)
+        folding = Folding(cold, loaded.snapshots, kinds)
         with metrics.LOAD_SECONDS.time():
             while wanted := folding.wanted():
                 count = await self._store.histories(wanted, RUN_EVENTS_MAX, folding.take)

@@ -1,14 +1,13 @@
 """From snapshots and the events behind them to states: many streams in one pass, however long they are. Pure."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from uuid import UUID
 
 from events.codec import decode_envelope, decode_fact, digest
 from services.ledger import snapshots
-from services.ledger.domain.customer import INITIAL
-from services.ledger.domain.foreign import NOTHING_SAID
-from services.ledger.domain.states import State, evolve_any
+from services.ledger.domain.states import State, evolve_any, initial
 from services.ledger.snapshots import SNAPSHOT_EVERY, Snapshot
 
 
@@ -20,11 +19,14 @@ class Folding:
     """Run by run: `take` what the store holds from `wanted` on, then `end_run`, until nothing is wanted."""
 
     def __init__(
-        self, streams: Iterable[UUID], found: Mapping[UUID, Snapshot], foreign: Collection[UUID] = ()
+        self,
+        streams: Iterable[UUID],
+        found: Mapping[UUID, Snapshot],
+        kinds: Mapping[UUID, str] = MappingProxyType({}),
     ) -> None:
-        """`foreign`: which of the streams are of objects of upstream; the others are customers'."""
+        """`kinds`: categories of those streams that are not customers'."""
         self.states: dict[UUID, State] = {}
-        self._foreign = foreign
+        self._kinds = kinds
         self._heads: dict[UUID, bytes] = {}
         """Of snapshots that the stored history has not borne out yet."""
         for stream in streams:
@@ -87,4 +89,4 @@ class Folding:
         ]
 
     def _initial(self, stream: UUID) -> State:
-        return NOTHING_SAID if stream in self._foreign else INITIAL
+        return initial(self._kinds.get(stream, "customer"))

@@ -21,24 +21,38 @@ from events.commands import (
 from events.ids import owner_of, place_of
 from events.replies import Outcome
 from events.sharding import shard_of
-from events.upstream import ForeignAsk
 from services.ledger.ports import CommandRecord, ShardRow
 from services.ledger.receipts import ReceiptKey, receipt_key
 
 
+class Other(NamedTuple):
+    """A stream of the customer's shard besides his own: what it is called, and where it is stored."""
+
+    name: str
+    place: UUID
+
+    @property
+    def category(self) -> str:
+        return self.name.partition("-")[0]
+
+
 class Asked(NamedTuple):
-    """A command that will be decided. `other`: a second stream of the customer's shard that it is about."""
+    """A command that will be decided. `others`: what it is about besides the customer, one of a category."""
 
     record: CommandRecord
     command: Command
     ask: AnyAsk
     key: ReceiptKey
-    other: UUID | None = None
+    others: tuple[Other, ...] = ()
 
     @property
     def streams(self) -> Sequence[UUID]:
         """What it reads and writes; the customer's own first."""
-        return (self.key.stream,) if self.other is None else (self.key.stream, self.other)
+        return (self.key.stream, *(other.place for other in self.others))
+
+    def other(self, category: str) -> Other | None:
+        """The one of this category."""
+        return next((other for other in self.others if other.category == category), None)
 
 
 class Rejected(NamedTuple):
@@ -108,9 +122,8 @@ def _asked(record: CommandRecord, command: Command, ask: AnyAsk | EnterInBulk) -
     if isinstance(ask, EnterInBulk):
         return Bulk(record, command, list(_entries(record, command, ask)), ask.all_or_nothing)
     key = receipt_key(command, owner_of(command.tenant, command.subject))
-    if isinstance(ask, ForeignAsk):
-        return Asked(record, command, ask, key, place_of(command.tenant, command.subject, ask.stream))
-    return Asked(record, command, ask, key)
+    others = tuple(Other(name, place_of(command.tenant, command.subject, name)) for name in ask.streams)
+    return Asked(record, command, ask, key, others)
 
 
 def _belongs(command: Command, ask: AnyAsk | EnterInBulk, shard: int, shards: int) -> bool:

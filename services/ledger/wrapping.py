@@ -13,8 +13,8 @@ from events.facts import AnyFact
 from events.ids import position, stream_name
 from events.personal import Personal
 from events.recorded import DisputeRecorded, PaymentRecorded, RefundRecorded
+from events.requested import RefundMadeToWallet
 from events.sealing import seal
-from events.upstream import RecordUpstream
 from services.ledger.intake import Asked
 from services.ledger.ports import ShardRow
 
@@ -69,9 +69,8 @@ def wrapped(
 
 
 def _stream(asked: Asked, fact: AnyFact) -> str:
-    if fact.CATEGORY != "customer" and isinstance(asked.ask, RecordUpstream):
-        return asked.ask.stream
-    return stream_name(fact.CATEGORY, asked.command.subject)
+    other = asked.other(fact.CATEGORY)
+    return stream_name("customer", asked.command.subject) if other is None else other.name
 
 
 def _sealed(asked: Asked, fact: AnyFact, key: bytes | None, stream: str, event_id: str) -> AnyFact:
@@ -86,6 +85,6 @@ def _sealed(asked: Asked, fact: AnyFact, key: bytes | None, stream: str, event_i
 
 def effects_of(fact: AnyFact) -> Iterator[tuple[str, str]]:
     """Rule and outcome of what followed for the wallet."""
-    if isinstance(fact, PaymentRecorded | RefundRecorded | DisputeRecorded):
+    if isinstance(fact, PaymentRecorded | RefundRecorded | DisputeRecorded | RefundMadeToWallet):
         for effect in fact.effects:
             yield effect.rule, effect.withheld or ("short" if effect.short else "moved")

@@ -37,6 +37,7 @@ from events.facts import (
 from events.money import AMOUNT_MAX
 from events.personal import Personal
 from events.recorded import UpstreamRecorded
+from events.requested import TopUpRequested
 from services.ledger.domain.given import Given
 
 M = TypeVar("M", bound=Movement)
@@ -103,7 +104,7 @@ def evolve(customer: Customer, fact: CustomerFact, recorded: str) -> Customer:
             return replace(seen, closed=recorded)
         case CustomerCommandRefused() | WalletDebitRefused():
             return seen
-        case WalletShortfallRecorded() | WalletShortfallReleased() | UpstreamRecorded():
+        case WalletShortfallRecorded() | WalletShortfallReleased() | UpstreamRecorded() | TopUpRequested():
             return seen
         case _:
             assert_never(fact)
@@ -122,13 +123,13 @@ def _named(fact: CustomerRegistered | CustomerProfileChanged) -> str:
 
 def _register(ask: RegisterCustomer, customer: Customer) -> CustomerFact:
     if customer.registered:
-        return refused(ask, _gone(customer) or Refusal.CUSTOMER_EXISTS)
+        return refused(ask, gone(customer) or Refusal.CUSTOMER_EXISTS)
     personal = Personal(name=ask.name, email=ask.email, phone_number=ask.phone_number, metadata=ask.metadata)
     return CustomerRegistered(personal=personal, preferred_locale=ask.preferred_locale)
 
 
 def _change_profile(ask: ChangeProfile, customer: Customer) -> CustomerFact:
-    if (refusal := _gone(customer)) is not None:
+    if (refusal := gone(customer)) is not None:
         return refused(ask, refusal)
     personal = Personal(name=ask.name, email=ask.email, phone_number=ask.phone_number, metadata=ask.metadata)
     return CustomerProfileChanged(personal=personal, preferred_locale=ask.preferred_locale)
@@ -136,7 +137,7 @@ def _change_profile(ask: ChangeProfile, customer: Customer) -> CustomerFact:
 
 def _block(ask: BlockCustomer, customer: Customer, given: Given) -> CustomerFact:
     """Who is blocked stays so: the fact says since when."""
-    if (refusal := _gone(customer)) is not None:
+    if (refusal := gone(customer)) is not None:
         return refused(ask, refusal)
     personal = Personal(reason=ask.reason, identifier=ask.identifier)
     if customer.blocked:
@@ -146,14 +147,14 @@ def _block(ask: BlockCustomer, customer: Customer, given: Given) -> CustomerFact
 
 def _unblock(ask: UnblockCustomer, customer: Customer) -> CustomerFact:
     """An old block that was ended long ago must not end a new one."""
-    if (refusal := _gone(customer)) is not None:
+    if (refusal := gone(customer)) is not None:
         return refused(ask, refusal)
     ended = customer.block_id if customer.blocked and ask.block_id in (UNSET, customer.block_id) else UNSET
     return CustomerUnblocked(block_id=ended, personal=Personal(reason=ask.reason))
 
 
 def _close(ask: CloseCustomer, customer: Customer) -> CustomerFact:
-    refusal = _gone(customer)
+    refusal = gone(customer)
     if refusal is None and any(customer.balances.values()):
         refusal = Refusal.WALLET_NOT_EMPTY
     if refusal is not None:
@@ -161,7 +162,7 @@ def _close(ask: CloseCustomer, customer: Customer) -> CustomerFact:
     return CustomerClosed(personal=Personal(reason=ask.reason))
 
 
-def _gone(customer: Customer) -> Refusal | None:
+def gone(customer: Customer) -> Refusal | None:
     """Nothing is done for a customer who never was or is no more."""
     if not customer.registered:
         return Refusal.NOT_FOUND
@@ -169,7 +170,7 @@ def _gone(customer: Customer) -> Refusal | None:
 
 
 def _credit(ask: CreditWallet, customer: Customer, given: Given) -> CustomerFact:
-    refusal = _gone(customer) or _not_open(ask, given)
+    refusal = gone(customer) or _not_open(ask, given)
     if refusal is None and customer.balance(ask.currency) > AMOUNT_MAX - ask.amount:
         refusal = Refusal.BALANCE_LIMIT_EXCEEDED
     if refusal is not None:
@@ -178,7 +179,7 @@ def _credit(ask: CreditWallet, customer: Customer, given: Given) -> CustomerFact
 
 
 def _debit(ask: DebitWallet, customer: Customer, given: Given) -> CustomerFact:
-    refusal = _gone(customer)
+    refusal = gone(customer)
     if refusal is None and customer.blocked:
         refusal = Refusal.CUSTOMER_BLOCKED
     refusal = refusal or _not_open(ask, given)

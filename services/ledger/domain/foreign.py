@@ -13,12 +13,17 @@ from events.recorded import (
     DisputeRecorded,
     LicenceKeyRecorded,
     PaymentRecorded,
+    Recorded,
     RefundRecorded,
     SubscriptionRecorded,
 )
+from events.requested import RefundMadeToWallet, RefundRequested, SubscriptionChangeRequested
+from events.requests import ChangeInClear
 
 PARTS_MAX = 1_000
 """Refunds and disputes of one payment that have a say in what follows."""
+REQUESTED = "requested"
+"""Status of a refund that upstream has not said anything of."""
 
 
 class Seen(NamedTuple):
@@ -38,8 +43,20 @@ class Booked(NamedTuple):
     short: int = 0
 
 
+class Plan(NamedTuple):
+    """The newest of a subscription, and the last change that was asked for: open while upstream has said nothing."""
+
+    status: str = ""
+    request: str = ""
+    asked: ChangeInClear = ChangeInClear()
+    is_open: bool = False
+
+
 class Foreign(Struct, frozen=True, array_like=True, tag=1):
-    """Decision state: no personal data. Keys of `booked` are `rule currency reference`."""
+    """Decision state: no personal data. Keys of `booked` are `rule currency reference`.
+
+    `from_wallet`: by currency, what the wallet had paid of this payment's invoice when it failed.
+    """
 
     version: int = 0
     stamps: Mapping[str, str] = {}
@@ -47,6 +64,8 @@ class Foreign(Struct, frozen=True, array_like=True, tag=1):
     refunds: Mapping[str, Seen] = {}
     disputes: Mapping[str, Seen] = {}
     booked: Mapping[str, Booked] = {}
+    from_wallet: Mapping[str, int] = {}
+    plan: Plan = Plan()
 
 
 NOTHING_SAID = Foreign()
@@ -62,12 +81,16 @@ def name_of(fact: ForeignFact) -> str:
     match fact:
         case PaymentRecorded():
             return fact.payment.payment_id
-        case RefundRecorded():
+        case RefundRecorded() | RefundMadeToWallet():
             return f"refund {fact.refund.refund_id}"
+        case RefundRequested():
+            return f"refund {fact.request_id}"
         case DisputeRecorded():
             return f"dispute {fact.dispute.dispute_id}"
         case SubscriptionRecorded():
             return fact.subscription.subscription_id
+        case SubscriptionChangeRequested():
+            return fact.subscription_id
         case LicenceKeyRecorded():
             return fact.licence_key.licence_key_id
         case _:
@@ -78,24 +101,43 @@ def evolve_foreign(state: Foreign, fact: ForeignFact) -> Foreign:
     """Total: history is folded, never judged."""
     name = name_of(fact)
     seen = replace(state, version=state.version + 1)
+    if isinstance(fact, SubscriptionChangeRequested):
+        return replace(seen, plan=Plan(state.plan.status, fact.request_id, fact.change, is_open=True))
     if name not in state.stamps and len(state.stamps) >= PARTS_MAX:
         return seen
-    seen = replace(seen, stamps={**state.stamps, name: stamp(fact.told, fact.print)})
+    seen = replace(seen, stamps={**state.stamps, name: _stamp_of(fact)})
     match fact:
         case PaymentRecorded():
-            return booked(replace(seen, payment=_payment(fact.payment)), fact.effects)
-        case RefundRecorded():
+            return booked(_paid(seen, fact), fact.effects)
+        case RefundRecorded() | RefundMadeToWallet():
             refund = fact.refund
             part = Seen(refund.status, *_money(refund), action=refund.wallet_action or "")
             return booked(replace(seen, refunds={**seen.refunds, refund.refund_id: part}), fact.effects)
+        case RefundRequested():
+            part = Seen(REQUESTED, fact.currency, fact.amount)
+            return replace(seen, refunds={**seen.refunds, fact.request_id: part})
         case DisputeRecorded():
             dispute = fact.dispute
             part = Seen(dispute.dispute_status, *_money(dispute))
             return booked(replace(seen, disputes={**seen.disputes, dispute.dispute_id: part}), fact.effects)
-        case SubscriptionRecorded() | LicenceKeyRecorded():
+        case SubscriptionRecorded():
+            return replace(seen, plan=seen.plan._replace(status=fact.subscription.status, is_open=False))
+        case LicenceKeyRecorded():
             return seen
         case _:
             assert_never(fact)
+
+
+def _stamp_of(fact: ForeignFact) -> str:
+    """What we made ourselves has none: whatever upstream says of it is newer."""
+    return stamp(fact.told, fact.print) if isinstance(fact, Recorded) else ""
+
+
+def _paid(seen: Foreign, fact: PaymentRecorded) -> Foreign:
+    seen = replace(seen, payment=_payment(fact.payment))
+    if fact.from_wallet is UNSET:
+        return seen
+    return replace(seen, from_wallet={**seen.from_wallet, fact.from_wallet.currency: fact.from_wallet.amount})
 
 
 def booked(state: Foreign, effects: Iterable[Effect]) -> Foreign:

@@ -4,15 +4,19 @@ from typing import NamedTuple
 
 
 class Given(NamedTuple):
-    """What a decision may depend on besides state and command. The last three concern what upstream says."""
+    """What a decision may depend on besides state and command. The prints concern what upstream says."""
 
     entry_id: str
     currencies: frozenset[str]
     rules: frozenset[str] = frozenset()
     print: str = ""
     profile_print: str = ""
+    time: str = "1970-01-01T00:00:00.000000Z"
 
     @property
     def block_id(self) -> str:
+        return self.made("blk_")
+
+    def made(self, prefix: str) -> str:
         """One receipt, one thing made: its name follows from the same material."""
-        return "blk_" + self.entry_id.removeprefix("wle_")
+        return prefix + self.entry_id.removeprefix("wle_")

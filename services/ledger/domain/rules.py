@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from events.facts import Cause
+from events.foreign import FAILED
 from services.ledger.domain.foreign import Foreign, Seen
 
 
@@ -21,6 +22,8 @@ class Rule(StrEnum):
     """A refund with `wallet_action` refund_to_wallet succeeds; never more than is refundable with other refunds."""
     DISPUTE = "dispute"
     """A dispute on a top-up is open or lost: taken, as far as it is there; won: given back."""
+    PAYMENT_REVERSAL = "payment_reversal"
+    """A payment failed whose invoice the wallet had paid a part of: given back; it did not fail: taken again."""
 
 
 class Causes(NamedTuple):
@@ -34,6 +37,7 @@ CAUSES = {
     Rule.TOP_UP: Causes(Cause.TOP_UP, Cause.TOP_UP_REVERSAL),
     Rule.REFUND_TO_WALLET: Causes(Cause.REFUND, Cause.REFUND_REVERSAL),
     Rule.DISPUTE: Causes(Cause.DISPUTE_REVERSAL, Cause.DISPUTE),
+    Rule.PAYMENT_REVERSAL: Causes(Cause.PAYMENT_REVERSAL, Cause.INVOICE_PAYMENT),
 }
 
 SUCCEEDED = "succeeded"
@@ -69,15 +73,19 @@ def _wanted(state: Foreign, payment_id: str, rules: frozenset[str]) -> Iterator[
     payment = state.payment
     if payment is None:
         return
+    if Rule.PAYMENT_REVERSAL in rules:
+        for currency, amount in sorted(state.from_wallet.items()):
+            back = amount if payment.status in FAILED else 0
+            yield Target(Rule.PAYMENT_REVERSAL, currency, payment_id, back)
     succeeded = payment.status == SUCCEEDED
     is_top_up = payment.action == Rule.TOP_UP and Rule.TOP_UP in rules
     refunds = {name: part for name, part in state.refunds.items() if part.status == SUCCEEDED}
-    to_card = sum(_amount(part, payment.total) for part in refunds.values() if not _to_wallet(part))
+    to_card = sum(part_amount(part, payment.total) for part in refunds.values() if not _to_wallet(part))
     left = payment.total - to_card if succeeded and not is_top_up else 0
     if Rule.REFUND_TO_WALLET in rules:
         for name, part in sorted(state.refunds.items()):
             if _to_wallet(part):
-                wanted = _amount(part, payment.total) if name in refunds else 0
+                wanted = part_amount(part, payment.total) if name in refunds else 0
                 amount = max(0, min(wanted, left))
                 left -= amount
                 yield Target(Rule.REFUND_TO_WALLET, payment.currency, name, amount)
@@ -94,7 +102,9 @@ def _disputed(state: Foreign, payment: Seen, credited: int) -> Iterator[Target]:
     for name, part in sorted(state.disputes.items()):
         held = part.status not in NO_LONGER_HELD
         comparable = part.currency in ("", payment.currency)
-        amount = min(_amount(part, payment.total) if comparable else payment.total, credited) if held else 0
+        amount = (
+            min(part_amount(part, payment.total) if comparable else payment.total, credited) if held else 0
+        )
         credited -= amount
         yield Target(Rule.DISPUTE, payment.currency, name, -amount)
 
@@ -103,5 +113,6 @@ def _to_wallet(part: Seen) -> bool:
     return part.action == Rule.REFUND_TO_WALLET
 
 
-def _amount(part: Seen, total: int) -> int:
+def part_amount(part: Seen, total: int) -> int:
+    """Of a refund or dispute; one without an amount is of all of the payment."""
     return total if part.amount < 0 else part.amount

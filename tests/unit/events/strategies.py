@@ -52,6 +52,24 @@ from events.recorded import (
     SubscriptionRecorded,
     UpstreamRecorded,
 )
+from events.requested import (
+    InvoiceSettled,
+    InvoiceSettlementReturned,
+    RefundMadeToWallet,
+    RefundRequested,
+    SubscriptionChangeRequested,
+    TopUpRequested,
+)
+from events.requests import (
+    ChangeInClear,
+    RefundItem,
+    RefundToWallet,
+    RequestRefund,
+    RequestSubscriptionChange,
+    RequestTopUp,
+    SettleInvoice,
+    SubscriptionChange,
+)
 from events.upstream import (
     Named,
     RecordDispute,
@@ -95,6 +113,8 @@ personal = _absent_or(
     identifier=texts,
     idempotency_key=texts.filter(bool),
     foreign=objects,
+    return_url=texts,
+    change=objects,
 ).map(lambda fields: Personal(**fields))
 
 moments = st.integers(0, 4_000_000_000_000_000).map(timestamp)
@@ -117,7 +137,8 @@ _refused = st.fixed_dictionaries(
     optional={"reference": references},
 )
 _command_refused = st.fixed_dictionaries(
-    {"command": texts, "refusal": refusals}, optional={"currency": currencies, "amount": amounts}
+    {"command": texts, "refusal": refusals},
+    optional={"currency": currencies, "amount": amounts, "reference": references},
 )
 
 words = st.from_regex(r"[A-Za-z0-9_.:/-]{1,64}", fullmatch=True)
@@ -212,6 +233,93 @@ def _recorded(drawn: tuple[RecordUpstream, str, tuple[Effect, ...]]) -> AnyFact:
             return UpstreamRecorded(told=ask.told, print=mark)
 
 
+_items = st.lists(st.builds(RefundItem, item_id=references, amount=amounts), min_size=1, max_size=2)
+_clear = _absent_or(
+    status=words,
+    cancel_at_next_billing_date=st.booleans(),
+    cancel_reason=words,
+    next_billing_date=moments,
+    subscription_period_count=st.integers(0, 99),
+)
+
+
+def _made(prefix: str) -> st.SearchStrategy[str]:
+    return st.integers().map(lambda number: derived(prefix, str(number)))
+
+
+_requested: st.SearchStrategy[AnyFact] = st.one_of(
+    st.builds(
+        RefundRequested,
+        request_id=_made("ref_"),
+        payment_id=references,
+        currency=currencies,
+        amount=amounts,
+        is_partial=st.booleans(),
+        items=_items.map(tuple),
+    ),
+    st.builds(
+        RefundMadeToWallet,
+        refund=st.builds(
+            Refund, refund_id=_made("ref_"), payment_id=references, status=words, amount=amounts
+        ),
+        effects=_effects,
+    ),
+    st.builds(
+        SubscriptionChangeRequested,
+        request_id=_made("scr_"),
+        subscription_id=references,
+        change=_clear.map(lambda fields: ChangeInClear(**fields)),
+    ),
+    st.builds(TopUpRequested, request_id=_made("top_"), currency=currencies, amount=amounts),
+    st.builds(
+        InvoiceSettled,
+        settlement_id=_made("set_"),
+        invoice_id=references,
+        currency=currencies,
+        amount=amounts,
+        applied=balances,
+        balance_before=balances,
+        entry_id=_made("wle_") | st.just(UNSET),
+    ),
+    st.builds(
+        InvoiceSettlementReturned,
+        invoice_id=references,
+        payment_id=references,
+        currency=currencies,
+        amount=amounts,
+    ),
+)
+_requests = st.one_of(
+    st.fixed_dictionaries(
+        {"payment_id": references},
+        optional={
+            "amount": amounts,
+            "currency": currencies,
+            "items": _items,
+            "reason": texts,
+            "metadata": metadata,
+        },
+    ).map(lambda fields: RequestRefund(**fields)),
+    st.fixed_dictionaries({"payment_id": references}, optional={"amount": amounts, "reason": texts}).map(
+        lambda fields: RefundToWallet(**fields)
+    ),
+    st.builds(
+        RequestSubscriptionChange,
+        subscription_id=references,
+        change=st.tuples(_clear, _absent_or(customer_name=texts, billing=objects, metadata=metadata)).map(
+            lambda parts: SubscriptionChange(**parts[0], **parts[1])
+        ),
+    ),
+    st.builds(
+        RequestTopUp,
+        currency=currencies,
+        amount=amounts,
+        return_url=texts,
+        metadata=metadata | st.just(UNSET),
+    ),
+    st.builds(SettleInvoice, invoice_id=references, currency=currencies, amount=amounts),
+)
+
 facts: st.SearchStrategy[AnyFact] = st.one_of(
     _absent_or(preferred_locale=locales).map(lambda fields: CustomerRegistered(**fields)),
     _absent_or(preferred_locale=st.one_of(st.none(), locales)).map(lambda f: CustomerProfileChanged(**f)),
@@ -227,6 +335,7 @@ facts: st.SearchStrategy[AnyFact] = st.one_of(
     st.builds(WalletShortfallRecorded, **_shortfall),
     st.builds(WalletShortfallReleased, **_shortfall),
     st.tuples(_foreign, prints, _effects).map(_recorded),
+    _requested,
 )
 
 _profile = {"phone_number": texts, "metadata": metadata, "preferred_locale": locales}
@@ -245,6 +354,7 @@ asks: st.SearchStrategy[AnyAsk] = st.one_of(
     _money.map(lambda fields: CreditWallet(**fields)),
     _money.map(lambda fields: DebitWallet(**fields)),
     _foreign,
+    _requests,
 )
 
 command_attributes = st.fixed_dictionaries(

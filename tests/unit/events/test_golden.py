@@ -37,6 +37,15 @@ from events.recorded import (
     SubscriptionRecorded,
     UpstreamRecorded,
 )
+from events.requested import (
+    InvoiceSettled,
+    InvoiceSettlementReturned,
+    RefundMadeToWallet,
+    RefundRequested,
+    SubscriptionChangeRequested,
+    TopUpRequested,
+)
+from events.requests import ChangeInClear, RefundItem
 from events.upcasters import UPCASTERS
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -227,6 +236,65 @@ EXPECTED: dict[str, AnyFact] = {
     ),
     "wallet.shortfall_released.v1": WalletShortfallReleased(
         currency="USD", amount=4999, short=0, cause=Cause.DISPUTE, reference="dp_9zY8xW7vU6tS5rQ4pO3n"
+    ),
+    "refund.requested.v1": RefundRequested(
+        request_id="ref_6kJ5hG4fD3sA2qW1eR0tY",
+        payment_id="pay_3fGh7JkL9pQrStUvWxYz1",
+        currency="USD",
+        amount=1500,
+        is_partial=True,
+        items=(RefundItem(item_id="pdt_1", amount=1500),),
+        personal=Personal(
+            reason="hỏng 📦", metadata={"ticket": "T-17", "calls": 2}, idempotency_key="key-20"
+        ),
+    ),
+    "refund.made_to_wallet.v1": RefundMadeToWallet(
+        refund=Refund(
+            refund_id="ref_0zX9cV8bN7mL6kJ5hG4fD",
+            payment_id="pay_3fGh7JkL9pQrStUvWxYz1",
+            status="succeeded",
+            amount=500,
+            currency="USD",
+            is_partial=True,
+            created_at="2026-11-23T09:31:21.000123Z",
+            wallet_action="refund_to_wallet",
+        ),
+        effects=(
+            Effect(rule="refund_to_wallet", reference="ref_0zX9cV8bN7mL6kJ5hG4fD", currency="USD", moved=500),
+        ),
+        personal=Personal(reason="goodwill", metadata={"agent": "Ánh"}, idempotency_key="key-21"),
+    ),
+    "subscription.change_requested.v1": SubscriptionChangeRequested(
+        request_id="scr_4fD3sA2qW1eR0tY9uI8oP",
+        subscription_id="sub_8mN1kJ4hG7fD2sA5vC9xB",
+        change=ChangeInClear(
+            status="cancelled", cancel_reason="cancelled_by_customer", cancellation_feedback="too_expensive"
+        ),
+        personal=Personal(
+            change={"cancellation_comment": "đắt quá", "billing": {"country": "VN"}}, idempotency_key="key-22"
+        ),
+    ),
+    "wallet.top_up_requested.v1": TopUpRequested(
+        request_id="top_1eR0tY9uI8oP7aS6dF5gH",
+        currency="INR",
+        amount=250000,
+        personal=Personal(return_url="https://shop.example/thanks?c=khai", metadata={"campaign": "tết"}),
+    ),
+    "invoice.settled.v1": InvoiceSettled(
+        settlement_id="set_7aS6dF5gH4jK3lZ2xC1vB",
+        invoice_id="inv_2xC1vB0nM9qW8eR7tY6uI",
+        currency="USD",
+        amount=9000,
+        applied=7501,
+        balance_before=7501,
+        entry_id="wle_7aS6dF5gH4jK3lZ2xC1vB",
+        personal=Personal(reason="invoice of November", idempotency_key="key-24"),
+    ),
+    "invoice.settlement_returned.v1": InvoiceSettlementReturned(
+        invoice_id="inv_2xC1vB0nM9qW8eR7tY6uI",
+        payment_id="pay_3fGh7JkL9pQrStUvWxYz1",
+        currency="USD",
+        amount=7501,
     ),
 }
 STORED = sorted(path.stem for path in GOLDEN.glob("*.json"))

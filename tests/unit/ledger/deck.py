@@ -13,7 +13,6 @@ from events.upstream import RecordUpstream
 from services.ledger import bulk, intake
 from services.ledger.batch import Batch, Rules
 from services.ledger.domain.customer import Customer
-from services.ledger.domain.foreign import NOTHING_SAID
 from services.ledger.domain.states import State
 from services.ledger.intake import Asked, Bulk
 from services.ledger.ports import Attempt, CommandRecord, Loaded, ShardRow, Tried
@@ -50,8 +49,6 @@ class Deck:
         assert isinstance(found, Asked)
         if isinstance(ask, RegisterCustomer | RecordUpstream):
             self.keys.setdefault(found.key.stream, bytes(32))
-        if found.other is not None:
-            self.customers.setdefault(found.other, NOTHING_SAID)
         return found
 
     def bulk(self, *entries: BulkEntry, together: bool = False, **more: Any) -> Bulk:

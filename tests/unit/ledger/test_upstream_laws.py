@@ -89,7 +89,7 @@ def test_the_order_of_arrival_and_repetition_do_not_matter(asks, random, data) -
     assert settled(shuffled) == settled(clean)
 
 
-@given(st.lists(upstream, max_size=8, unique_by=lambda a: (type(a), a.told.time, a.stream, str(a.foreign))))
+@given(st.lists(upstream, max_size=8, unique_by=lambda a: (type(a), a.told.time, a.streams, str(a.foreign))))
 def test_the_wallet_is_what_the_newest_of_each_object_says(asks: list[AnyAsk]) -> None:
     """Computed a second way: from the last word on each object, not step by step."""
     deck, _ = told(asks)
