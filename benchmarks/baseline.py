@@ -32,6 +32,9 @@ from services.api.protocol import LimitedProtocol
 from services.api.queries import PostgresQueries
 from services.api.rates import UsdRates
 from services.api.visibility import PostgresVisibility
+from services.api.webhook_publisher import KafkaPublisher
+from services.api.webhook_tables import PostgresDeliveries, PostgresEndpoints
+from services.api.webhooks import Door
 from services.settings import Settings
 
 CONNECTIONS = 16
@@ -172,8 +175,14 @@ async def _serve(settings: Settings) -> None:
     auth, rates = Authenticator(queries.key), UsdRates(settings)
     blocklist = PostgresBlocklist(queries.run)
     lookups, exports = PostgresLookups(queries.searching), PostgresExports(dsn)  # nobody asks for them
+    door = Door(  # nobody delivers
+        PostgresEndpoints(queries.run, None).opening,
+        PostgresDeliveries(queries.run),
+        KafkaPublisher(settings),
+    )
+    asking, ready = Transactions(pool), Ready()
     parts = Parts(
-        settings, auth, Transactions(pool), queries, blocklist, lookups, exports, visibility, rates, Ready()
+        settings, auth, asking, queries, blocklist, lookups, exports, visibility, rates, ready, door
     )
     config = uvicorn.Config(
         create_app(parts),

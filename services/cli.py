@@ -9,6 +9,7 @@ import typer
 from services.console.letter_commands import letters
 from services.console.subcommands import Json, events, keys, quiet_clients, serve
 from services.console.upkeep import projections
+from services.console.webhook_commands import webhooks
 
 EPILOG = (
     "Settings are WALLET_LEDGER_* variables; a command's help names those it reads. "
@@ -30,6 +31,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(events, name="events")
 app.add_typer(projections, name="projections")
 app.add_typer(letters, name="dead-letters")
+app.add_typer(webhooks, name="webhooks")
 
 
 def main() -> None:
@@ -111,7 +113,7 @@ def api() -> None:
     """Run the HTTP API. Stops in order on SIGTERM.
 
     Reads `WALLET_LEDGER_HTTP_*`, `…_KAFKA_*`, `…_VIEWS_DSN`, `…_SHARDS`, `…_CURRENCIES`, `…_USD_RATES`,
-    `…_COMMAND_DEADLINE_SECONDS`, `…_READ_WAIT_SECONDS`.
+    `…_COMMAND_DEADLINE_SECONDS`, `…_READ_WAIT_SECONDS`, `…_WEBHOOK_SECRET_KEY`.
 
         WALLET_LEDGER_HTTP_PORT=8081 wallet-ledger api
     """

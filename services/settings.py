@@ -35,6 +35,9 @@ class Settings(BaseSettings):
 
     # Secrets
     key_encryption_key: SecretStr = Field(SecretStr(""), description="32 bytes, base64: wraps data keys")
+    webhook_secret_key: SecretStr = Field(
+        SecretStr(""), description="32 bytes, base64: wraps the secrets of webhook endpoints (api)"
+    )
     request_hash_secret: SecretStr = Field(SecretStr(""), description="HMAC secret of request hashes")
 
     # The language: fixed for the life of a ledger

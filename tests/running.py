@@ -177,6 +177,7 @@ def running(shards: int = 4, **settings: object) -> Iterator[System]:
     made: Mapping[str, object] = {
         "shards": shards,
         "key_encryption_key": SecretStr(base64.b64encode(secrets.token_bytes(32)).decode()),
+        "webhook_secret_key": SecretStr(base64.b64encode(secrets.token_bytes(32)).decode()),
         "request_hash_secret": SecretStr(secrets.token_urlsafe(32)),
     }
     with tempfile.TemporaryDirectory(prefix="wallet-ledger-") as name:

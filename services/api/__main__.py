@@ -30,6 +30,10 @@ from services.api.protocol import LimitedProtocol
 from services.api.queries import PostgresQueries
 from services.api.rates import UsdRates
 from services.api.visibility import PostgresVisibility
+from services.api.webhook_publisher import KafkaPublisher
+from services.api.webhook_tables import PostgresDeliveries, PostgresEndpoints
+from services.api.webhooks import Door
+from services.keyring import parse_kek
 from services.settings import Settings
 from services.topics import check_topics
 
@@ -68,7 +72,8 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
     queries = PostgresQueries(dsn, settings.shards)
     lookups, exports = PostgresLookups(queries.searching), PostgresExports(dsn)
     visibility = PostgresVisibility(dsn, settings.shards, queries.checkpoints)
-    gateway = KafkaGateway(settings)
+    gateway, publisher = KafkaGateway(settings), KafkaPublisher(settings)
+    endpoints = PostgresEndpoints(queries.run, _webhook_key(settings))
     async with contextlib.AsyncExitStack() as stack:
         for pool in (queries, exports):
             stack.push_async_callback(pool.close)
@@ -82,8 +87,10 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
             )
         stack.push_async_callback(visibility.stop)
         await visibility.start()
-        stack.push_async_callback(gateway.stop)
-        await gateway.start()
+        clients: tuple[KafkaGateway | KafkaPublisher, ...] = (gateway, publisher)
+        for client in clients:
+            stack.push_async_callback(client.stop)
+            await client.start()
         yield Parts(
             settings=settings,
             auth=Authenticator(queries.key),
@@ -95,7 +102,13 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
             visibility=visibility,
             rates=rates,
             readiness=Checks(gateway.problems, queries.freshness, visibility.lag_seconds),
+            door=Door(endpoints.opening, PostgresDeliveries(queries.run), publisher),
         )
+
+
+def _webhook_key(settings: Settings) -> bytes | None:
+    text = settings.webhook_secret_key.get_secret_value()
+    return parse_kek(text) if text else None
 
 
 class Server(uvicorn.Server):

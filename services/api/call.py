@@ -1,12 +1,19 @@
 """One HTTP request, as far as handlers care: the headers they read, and the body within its limit."""
 
+import asyncio
 import re
 import secrets
 from itertools import count
 
 from litestar.types import HTTPScope, Receive
 
-from services.api.errors import invalid_body, invalid_parameters, payload_too_large, unsupported_media_type
+from services.api.errors import (
+    invalid_body,
+    invalid_parameters,
+    payload_too_large,
+    request_timeout,
+    unsupported_media_type,
+)
 
 _READ = frozenset(
     {
@@ -16,6 +23,9 @@ _READ = frozenset(
         b"idempotency-key",
         b"ledger-position",
         b"prefer",
+        b"webhook-id",
+        b"webhook-signature",
+        b"webhook-timestamp",
         b"x-request-id",
         b"x-stainless-retry-count",
     }
@@ -67,16 +77,22 @@ class Call:
         except UnicodeDecodeError as error:
             raise invalid_parameters(f"The header {name.decode()} is not UTF-8") from error
 
-    async def json_body(self, *, required: bool = True, bytes_max: int = 0) -> bytes:
+    async def json_body(
+        self, *, required: bool = True, bytes_max: int = 0, seconds_max: float | None = None
+    ) -> bytes:
         """The body of a request; `{}` where it may be missing and is. `bytes_max`: if not the usual.
 
         Raises:
-            ApiError: too large, or not announced as JSON.
+            ApiError: too large, too slow, or not announced as JSON.
         """
         media_type = self.headers.get(b"content-type")
         if media_type is not None and not _is_json(media_type):
             raise unsupported_media_type()
-        body = await self._read(bytes_max or self._body_bytes_max)
+        try:
+            async with asyncio.timeout(seconds_max):
+                body = await self._read(bytes_max or self._body_bytes_max)
+        except TimeoutError as error:
+            raise request_timeout(seconds_max or 0) from error
         if not body and required:
             raise invalid_body("A JSON body is required")
         return body or b"{}"

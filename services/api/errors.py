@@ -59,6 +59,33 @@ def unsupported_media_type() -> ApiError:
     return ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json")
 
 
+def request_timeout(seconds: float) -> ApiError:
+    return ApiError(408, "REQUEST_TIMEOUT", f"The body did not come within {seconds:g} seconds")
+
+
+def no_webhook_endpoint() -> ApiError:
+    return not_found("No such webhook endpoint")
+
+
+def webhook_unsigned() -> ApiError:
+    return ApiError(
+        401, "WEBHOOK_SIGNATURE_INVALID", "webhook-id, webhook-timestamp and a webhook-signature of it"
+    )
+
+
+def webhook_out_of_time() -> ApiError:
+    return ApiError(
+        401, "WEBHOOK_TIMESTAMP_INVALID", "webhook-timestamp is more than five minutes away from now"
+    )
+
+
+def wrong_tenant() -> ApiError:
+    """What was signed names another business, or the other mode, than the endpoint's."""
+    return ApiError(
+        403, "WRONG_TENANT", "This endpoint belongs to another business or mode than the body names"
+    )
+
+
 def unavailable(message: str) -> ApiError:
     """Certainly not applied: repeating is safe."""
     return ApiError(503, "SERVICE_UNAVAILABLE", message, {**SHOULD_RETRY, "retry-after": "1"})

@@ -127,13 +127,18 @@ def rotate_key(dsn: str, key_id: str, overlap: timedelta = timedelta(hours=24)) 
     return made
 
 
-def _check(business: str, mode: str, name: str, scopes: Collection[str], expires: datetime | None) -> None:
+def check_tenant_and_name(business: str, mode: str, name: str) -> None:
+    """Raises KeyRefused."""
     if not _BUSINESS.fullmatch(business):
         raise KeyRefused("a business id has 1 to 128 characters of A-Z a-z 0-9 _ . : -")
     if mode not in ("live", "test"):
         raise KeyRefused("the mode is live or test")
     if not _NAME.fullmatch(name):
         raise KeyRefused("a name has 1 to 64 printable ASCII characters")
+
+
+def _check(business: str, mode: str, name: str, scopes: Collection[str], expires: datetime | None) -> None:
+    check_tenant_and_name(business, mode, name)
     if not scopes or not set(scopes) <= set(Scope):
         raise KeyRefused(f"scopes are some of {', '.join(Scope)}")
     if expires is not None and (expires.tzinfo is None or expires <= datetime.now(UTC)):

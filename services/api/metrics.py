@@ -42,6 +42,7 @@ BREAKER_OPEN = Gauge(
     multiprocess_mode="livemax",
 )
 
+WEBHOOKS = Counter("wallet_ledger_api_webhooks", "Deliveries by webhook, by what became of them", ["outcome"])
 EXPORTS = Counter("wallet_ledger_api_exports", "Exports by how they ended", ["outcome"])
 
 
@@ -56,6 +57,11 @@ def request(route: str, method: str, status: int, seconds: float) -> None:
 
 def command(outcome: str) -> None:
     _command(outcome).inc()
+
+
+def webhook(outcome: str) -> None:
+    """`taken`, `duplicate`, or the code of the error, in small letters."""
+    WEBHOOKS.labels(outcome).inc()
 
 
 def exposition() -> tuple[bytes, bytes]:

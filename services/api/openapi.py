@@ -47,6 +47,7 @@ _TAGS = {
     "Lifecycle": "Who may still spend, and who is gone.",
     "Wallets": "Balances, and the entries that make them.",
     "Lookups": "Customers and ledger entries, found by what is known of them.",
+    "Webhooks": "What upstream tells. Signed as Standard Webhooks are.",
     "Operations": "For whoever runs this service.",
 }
 
@@ -91,7 +92,7 @@ def _responses(operation: Operation) -> Json:
         success["content"] = _content(operation.answer)
     if operation.streams:
         success["content"] = {media_type: {"schema": {"type": "string"}} for media_type in operation.streams}
-    if operation.scope is not None:
+    if operation.scope is not None or operation.body is not None:
         success["headers"] = {
             name: {"description": HEADERS[name], "schema": {"type": "string"}}
             for name in (*operation.headers, "X-Request-Id")
@@ -101,7 +102,7 @@ def _responses(operation: Operation) -> Json:
     for status in sorted({status for status, _ in errors}):
         codes = ", ".join(sorted({code for found, code in errors if found == status}))
         responses[str(status)] = {"description": f"{HTTPStatus(status).phrase}: {codes}"}
-        if operation.scope:
+        if operation.scope or operation.body:
             responses[str(status)]["content"] = _content(Error)
     return responses
 

@@ -38,6 +38,7 @@ from services.api.shapes import (
     UpdateCustomer,
     WalletList,
 )
+from services.api.webhook_shapes import WEBHOOKS
 
 OPERATIONS = (
     Operation(
@@ -155,6 +156,7 @@ OPERATIONS = (
         (*NOT_FOUND, *CLOSED, (422, "INVALID_REQUEST_PARAMETERS"), *WRITE), WRITE_HEADERS, status=204,
     ),
     *LOOKUPS,
+    *WEBHOOKS,
     Operation(
         "get", "/livez", "livez", "Is the process alive?", "Needs no key and asks nobody.", "Operations", None
     ),

@@ -17,6 +17,7 @@ from services.api.lookups import Exports, Lookups
 from services.api.parsing import positions_of
 from services.api.ports import Blocklist, Queries, Visibility
 from services.api.rates import UsdRates
+from services.api.webhooks import Door
 from services.settings import Settings
 
 SHARDS_SHOWN_MAX = 256
@@ -36,6 +37,7 @@ class Parts(NamedTuple):
     visibility: Visibility
     rates: UsdRates
     readiness: Readiness
+    door: Door
 
 
 class Visit(NamedTuple):

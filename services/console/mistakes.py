@@ -13,6 +13,7 @@ from pydantic_settings import SettingsError
 from services.settings import Settings
 
 PREFIX = "WALLET_LEDGER_"
+WRAPPING_KEYS = ("key_encryption_key", "webhook_secret_key")
 DSNS = ("store_dsn", "views_dsn", "keys_dsn")
 _PROBE_SECONDS_MAX = 3
 _FOR = {
@@ -60,8 +61,9 @@ def load(*required: str) -> Settings:
             _check_dsn(name, dsn)
     if settings.kafka_ssl_cafile and not Path(settings.kafka_ssl_cafile).is_file():
         raise Mistake(f"{variable('kafka_ssl_cafile')}={settings.kafka_ssl_cafile} is not a file")
-    if "key_encryption_key" in required:
-        _check_kek(settings.key_encryption_key.get_secret_value())
+    for name in WRAPPING_KEYS:
+        if text := _text(settings, name):
+            _check_key(name, text)
     return settings
 
 
@@ -82,6 +84,21 @@ def found(settings: Settings, *path: str) -> str:
             f"{_FOR[path[0]]}"
         ) from error
     return str(value)
+
+
+def secret(settings: Settings, name: str) -> str:
+    """A secret that is configured, or that `wallet-ledger up` has made in this data folder.
+
+    Raises:
+        Mistake: there is none.
+    """
+    if text := _text(settings, name):
+        return text
+    try:
+        made = json.loads((settings.data_dir / "secrets.json").read_text())
+        return str(made[name])
+    except (OSError, ValueError, KeyError) as error:
+        raise Mistake(f"not set: {variable(name)} ({_about(name)})") from error
 
 
 def variable(field: str) -> str:
@@ -195,14 +212,14 @@ def _check_dsn(name: str, dsn: str) -> None:
         raise Mistake(f"{variable(name)} is not of the form postgresql://user:password@host:port/database")
 
 
-def _check_kek(text: str) -> None:
+def _check_key(name: str, text: str) -> None:
     from services.keyring import parse_kek
 
     try:
         parse_kek(text)
     except ValueError as error:
         raise Mistake(
-            f"{variable('key_encryption_key')} is not 32 bytes in base64: `openssl rand -base64 32` makes one"
+            f"{variable(name)} is not 32 bytes in base64: `openssl rand -base64 32` makes one"
         ) from error
 
 

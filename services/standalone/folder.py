@@ -65,15 +65,16 @@ class Folder:
     def secrets(self) -> dict[str, str]:
         """Made at the first start: losing them makes sealed personal data unreadable."""
         file = self.path / "secrets.json"
-        if file.exists():
-            stored: dict[str, str] = json.loads(file.read_text())
-            return stored
+        stored: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
         fresh = {
             "key_encryption_key": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "webhook_secret_key": base64.b64encode(secrets.token_bytes(32)).decode(),
             "request_hash_secret": secrets.token_urlsafe(32),
         }
-        write_private(file, fresh)
-        return fresh
+        if not fresh.keys() <= stored.keys():  # the folder is new, or older than one of them
+            stored = fresh | stored
+            write_private(file, stored)
+        return stored
 
     def remember(self, **values: str) -> None:
         """Add to the secrets."""

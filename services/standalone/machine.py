@@ -102,7 +102,7 @@ class Machine:
     def _settle_secrets(self) -> None:
         """Those of the configuration win; the others are made once and kept in the data folder."""
         stored = self._folder.secrets()
-        for name in ("key_encryption_key", "request_hash_secret"):
+        for name in ("key_encryption_key", "webhook_secret_key", "request_hash_secret"):
             if not self._secret(name):
                 self._update(name, SecretStr(stored[name]))
 

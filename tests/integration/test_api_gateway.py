@@ -12,9 +12,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from events.codec import decode_command, encode_ask, micros
 from events.commands import Command, CreditWallet, Origin
 from events.replies import Outcome, Reply
+from services.api import webhook_publisher
 from services.api.breaker import UNACKNOWLEDGED_SECONDS_MAX
 from services.api.gateway import GRACE_SECONDS, KafkaGateway
 from services.api.ports import NotHandedOver, OutcomeUnknown
+from services.api.webhook_publisher import KafkaPublisher
+from services.api.webhooks import NotPublished
 from services.settings import Settings
 from services.standalone.kafka import Kafka
 from tests.integration.api_ledger import TinyLedger, Topics, tiny_ledger
@@ -182,3 +185,21 @@ async def test_while_kafka_is_away_nothing_is_handed_over(
     assert (await gateway.ask(command(gateway), 0)).outcome is Outcome.APPLIED
     await until(lambda: len(ledger.received) >= 3)
     assert len({one.id for one in ledger.received}) == 3  # and none of the ten
+
+
+async def test_a_webhook_counts_as_published_only_when_kafka_says_so(
+    broker: Kafka, settings: Settings, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = KafkaPublisher(settings, topics.commands)
+    await publisher.start()
+    await publisher.publish(b"key", b"value")
+    monkeypatch.setattr(webhook_publisher, "PUBLISH_SECONDS_MAX", 0.5)
+    broker.freeze()
+    try:
+        with pytest.raises(NotPublished):
+            await publisher.publish(b"key", b"value")
+    finally:
+        broker.thaw()
+    monkeypatch.setattr(webhook_publisher, "PUBLISH_SECONDS_MAX", 20)
+    await publisher.publish(b"key", b"value")
+    await publisher.stop()

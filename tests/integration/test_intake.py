@@ -1,6 +1,7 @@
 """Intake on real servers: repeats, no order, poison, kill -9; wallets are what the last word on each object says."""
 
 import asyncio
+import functools
 import json
 import random
 import subprocess
@@ -9,10 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import msgspec
 import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from dodopayments import DodoPayments
 
 from events.codec import decode_envelope, decode_fact, timestamp
 from events.dead_letters import SealedLetter
@@ -20,6 +23,7 @@ from events.facts import Movement, WalletCredited
 from events.topics import DEAD_LETTERS, PAYMENTS
 from services.standalone.environment import environment
 from tests.running import Process, System, eventually, running
+from tests.unit.api.webhook_fakes import signed
 
 START = 1_790_000_000_000_000
 CUSTOMERS = 12
@@ -203,3 +207,57 @@ def test_poison_stops_nothing_and_lies_in_dead_letters(system: System) -> None:
     command(system, "redrive", str(late["letter"]))
     eventually(lambda: wallets(system, "bus_2")[0]["cus_9"] == 0, what="the dispute, after all")
     intake.kill()
+
+
+def _posted(api: Process, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
+    try:
+        answer = httpx.post(f"http://127.0.0.1:{api.port}{path}", content=body, headers=headers)
+    except httpx.ConnectError:
+        return 0, None
+    return answer.status_code, answer.json()
+
+
+def test_a_webhook_moves_money_once(system: System) -> None:
+    """Signed by the endpoint's secret; the SDK reads it as we do."""
+    argv = [
+        sys.executable,
+        "-m",
+        "services.cli",
+        "webhooks",
+        "create",
+        "--business",
+        "bus_3",
+        "--mode",
+        "live",
+        "--json",
+    ]
+    done = subprocess.run(argv, env=environment(system.settings), capture_output=True, check=True)
+    endpoint = json.loads(done.stdout)
+    body = json.dumps(
+        envelope("payment.succeeded", 1, {**payment(3, "succeeded"), "business_id": "bus_3"}, "bus_3")
+    ).encode()
+    headers = signed(body, endpoint["secret"])
+    unwrapped = DodoPayments(bearer_token="x").webhooks.unwrap(
+        body.decode(), headers=headers, key=endpoint["secret"]
+    )
+    assert unwrapped.type == "payment.succeeded"
+    api, intake = system.service("api"), system.started("intake")
+    api.start()
+    take = functools.partial(_posted, api, endpoint["path"], body)
+    assert eventually(lambda: take(headers) if take({})[0] else None, what="the api") == (
+        200,
+        {"status": "taken"},
+    )
+    assert take(signed(body, endpoint["secret"])) == (200, {"status": "duplicate"})
+    assert take(signed(body, endpoint["secret"], "msg_2")) == (200, {"status": "taken"})
+    assert take(headers | {"webhook-id": "msg_3"})[0] == 401
+    with system.views() as views:
+        ends = checked_off(views)
+        eventually(lambda: wallets(system, "bus_3")[0] == {"cus_3": 903}, what="the credit")
+        asyncio.run(publish(system, [body]))
+        eventually(lambda: checked_off(views) > ends, what="the same fact through Kafka")
+    balances, types = wallets(system, "bus_3")
+    assert balances == {"cus_3": 903}
+    assert types["payment.recorded.v1"] == 1
+    for process in (api, intake):
+        process.kill()

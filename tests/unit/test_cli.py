@@ -63,6 +63,7 @@ def test_all_commands_are_there() -> None:
         "migrate", "topics", "ledger", "projections", "api", "up", "sample", "version",
         "keys create", "keys list", "keys revoke", "events tail",
         "dead-letters list", "dead-letters show", "dead-letters redrive", "intake",
+        "webhooks create", "webhooks list", "webhooks rotate", "webhooks revoke",
         "projections rebuild", "projections digest", "recover", "verify",
     }  # fmt: skip
 
@@ -113,6 +114,8 @@ def expect(said: Said, code: ExitCode, *words: str) -> None:
         ("sample", "WALLET_LEDGER_BASE_URL"),
         ("keys list", "WALLET_LEDGER_VIEWS_DSN"),
         ("keys create --business b --name n", "WALLET_LEDGER_VIEWS_DSN"),
+        ("webhooks list", "WALLET_LEDGER_VIEWS_DSN"),
+        ("webhooks create --business b", "WALLET_LEDGER_VIEWS_DSN"),
         ("events tail", "WALLET_LEDGER_KAFKA_BOOTSTRAP"),
     ],
 )
@@ -130,6 +133,7 @@ def test_a_missing_setting_is_named(command: str, variable: str, run: Run) -> No
         ("STORE_DSN", f"host=db password={SECRET}"),
         ("KEYS_DSN", f"postgresql://ledger:{SECRET}@db:port/keys"),
         ("KAFKA_SSL_CAFILE", "/nowhere.pem"),
+        ("WEBHOOK_SECRET_KEY", SECRET),
     ],
 )
 def test_a_wrong_setting_is_named_and_not_shown(name: str, value: str, run: Run) -> None:
@@ -144,6 +148,11 @@ def test_a_key_encryption_key_that_is_none(run: Run) -> None:
     dsns = {f"{name}_DSN": NOWHERE for name in ("STORE", "VIEWS", "KEYS")}
     kek = {"KEY_ENCRYPTION_KEY": SECRET, "REQUEST_HASH_SECRET": SECRET, "KAFKA_BOOTSTRAP": "127.0.0.1:1"}
     expect(run("ledger", **dsns, **kek), ExitCode.SETTINGS, "WALLET_LEDGER_KEY_ENCRYPTION_KEY")
+
+
+def test_a_webhook_secret_needs_its_key(run: Run) -> None:
+    said = run("webhooks create --business b", VIEWS_DSN=NOWHERE)
+    expect(said, ExitCode.SETTINGS, "WALLET_LEDGER_WEBHOOK_SECRET_KEY")
 
 
 def test_a_kafka_that_is_not_there(run: Run) -> None:

@@ -14,6 +14,7 @@ from services.api.routes import (
     lookups,
     operations,
     wallets,
+    webhooks,
 )
 
 ROUTES: Sequence[HTTPRouteHandler] = (
@@ -24,6 +25,7 @@ ROUTES: Sequence[HTTPRouteHandler] = (
     *lifecycle.ROUTES,
     *blocklist.ROUTES,
     *lookups.ROUTES,
+    *webhooks.ROUTES,
     *operations.ROUTES,
     *documents.ROUTES,
 )

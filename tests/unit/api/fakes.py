@@ -55,7 +55,9 @@ from services.api.ports import (
     WalletRow,
 )
 from services.api.rates import UsdRates
+from services.api.webhooks import Door
 from services.settings import Settings
+from tests.unit.api.webhook_fakes import FakeDeliveries, FakeEndpoints, FakeTopic
 
 TENANT = Tenant("bus_one", "test")
 OTHER = Tenant("bus_two", "test")
@@ -405,6 +407,9 @@ class Api:
     exports: FakeExports
     visibility: FakeVisibility
     readiness: FakeReadiness
+    endpoints: FakeEndpoints
+    deliveries: FakeDeliveries
+    topic: FakeTopic
     app: ASGIApp
     keys: dict[bytes, Caller] = field(default_factory=dict)
 
@@ -423,6 +428,7 @@ def make_api(source: Exports | None = None, **changes: Any) -> Api:
     ledger = FakeLedger(settings.shards)
     views, visibility, readiness = FakeViews(ledger), FakeVisibility(), FakeReadiness()
     lookups, exports = FakeLookups(), FakeExports()
+    endpoints, deliveries, topic = FakeEndpoints(TENANT), FakeDeliveries(), FakeTopic()
     keys = {secret_hash(secret): caller for secret, caller in SECRETS.items()}
 
     async def lookup(digest: bytes) -> Caller | None:
@@ -439,8 +445,12 @@ def make_api(source: Exports | None = None, **changes: Any) -> Api:
         visibility=visibility,
         rates=UsdRates(settings),
         readiness=readiness,
+        door=Door(endpoints.lookup, deliveries, topic),
     )
-    return Api(ledger, views, lookups, exports, visibility, readiness, create_app(parts), keys)
+    app = create_app(parts)
+    return Api(
+        ledger, views, lookups, exports, visibility, readiness, endpoints, deliveries, topic, app, keys
+    )
 
 
 def _customer(customer_id: str, asked: RegisterCustomer, time: str) -> CustomerRow:

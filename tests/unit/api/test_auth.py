@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.api import auth
+from services.api import remembered
 from services.api.auth import Authenticator, Caller
 from services.api.errors import ApiError
 from services.api.keys import Scope
@@ -42,7 +42,7 @@ def table() -> Table:
 def now(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """The clock, to be set by the test."""
     moment = [1000.0]
-    monkeypatch.setattr(auth, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(remembered, "monotonic", lambda: moment[0])
     return moment
 
 
@@ -65,10 +65,10 @@ async def test_a_revoked_key_works_no_longer_than_five_seconds(table: Table, now
     await ask(authenticator)
     table.caller = None
     table.open.clear()  # the refresh in the background hangs
-    now[0] += auth.STALE_SECONDS
+    now[0] += remembered.STALE_SECONDS
     assert await ask(authenticator) == CALLER
-    now[0] = 1000.0 + auth.EXPIRED_SECONDS
-    assert auth.EXPIRED_SECONDS < 5
+    now[0] = 1000.0 + remembered.EXPIRED_SECONDS
+    assert remembered.EXPIRED_SECONDS < 5
     refused = asyncio.create_task(ask(authenticator))
     await asyncio.sleep(0)
     assert not refused.done()
@@ -81,7 +81,7 @@ async def test_a_key_in_use_is_read_again_in_the_background(table: Table, now: l
     authenticator = Authenticator(table.lookup)
     await ask(authenticator)
     table.caller = None
-    now[0] += auth.STALE_SECONDS
+    now[0] += remembered.STALE_SECONDS
     assert await ask(authenticator) == CALLER
     await asyncio.sleep(0.01)
     with pytest.raises(ApiError, match="UNAUTHORIZED"):
@@ -92,9 +92,9 @@ async def test_without_a_database_a_known_key_works_for_a_while(table: Table, no
     authenticator = Authenticator(table.lookup)
     await ask(authenticator)
     table.away = True
-    now[0] += auth.STALE_SECONDS
+    now[0] += remembered.STALE_SECONDS
     assert await ask(authenticator) == CALLER
-    now[0] += auth.EXPIRED_SECONDS
+    now[0] += remembered.EXPIRED_SECONDS
     with pytest.raises(ApiError) as unavailable:
         await ask(authenticator)
     assert (unavailable.value.status, unavailable.value.code) == (503, "SERVICE_UNAVAILABLE")
@@ -103,7 +103,7 @@ async def test_without_a_database_a_known_key_works_for_a_while(table: Table, no
 async def test_unknown_keys_are_remembered_within_bounds(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "CACHED_MAX", 10)
+    monkeypatch.setattr(remembered, "CACHED_MAX", 10)
     table.caller = None
     authenticator = Authenticator(table.lookup)
     for number in range(30):
@@ -112,4 +112,4 @@ async def test_unknown_keys_are_remembered_within_bounds(
     with pytest.raises(ApiError):
         await ask(authenticator, b"Bearer 29")
     assert table.asked == 30
-    assert len(authenticator._entries) == 10
+    assert len(authenticator._callers._entries) == 10
