@@ -26,6 +26,7 @@ from services.api.auth import Authenticator, Caller
 from services.api.blocklist import PostgresBlocklist
 from services.api.call import Call
 from services.api.export_source import PostgresExports
+from services.api.foreign_queries import PostgresForeign
 from services.api.lookup_queries import PostgresLookups
 from services.api.parts import Parts
 from services.api.protocol import LimitedProtocol
@@ -173,17 +174,15 @@ async def _serve(settings: Settings) -> None:
     await pool.open(wait=True)
     visibility = PostgresVisibility("", settings.shards, queries.checkpoints)
     auth, rates = Authenticator(queries.key), UsdRates(settings)
-    blocklist = PostgresBlocklist(queries.run)
+    blocklist, foreign = PostgresBlocklist(queries.run), PostgresForeign(queries, queries.searching)
     lookups, exports = PostgresLookups(queries.searching), PostgresExports(dsn)  # nobody asks for them
     door = Door(  # nobody delivers
         PostgresEndpoints(queries.run, None).opening,
         PostgresDeliveries(queries.run),
         KafkaPublisher(settings),
     )
-    asking, ready = Transactions(pool), Ready()
-    parts = Parts(
-        settings, auth, asking, queries, blocklist, lookups, exports, visibility, rates, ready, door
-    )
+    asked = (queries, blocklist, lookups, exports, foreign)
+    parts = Parts(settings, auth, Transactions(pool), *asked, visibility, rates, Ready(), door)
     config = uvicorn.Config(
         create_app(parts),
         host=settings.http_host,

@@ -22,6 +22,7 @@ from services.api.asking import Asking
 from services.api.auth import Authenticator
 from services.api.blocklist import PostgresBlocklist
 from services.api.export_source import PostgresExports
+from services.api.foreign_queries import PostgresForeign
 from services.api.gateway import GRACE_SECONDS, KafkaGateway
 from services.api.health import Checks
 from services.api.lookup_queries import PostgresLookups
@@ -66,9 +67,8 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 @contextlib.asynccontextmanager
 async def _connected(settings: Settings) -> AsyncIterator[Parts]:
     """All parts, running. Whatever cannot be reached or does not fit is raised."""
-    rates = UsdRates(settings)
     await check_topics(settings)
-    dsn = settings.views_dsn.get_secret_value()
+    rates, dsn = UsdRates(settings), settings.views_dsn.get_secret_value()
     queries = PostgresQueries(dsn, settings.shards)
     lookups, exports = PostgresLookups(queries.searching), PostgresExports(dsn)
     visibility = PostgresVisibility(dsn, settings.shards, queries.checkpoints)
@@ -99,6 +99,7 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
             blocklist=PostgresBlocklist(queries.run),
             lookups=lookups,
             exports=exports,
+            foreign=PostgresForeign(queries, queries.searching),
             visibility=visibility,
             rates=rates,
             readiness=Checks(gateway.problems, queries.freshness, visibility.lag_seconds),

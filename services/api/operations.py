@@ -1,6 +1,7 @@
 """Every operation of the api, once: what the OpenAPI document and the docs page are made of."""
 
 from services.api.bulk_shapes import BulkOutcomes, CreateLedgerEntries
+from services.api.foreign_operations import FOREIGN
 from services.api.keys import Scope
 from services.api.lookup_operations import LOOKUPS
 from services.api.operation import (
@@ -155,6 +156,7 @@ OPERATIONS = (
         "Lifecycle", Scope.WRITE, None, None, (ENTRY, KEY, PREFER),
         (*NOT_FOUND, *CLOSED, (422, "INVALID_REQUEST_PARAMETERS"), *WRITE), WRITE_HEADERS, status=204,
     ),
+    *FOREIGN,
     *LOOKUPS,
     *WEBHOOKS,
     Operation(

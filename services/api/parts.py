@@ -11,6 +11,7 @@ from services.api.asking import Asking
 from services.api.auth import Authenticator, Caller
 from services.api.call import Call
 from services.api.errors import not_yet_visible
+from services.api.foreign_ports import Foreign
 from services.api.health import Readiness
 from services.api.keys import Scope
 from services.api.lookups import Exports, Lookups
@@ -34,6 +35,7 @@ class Parts(NamedTuple):
     blocklist: Blocklist
     lookups: Lookups
     exports: Exports
+    foreign: Foreign
     visibility: Visibility
     rates: UsdRates
     readiness: Readiness

@@ -125,9 +125,9 @@ def debit(amount: int = 1, currency: Any = "USD", key: str | None = None) -> Cal
         (lambda client, _: client.customers.wallets.list("cus_no"), dodopayments.NotFoundError, "NOT_FOUND"),
         (lambda client, _: client.customers.list(page_size=101), dodopayments.UnprocessableEntityError,
          "INVALID_QUERY_PARAMS"),
-        (lambda client, _: client.payments.list(), dodopayments.NotFoundError, "NOT_FOUND"),
+        (lambda client, _: client.payouts.list(), dodopayments.NotFoundError, "NOT_FOUND"),
         (lambda client, one: client.customers.customer_portal.create(one), dodopayments.NotFoundError, "NOT_FOUND"),
-        (lambda client, _: client.subscriptions.list(), dodopayments.NotFoundError, "NOT_FOUND"),
+        (lambda client, _: client.products.list(), dodopayments.NotFoundError, "NOT_FOUND"),
     ],
 )  # fmt: skip
 async def test_errors(

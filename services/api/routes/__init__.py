@@ -13,6 +13,8 @@ from services.api.routes import (
     lifecycle,
     lookups,
     operations,
+    payments,
+    subscriptions,
     wallets,
     webhooks,
 )
@@ -26,6 +28,8 @@ ROUTES: Sequence[HTTPRouteHandler] = (
     *blocklist.ROUTES,
     *lookups.ROUTES,
     *webhooks.ROUTES,
+    *payments.ROUTES,
+    *subscriptions.ROUTES,
     *operations.ROUTES,
     *documents.ROUTES,
 )

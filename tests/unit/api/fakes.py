@@ -29,6 +29,7 @@ from events.sharding import shard_of
 from services.api.app import create_app
 from services.api.asking import Asking
 from services.api.auth import Authenticator, Caller
+from services.api.foreign_ports import Data, Foreign, Instance, Kind, Told, Transaction, Whole
 from services.api.keys import secret_hash
 from services.api.lookups import (
     Counted,
@@ -387,6 +388,37 @@ class FakeExports:
             self.closed += 1
 
 
+class FakeForeign:
+    """Implements `foreign_ports.Foreign`: nothing was told, unless a test puts it there."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Tenant, Any]] = []
+        self.transactions_found: list[Transaction] = []
+
+    async def one(self, tenant: Tenant, kind: Kind, identifier: str) -> tuple[int, Told] | None:
+        return None
+
+    async def page(self, tenant: Tenant, kind: Kind, page: Page, where: Data) -> list[Told]:
+        self.asked.append((tenant, (kind, page, where)))
+        return []
+
+    async def payment(self, tenant: Tenant, payment_id: str) -> Whole | None:
+        return None
+
+    async def instance(self, tenant: Tenant, instance_id: str) -> tuple[int, Instance] | None:
+        return None
+
+    async def instances(self, tenant: Tenant, page: Page, licence_key_id: str | None) -> list[Instance]:
+        self.asked.append((tenant, (page, licence_key_id)))
+        return []
+
+    async def transactions(
+        self, tenant: Tenant, customer_id: str, limit: int, after: tuple[datetime, str] | None
+    ) -> list[Transaction]:
+        self.asked.append((tenant, (customer_id, limit, after)))
+        return self.transactions_found[: limit + 1]
+
+
 class FakeReadiness:
     """Implements `health.Readiness`."""
 
@@ -405,6 +437,7 @@ class Api:
     views: FakeViews
     lookups: FakeLookups
     exports: FakeExports
+    foreign: FakeForeign
     visibility: FakeVisibility
     readiness: FakeReadiness
     endpoints: FakeEndpoints
@@ -422,13 +455,13 @@ class Api:
         )
 
 
-def make_api(source: Exports | None = None, **changes: Any) -> Api:
+def make_api(source: Exports | None = None, foreign: Foreign | None = None, **changes: Any) -> Api:
     """An api with test settings, changed where a test says so; exports read from `source` if there is one."""
     settings = Settings(shards=4, **changes)
     ledger = FakeLedger(settings.shards)
     views, visibility, readiness = FakeViews(ledger), FakeVisibility(), FakeReadiness()
-    lookups, exports = FakeLookups(), FakeExports()
     endpoints, deliveries, topic = FakeEndpoints(TENANT), FakeDeliveries(), FakeTopic()
+    lookups, exports, told = FakeLookups(), FakeExports(), FakeForeign()
     keys = {secret_hash(secret): caller for secret, caller in SECRETS.items()}
 
     async def lookup(digest: bytes) -> Caller | None:
@@ -442,6 +475,7 @@ def make_api(source: Exports | None = None, **changes: Any) -> Api:
         blocklist=FakeBlocklist(ledger, views),
         lookups=lookups,
         exports=source or exports,
+        foreign=foreign or told,
         visibility=visibility,
         rates=UsdRates(settings),
         readiness=readiness,
@@ -449,7 +483,7 @@ def make_api(source: Exports | None = None, **changes: Any) -> Api:
     )
     app = create_app(parts)
     return Api(
-        ledger, views, lookups, exports, visibility, readiness, endpoints, deliveries, topic, app, keys
+        ledger, views, lookups, exports, told, visibility, readiness, endpoints, deliveries, topic, app, keys
     )
 
 

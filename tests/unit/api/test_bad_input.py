@@ -175,7 +175,7 @@ async def test_entry_query(client: httpx.AsyncClient, customer: str, query: str)
     [
         "/", "/nowhere", "/customers/a b", "/customers/%00", "/customers/%ff", "/customers/%2e%2e%2f",
         "/customers/" + "c" * 65,
-        "/customers/cus_x/wallets/nowhere", "/customers/%F0%9F%8E%89/wallets", "/payments",
+        "/customers/cus_x/wallets/nowhere", "/customers/%F0%9F%8E%89/wallets", "/payouts",
         "/customers/cus_x/customer-portal/session", "/v1", "/v2/customers", "/customers/cus%0Ax", "/docs/../customers.css",
     ],
 )  # fmt: skip

@@ -1,0 +1,204 @@
+"""From what upstream told to what the SDK reads. Ours counts before what is stored in clear, that before what came."""
+
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from services.api.foreign_ports import Data, Instance, Part, Person, Told, Whole
+from services.api.foreign_shapes import (
+    NO_CURRENCY,
+    PROVIDER,
+    CustomerLimitedDetails,
+    Dispute,
+    LineItem,
+    LineItems,
+    Payment,
+    PaymentBase,
+    RefundListItem,
+)
+from services.api.licence_shapes import LicenseKey, LicenseKeyInstance
+from services.api.subscription_shapes import SubscriptionBase
+
+S = TypeVar("S", bound=Struct)
+P = TypeVar("P", bound=PaymentBase)
+R = TypeVar("R", bound=RefundListItem)
+D = TypeVar("D", bound=Dispute)
+N = TypeVar("N", bound=SubscriptionBase)
+
+
+def shaped(shape: type[S], ours: Data, *told: Data) -> S:
+    """Ours as it is; of what was told the first source that has a field. Null says nothing, nor does another type."""
+    merged: Data = {}
+    for source in reversed(told):
+        merged.update({name: value for name, value in source.items() if value is not None})
+    merged = {name: value for name, value in (merged | ours).items() if value is not None}
+    if isinstance(merged.get("metadata"), dict):
+        merged["metadata"] = {
+            name: value for name, value in merged["metadata"].items() if isinstance(value, str | int | float)
+        }
+    with suppress(msgspec.ValidationError):
+        return msgspec.convert(merged, shape)
+    fitting = {}
+    for field in msgspec.structs.fields(shape):
+        with suppress(msgspec.ValidationError, KeyError):
+            fitting[field.name] = msgspec.convert(merged[field.name], field.type)
+    return shape(**fitting)
+
+
+def payment(shape: type[P], business_id: str, told: Told, **more: Any) -> P:
+    """In a list; alone it has `more`: its refunds and disputes."""
+    row = told.row
+    ours = {
+        **_common(business_id, told),
+        "status": row["status"],
+        "currency": row["currency"],
+        "total_amount": row["total_amount"],
+        "brand_id": row["brand_id"],
+        "subscription_id": row["subscription_id"],
+        "refund_status": refund_status(row),
+        "dispute_status": row["disputed"],
+        **more,
+    }
+    otherwise = {
+        "subscription_ids": [row["subscription_id"]] if row["subscription_id"] else [],
+        "settlement_amount": row["total_amount"],
+        "settlement_currency": row["currency"],
+    }
+    return shaped(shape, ours, told.known, told.object, otherwise)
+
+
+def whole_payment(business_id: str, whole: Whole) -> Payment:
+    """With its refunds and disputes."""
+    told = whole.payment
+    of = {
+        "payment_id": told.known["payment_id"],
+        "payment_total": told.row["total_amount"],
+        "payment_currency": told.row["currency"],
+    }
+    refunds = [_refund(RefundListItem, business_id, part, part.row | of) for part in whole.refunds]
+    disputes = [_dispute(Dispute, business_id, part, part.row | of) for part in whole.disputes]
+    return payment(Payment, business_id, told, refunds=refunds, disputes=disputes)
+
+
+def refund_status(row: Data) -> str | None:
+    """Of what has succeeded."""
+    if not row["succeeded"]:
+        return None
+    return "full" if row["refunded"] >= row["total_amount"] else "partial"
+
+
+def line_items(whole: Whole, currency: str | None) -> LineItems | None:
+    """In what it was settled, or as paid. None: another currency than it was paid in.
+
+    What upstream tells of a cart has no amounts, so a cart of several lines is one item, named by the payment.
+    """
+    row, known = whole.payment.row, whole.payment.known
+    if currency not in (None, row["currency"]):
+        return None
+    total, tax, paid = row["total_amount"], known.get("tax", 0), row["currency"]
+    refundable = max(0, total - row["taken"]) if row["status"] == "succeeded" else 0
+    settled = known.get("settlement_currency", paid)
+    if currency is None and settled != paid and "settlement_amount" in known:
+        left = known["settlement_amount"] * refundable // total if total else 0
+        total, tax, paid, refundable = (
+            known["settlement_amount"],
+            known.get("settlement_tax", 0),
+            settled,
+            left,
+        )
+    cart = known.get("product_cart", [])
+    name = cart[0]["product_id"] if len(cart) == 1 else known["payment_id"]
+    return LineItems(
+        currency=paid, items=[LineItem(items_id=name, amount=total, refundable_amount=refundable, tax=tax)]
+    )
+
+
+def refund(shape: type[R], business_id: str, told: Told) -> R:
+    """Of one whose payment is not known here, the business is the brand."""
+    ours = {
+        "customer": _person(told.person),
+        "brand_id": told.known.get("brand_id") or told.row["brand_id"] or business_id,
+    }
+    return _refund(shape, business_id, told, told.row, **ours)
+
+
+def dispute(shape: type[D], business_id: str, told: Told) -> D:
+    """Of one whose payment is not known here, the business is the brand."""
+    ours = {
+        "customer": _person(told.person),
+        "brand_id": told.known.get("brand_id") or told.row["brand_id"] or business_id,
+        "payment_provider": told.known.get("payment_provider") or told.row["provider"] or PROVIDER,
+    }
+    return _dispute(shape, business_id, told, told.row, **ours)
+
+
+def subscription(shape: type[N], business_id: str, told: Told) -> N:
+    """Where no date of billing was told, it is the day it began."""
+    ours = {**_common(business_id, told), "status": told.row["status"], "brand_id": told.row["brand_id"]}
+    otherwise = {"next_billing_date": told.created_at, "previous_billing_date": told.created_at}
+    return shaped(shape, ours, told.known, told.object, otherwise)
+
+
+def licence_key(business_id: str, told: Told) -> LicenseKey:
+    """`instances_count`: as told, else as many as are listed."""
+    known, row = told.known, told.row
+    ours = {
+        **_common(business_id, told),
+        "id": known["licence_key_id"],
+        "customer_id": told.person.customer_id,
+        "brand_id": known.get("brand_id", business_id),
+        "source": row["source"],
+        "status": row["status"],
+        "instances_count": known.get("instances_count", row["instances"]),
+    }
+    return shaped(LicenseKey, ours, known, told.object)
+
+
+def instance(business_id: str, found: Instance) -> LicenseKeyInstance:
+    return LicenseKeyInstance(
+        id=found.instance_id,
+        business_id=business_id,
+        created_at=found.created_at,
+        license_key_id=found.licence_key_id,
+        name=found.name,
+    )
+
+
+def _common(business_id: str, told: Told) -> Data:
+    return {"business_id": business_id, "created_at": told.created_at, "customer": _person(told.person)}
+
+
+def _person(person: Person) -> CustomerLimitedDetails:
+    return CustomerLimitedDetails(**person._asdict())
+
+
+def _refund(shape: type[R], business_id: str, told: Told | Part, row: Data, **ours: Any) -> R:
+    total = row["payment_total"]
+    amount = total if row["amount"] is None else row["amount"]
+    partial = total is not None and amount is not None and amount < total
+    ours |= {
+        "business_id": business_id,
+        "created_at": told.created_at,
+        "payment_id": row["payment_id"],
+        "status": row["status"],
+        "amount": amount,
+        "currency": row["currency"] or row["payment_currency"],
+        "is_partial": told.known.get("is_partial", partial),
+    }
+    return shaped(shape, ours, told.known, told.object)
+
+
+def _dispute(shape: type[D], business_id: str, told: Told | Part, row: Data, **ours: Any) -> D:
+    amount = row["payment_total"] if row["amount"] is None else row["amount"]
+    ours |= {
+        "business_id": business_id,
+        "created_at": told.created_at,
+        "payment_id": row["payment_id"],
+        "dispute_status": row["status"],
+        "dispute_stage": row["stage"],
+        "amount": str(amount or 0),
+        "currency": row["currency"] or row["payment_currency"] or NO_CURRENCY,
+    }
+    return shaped(shape, ours, told.known, told.object)
