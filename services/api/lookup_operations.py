@@ -6,7 +6,14 @@ from events.facts import Cause
 from events.money import AMOUNT_MAX
 from services.api.keys import Scope
 from services.api.lookup_parsing import LIMIT_DEFAULT, LIMIT_MAX, WORDS_MAX
-from services.api.lookup_shapes import CustomerDetail, CustomerList, LedgerEntry, LedgerEntryList, Status
+from services.api.lookup_shapes import (
+    CustomerDetail,
+    CustomerList,
+    CustomerTransactionList,
+    LedgerEntry,
+    LedgerEntryList,
+    Status,
+)
 from services.api.lookups import COUNTED_MAX
 from services.api.operation import (
     AT_LEAST,
@@ -105,6 +112,12 @@ LOOKUPS = (
     Operation(
         "get", "/v1/customers/{customer_id}", "retrieveCustomerDetail", "Retrieve a customer with balances", "",
         "Lookups", Scope.READ, None, CustomerDetail, (CUSTOMER, AT_LEAST), (*NOT_FOUND, *OLD), _AS_OF,
+    ),
+    Operation(
+        "get", "/v1/customers/{customer_id}/transactions", "listTransactions", "List a customer's payments for people",
+        "Newest first: status, pricing and method in words, and what was given back.",
+        "Lookups", Scope.READ, None, CustomerTransactionList, (CUSTOMER, *_PAGE[:2], AT_LEAST),
+        (*NOT_FOUND, *INVALID_QUERY, *_INVALID_CURSOR, *OLD), _AS_OF,
     ),
     Operation(
         "get", "/v1/ledger-entries", "findLedgerEntries", "Find ledger entries", "Of all customers.",

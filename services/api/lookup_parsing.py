@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple, get_args
 
 from events.facts import Cause
 from events.ids import Tenant
 from events.money import AMOUNT_MAX
 from services.api.call import Call
-from services.api.cursor import Cursors, Micros, Number, Word
+from services.api.cursor import Cursors, Micros, Number, Word, moment
 from services.api.errors import invalid_query
 from services.api.lookup_shapes import Status
 from services.api.lookups import CustomerLookup, EntryLookup
@@ -90,6 +91,20 @@ def entries_of(call: Call, tenant: Tenant, owner: str | None) -> tuple[EntryLook
     place = tuple[Number] if lookup.by_sequence else tuple[Micros, Number, Number]
     cursors = _cursors("/v1/ledger-entries", tenant, query | {"owner": owner or ""}, place)
     return lookup._replace(after=_after(query, cursors)), Listing(cursors, _asks_total(query))
+
+
+def transactions_of(
+    call: Call, tenant: Tenant, owner: str
+) -> tuple[int, tuple[datetime, str] | None, Cursors]:
+    """How many, from where on, and what makes the next cursor.
+
+    Raises:
+        ApiError: 422.
+    """
+    query, _ = _query(call, frozenset({"limit", "cursor"}), metadata_max=0)
+    cursors = _cursors("/v1/transactions", tenant, query | {"owner": owner}, tuple[Micros, Word])
+    after = _after(query, cursors)
+    return _limit(query), None if after is None else (moment(after[0]), after[1]), cursors
 
 
 def export_of(call: Call, owner: str | None) -> tuple[EntryLookup, str]:

@@ -12,6 +12,8 @@ from services.api.shapes import CurrencyCode, Metadata
 
 Status = Literal["active", "blocked", "closed"]
 MinorUnits = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="minor units")]
+PaymentStatus = Literal["Successful", "Failed", "Pending", "Refunded", "Partly refunded", "Disputed"]
+PricingType = Literal["one_time", "subscription"]
 Cursor = Annotated[
     str | None, Meta(description="send it as `cursor` for the next page; null: this was the last one")
 ]
@@ -73,3 +75,25 @@ class LedgerEntryList(Struct, frozen=True, kw_only=True):
     items: list[LedgerEntry]
     next_cursor: Cursor
     total: Total | UnsetType | None = UNSET
+
+
+class CustomerTransaction(Struct, frozen=True, kw_only=True):
+    """A payment of a customer, in words for people."""
+
+    payment_id: str
+    status: PaymentStatus
+    amount: Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="minor units, with tax")]
+    refunded_amount: Annotated[
+        int, Meta(ge=0, le=AMOUNT_MAX, description="minor units, of what has succeeded")
+    ]
+    currency: CurrencyCode
+    created_at: datetime
+    pricing_type: PricingType
+    payment_method: Annotated[str | None, Meta(description="Card, UPI, …; null where upstream does not say")]
+
+
+class CustomerTransactionList(Struct, frozen=True, kw_only=True):
+    """Newest first."""
+
+    items: list[CustomerTransaction]
+    next_cursor: Cursor

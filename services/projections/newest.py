@@ -86,6 +86,22 @@ def common(event: Event, fact: Recorded, created_at: str | UnsetType) -> dict[st
     }
 
 
+def asked(event: Event) -> dict[str, Any]:
+    """The same for what is ours: it has no stamp, so any news of upstream is newer."""
+    envelope = event.envelope
+    personal = event.fact.personal
+    return {
+        "business_id": envelope.businessid,
+        "mode": envelope.mode,
+        "customer_id": envelope.subject,
+        "shard": event.shard,
+        "stamp": "",
+        "created_at": envelope.time,
+        "updated_at": envelope.time,
+        "object": NOTHING if personal is UNSET else Raw(_encode(personal)),
+    }
+
+
 def moment(text: str | UnsetType) -> str | UnsetType:
     """What has the form of a time and is none (the 31st of February) says nothing: PostgreSQL would not store it."""
     try:

@@ -14,7 +14,9 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
+from events.ids import derived
 from events.personal import Personal
+from events.requested import RefundRequested
 from services.keyring import KeyRing
 from services.migrate import migrate
 from services.projections.projector import Projector
@@ -98,6 +100,14 @@ def business(factory: EventFactory, customers: int = 5) -> EventFactory:
         factory.blocked(f"cus_{number}", "a better reason" if number % 2 else UNSET)
         if number % 3:
             factory.unblocked(f"cus_{number}")
+        asked = RefundRequested(
+            request_id=derived("ref_", str(number)),
+            payment_id="pay_x",
+            currency="USD",
+            amount=5,
+            is_partial=True,
+        )
+        factory.append(f"cus_{number}", asked, stream="payment-pay_x")
         upstream.tell(factory, f"cus_{number}")
         if number == 4:
             factory.closed(f"cus_{number}")

@@ -1,5 +1,6 @@
 """What upstream told, from events to the SDK: through projector, PostgreSQL and application; every answer is strict."""
 
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any
@@ -9,35 +10,45 @@ import psycopg
 import pytest
 from dodopayments import AsyncDodoPayments
 from msgspec import UNSET
+from msgspec.structs import replace
 
-from events.ids import Tenant
+from events.foreign import Refund
+from events.ids import Tenant, derived, owner_of
+from events.personal import Personal
+from events.requested import RefundMadeToWallet, RefundRequested
+from services.api import tab
+from services.api.auth import Caller
 from services.api.foreign_queries import PostgresForeign
+from services.api.keys import secret_hash
 from services.api.queries import PostgresQueries
 from tests import upstream
 from tests.factories import EventFactory
 from tests.integration.read_models import SHARDS, Views, make_views
 from tests.sdk.conftest import sdk
-from tests.unit.api.fakes import TENANT, make_api
+from tests.servers import fresh_database
+from tests.unit.api.fakes import TENANT, Api, make_api
 from tests.unit.projections.reading import records_of
 
+SECRET = "wl_test_own"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of licence keys, by the SDK
 
 
 class Business:
-    """One tenant's events, applied as they are told."""
+    """Events of one ledger, applied as they are told; each test is a tenant of its own."""
 
     def __init__(self, views: Views) -> None:
         self.views = views
         self.factory: EventFactory = views.factory()
+        self.tenant = TENANT
         self._projector = views.projector()
         self._applied = 0
 
-    def customer(self, customer_id: str, tenant: Tenant = TENANT, **profile: Any) -> None:
-        self.factory.registered(customer_id, "Mai", "mai@example.com", tenant=tenant, **profile)
+    def customer(self, customer_id: str, **profile: Any) -> None:
+        self.factory.registered(customer_id, "Mai", "mai@example.com", tenant=self.tenant, **profile)
 
-    def told(self, customer_id: str, *news: upstream.News, tenant: Tenant = TENANT) -> None:
+    def told(self, customer_id: str, *news: upstream.News) -> None:
         for one in news:
-            self.factory.told(customer_id, *one, tenant)
+            self.factory.told(customer_id, *one, self.tenant)
 
     def apply(self) -> None:
         records = records_of(self.factory.records)
@@ -45,29 +56,40 @@ class Business:
         self._applied = len(records)
 
 
-@pytest.fixture
-def business(database: Callable[[str], str]) -> Business:
-    return Business(make_views(database))
+@pytest.fixture(scope="module")
+def ledger(postgres: str) -> Business:
+    """One for all: migrating takes longer than these tests."""
+    mark = secrets.token_hex(4)
+    return Business(make_views(lambda name: fresh_database(postgres, f"told_{name}_{mark}")))
 
 
 @pytest.fixture
-async def client(business: Business) -> AsyncIterator[AsyncDodoPayments]:
+def business(ledger: Business) -> Business:
+    ledger.tenant = Tenant(f"bus_{secrets.token_hex(4)}", "test")
+    return ledger
+
+
+@pytest.fixture
+async def api(business: Business) -> AsyncIterator[Api]:
     queries = PostgresQueries(business.views.dsn, SHARDS)
     await queries.open()
-    api = make_api(foreign=PostgresForeign(queries, queries.searching))
-    async with sdk(api) as made:
-        yield made
+    made = make_api(foreign=PostgresForeign(queries, queries.searching))
+    made.keys[secret_hash(SECRET)] = Caller("key_own", business.tenant, frozenset({"read"}), float("inf"))
+    yield made
     await queries.close()
 
 
 @pytest.fixture
-async def stranger(business: Business) -> AsyncIterator[AsyncDodoPayments]:
+async def client(api: Api) -> AsyncIterator[AsyncDodoPayments]:
+    async with sdk(api, SECRET) as made:
+        yield made
+
+
+@pytest.fixture
+async def stranger(api: Api) -> AsyncIterator[AsyncDodoPayments]:
     """Another tenant's client."""
-    queries = PostgresQueries(business.views.dsn, SHARDS)
-    await queries.open()
-    async with sdk(make_api(foreign=PostgresForeign(queries, queries.searching)), "wl_test_other") as made:
+    async with sdk(api, "wl_test_other") as made:
         yield made
-    await queries.close()
 
 
 @pytest.fixture
@@ -78,14 +100,16 @@ def mai(business: Business) -> str:
     return "cus_mai"
 
 
-async def test_a_payment_with_all_that_became_of_it(client: AsyncDodoPayments, mai: str) -> None:
+async def test_a_payment_with_all_that_became_of_it(
+    business: Business, client: AsyncDodoPayments, mai: str
+) -> None:
     found = await client.payments.retrieve(f"pay_{mai}")
     assert (found.status, found.total_amount, found.currency, found.tax) == ("succeeded", 1_100, "USD", 100)
     assert found.customer.to_dict() == {
         "customer_id": mai, "name": "Mai", "email": "mai@example.com", "phone_number": "+84",
         "metadata": {"tier": "gold"},
     }  # fmt: skip
-    assert (found.business_id, found.brand_id) == (TENANT.business_id, TENANT.business_id)
+    assert found.business_id == found.brand_id == business.tenant.business_id
     assert found.billing.to_dict() == {
         "country": "VN", "city": "Huế", "state": None, "street": None, "zipcode": None,
     }  # fmt: skip
@@ -157,7 +181,7 @@ async def test_what_upstream_did_not_say_has_a_value_where_the_sdk_needs_one(
         None,
         None,
         False,
-        TENANT.business_id,
+        business.tenant.business_id,
     )
     assert (await client.disputes.retrieve("dispute_1")).payment_provider == "dodo"
     for page in (client.payments, client.refunds, client.disputes, client.subscriptions, client.license_keys):
@@ -216,6 +240,36 @@ async def test_everything_is_retrieved(client: AsyncDodoPayments, mai: str) -> N
     assert (await client.license_key_instances.list(grant_id="entg_1")).items == []
 
 
+async def test_a_refund_that_was_asked_for_is_pending_until_upstream_answers(
+    business: Business, client: AsyncDodoPayments
+) -> None:
+    request, own = derived("ref_", "1"), derived("ref_", "2")
+    business.customer("cus_1")
+    business.told("cus_1", upstream.payment(9, "pay_1"))
+    asked = RefundRequested(
+        request_id=request, payment_id="pay_1", currency="USD", amount=300, is_partial=True
+    )
+    said = Personal(reason="torn", metadata={"ticket": 7})
+    business.factory.append("cus_1", replace(asked, personal=said), business.tenant, "payment-pay_1")
+    made = Refund(refund_id=own, payment_id="pay_1", status="succeeded", amount=100, currency="USD")
+    business.factory.append("cus_1", RefundMadeToWallet(refund=made), business.tenant, "payment-pay_1")
+    business.apply()
+    found = await client.refunds.retrieve(request)
+    assert (found.status, found.amount, found.is_partial, found.reason) == ("pending", 300, True, "torn")
+    assert found.metadata == {"ticket": 7}
+    assert {one.refund_id for one in (await client.payments.retrieve("pay_1")).refunds} == {request, own}
+    [item] = (await client.payments.retrieve_line_items("pay_1")).items
+    assert item.refundable_amount == 700
+    business.told(
+        "cus_1", upstream.refund(1, request, "pay_1", "failed", 300)
+    )  # older than the payment: still an answer
+    business.apply()
+    assert (await client.refunds.retrieve(request)).status == "failed"
+    assert (await client.payments.retrieve("pay_1")).refund_status == "partial"
+    [item] = (await client.payments.retrieve_line_items("pay_1")).items
+    assert item.refundable_amount == 1_000
+
+
 WHEN = datetime.fromisoformat(upstream.at(0))
 LISTS: list[tuple[str, dict[str, Any], int]] = [
     ("payments", {}, 2), ("payments", {"customer_id": "cus_mai"}, 2), ("payments", {"customer_id": "cus_b"}, 0),
@@ -223,7 +277,7 @@ LISTS: list[tuple[str, dict[str, Any], int]] = [
     ("payments", {"currency": "USD"}, 2), ("payments", {"currency": "INR"}, 0),
     ("payments", {"product_id": "pdt_a"}, 1), ("payments", {"product_id": "pdt_b"}, 0),
     ("payments", {"subscription_id": "sub_cus_mai"}, 1), ("payments", {"subscription_id": "sub_b"}, 0),
-    ("payments", {"brand_id": TENANT.business_id}, 2), ("payments", {"brand_id": "brd_1"}, 0),
+    ("payments", {"brand_id": "of the business"}, 2), ("payments", {"brand_id": "brd_1"}, 0),
     ("payments", {"created_at_lte": WHEN}, 1), ("payments", {"created_at_gte": WHEN}, 2),
     ("payments", {"page_size": 0}, 0), ("payments", {"page_size": 1, "page_number": 1}, 1),
     ("payments", {"customer_id": "cus_mai", "status": "succeeded", "currency": "USD", "product_id": "pdt_a"}, 1),
@@ -244,8 +298,10 @@ LISTS: list[tuple[str, dict[str, Any], int]] = [
 ]  # fmt: skip
 
 
-async def test_every_list_with_every_filter(client: AsyncDodoPayments, mai: str) -> None:
+async def test_every_list_with_every_filter(business: Business, client: AsyncDodoPayments, mai: str) -> None:
     for resource, query, number in LISTS:
+        if query.get("brand_id") == "of the business":
+            query = {"brand_id": business.tenant.business_id}
         page = await getattr(client, resource).list(**query)
         assert len(page.items) == number, (resource, query)
     items = (await client.payments.list()).items
@@ -303,7 +359,7 @@ async def test_of_an_erased_customer_the_money_is_left(business: Business, clien
     business.customer("cus_mai")
     business.told("cus_mai", *upstream.business("cus_mai"))
     with psycopg.connect(business.views.keys_dsn) as connection:
-        connection.execute("DELETE FROM data_keys")
+        connection.execute("DELETE FROM data_keys WHERE owner = %s", [owner_of(business.tenant, "cus_mai")])
     business.apply()
     found = await client.payments.retrieve("pay_cus_mai")
     assert (found.total_amount, found.currency, found.refund_status) == (1_100, "USD", "full")
@@ -312,3 +368,25 @@ async def test_of_an_erased_customer_the_money_is_left(business: Business, clien
     assert (await client.license_key_instances.list()).items == []
     for retrieve in RETRIEVED[:-1]:
         await retrieve(client)
+
+
+async def test_a_customers_tab_is_paged_and_in_words(business: Business) -> None:
+    business.customer("cus_1")
+    business.customer("cus_2")
+    for n in range(7):
+        more = {"payment_method": "upi", "created_at": upstream.at(n // 2)}  # some of one moment
+        business.told("cus_1", upstream.payment(1, f"pay_{n}", **more))
+    business.told("cus_2", upstream.payment(1, "pay_of_another"))
+    business.told("cus_1", upstream.refund(2, "ref_1", "pay_0"), upstream.dispute(2, "dp_1", "pay_1"))
+    business.apply()
+    queries = PostgresQueries(business.views.dsn, SHARDS)
+    await queries.open()
+    foreign, found, after = PostgresForeign(queries, queries.searching), [], None
+    while page := await foreign.transactions(business.tenant, "cus_1", 2, after):
+        found += page[:2]
+        after = (found[-1].created_at, found[-1].payment_id)
+    await queries.close()
+    assert [one.payment_id for one in found] == [f"pay_{n}" for n in range(6, -1, -1)]
+    words = [(line.status, line.refunded_amount, line.payment_method) for line in map(tab.shown, found)]
+    assert words[-2:] == [("Disputed", 0, "UPI"), ("Partly refunded", 100, "UPI")]
+    assert {word[0] for word in words[:-2]} == {"Successful"}

@@ -5,11 +5,20 @@ from litestar.types import Scope
 from msgspec import UNSET, UnsetType
 
 from events.ids import position
+from services.api import tab
 from services.api.answers import Answer, json
+from services.api.cursor import micros
 from services.api.errors import not_found
 from services.api.export import Export
-from services.api.lookup_parsing import customers_of, entries_of, export_of
-from services.api.lookup_shapes import CustomerDetail, CustomerList, LedgerEntry, LedgerEntryList, Total
+from services.api.lookup_parsing import customers_of, entries_of, export_of, transactions_of
+from services.api.lookup_shapes import (
+    CustomerDetail,
+    CustomerList,
+    CustomerTransactionList,
+    LedgerEntry,
+    LedgerEntryList,
+    Total,
+)
 from services.api.lookups import Counted, FoundCustomer, FoundEntry
 from services.api.parsing import customer_id, entry_id
 from services.api.parts import Visit, as_of_all, as_of_reached, reading
@@ -55,6 +64,22 @@ async def list_entries_of_customer(scope: Scope) -> Answer:
     return await _entries(visit, owner, headers)
 
 
+@get("/v1/customers/{customer_id:str}/transactions")
+async def list_transactions(scope: Scope) -> Answer:
+    """His payments, in words for people."""
+    visit = await reading(scope)
+    owner, headers = await _owner(visit)
+    tenant = visit.caller.tenant
+    limit, after, cursors = transactions_of(visit.call, tenant, owner)
+    found = await visit.parts.foreign.transactions(tenant, owner, limit, after)
+    items, last = found[:limit], found[limit - 1 : limit]
+    place = (micros(last[0].created_at), last[0].payment_id) if len(found) > limit else None
+    page = CustomerTransactionList(
+        items=[tab.shown(one) for one in items], next_cursor=None if place is None else cursors.encode(place)
+    )
+    return json(page, headers)
+
+
 @get("/v1/ledger-entries/{entry_id:str}")
 async def retrieve_entry(scope: Scope) -> Answer:
     visit = await reading(scope)
@@ -83,6 +108,7 @@ ROUTES = (
     retrieve_customer,
     list_entries,
     list_entries_of_customer,
+    list_transactions,
     retrieve_entry,
     export_entries,
     export_entries_of_customer,
