@@ -27,6 +27,7 @@ from services.api.blocklist import PostgresBlocklist
 from services.api.call import Call
 from services.api.export_source import PostgresExports
 from services.api.foreign_queries import PostgresForeign
+from services.api.limits import Limits
 from services.api.lookup_queries import PostgresLookups
 from services.api.parts import Parts
 from services.api.protocol import LimitedProtocol
@@ -173,13 +174,14 @@ async def _serve(settings: Settings) -> None:
     await queries.open()
     await pool.open(wait=True)
     visibility = PostgresVisibility("", settings.shards, queries.checkpoints)
-    auth, rates = Authenticator(queries.key), UsdRates(settings)
+    auth, rates = Authenticator(queries.key, Limits()), UsdRates(settings)
     blocklist, foreign = PostgresBlocklist(queries.run), PostgresForeign(queries, queries.searching)
     lookups, exports = PostgresLookups(queries.searching), PostgresExports(dsn)  # nobody asks for them
     door = Door(  # nobody delivers
         PostgresEndpoints(queries.run, None).opening,
         PostgresDeliveries(queries.run),
         KafkaPublisher(settings),
+        Limits(),
     )
     asked = (queries, blocklist, lookups, exports, foreign)
     parts = Parts(settings, auth, Transactions(pool), *asked, visibility, rates, Ready(), door)

@@ -1,6 +1,7 @@
 """Everything that may be configured, read once from `WALLET_LEDGER_*` variables by the composition roots."""
 
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -66,6 +67,15 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=1, le=65535)
     http_processes: int = Field(1, ge=1, le=64)
     command_deadline_seconds: float = Field(5.0, gt=0, le=60, description="after it a command is void")
+    http_trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses or networks whose X-Forwarded-For is believed; JSON list"
+    )
+    rate_limit_per_second: int = Field(0, ge=0, description="of one key, per api process; 0: no limit")
+    rate_limit_burst: int = Field(100, ge=1, description="at once, of one key")
+    rate_limit_refused_per_second: int = Field(
+        20, ge=0, description="refusals without a live key, of one address; 0: no limit"
+    )
+    rate_limit_refused_burst: int = Field(200, ge=1, description="the same at once")
     commands_in_flight_max: int = Field(4096, ge=1)
     body_bytes_max: int = Field(64 * 1024, ge=1024)
     export_rows_max: int = Field(1_000_000, ge=1, description="of one export; it is cut off beyond")
@@ -91,6 +101,14 @@ class Settings(BaseSettings):
         if not value or any(len(code) != 3 or not code.isupper() for code in value):
             raise ValueError('currencies are ISO 4217 codes, e.g. ["USD", "INR"]')
         return value
+
+    @field_validator("http_trusted_proxies")
+    @classmethod
+    def _proxies_are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(ip_network(one, strict=False)) for one in value)
+        except ValueError as error:
+            raise ValueError('proxies are addresses or networks, e.g. ["127.0.0.1", "fd00::/8"]') from error
 
     @field_validator("usd_rates")
     @classmethod

@@ -375,6 +375,20 @@ BREAKS = [
         ("tests/integration/test_webhook_tables.py",),
     ),
     Break(
+        "a key asks as often as it likes",
+        "services/api/limits.py",
+        '        if level.wait:\n            metrics.LIMITED.labels("key").inc()',
+        '        if not level:\n            metrics.LIMITED.labels("key").inc()',
+        ("tests/unit/api/test_limits.py",),
+    ),
+    Break(
+        "keys are guessed without end",
+        "services/api/auth.py",
+        "        if caller is None or caller.expires <= time():\n            self._limits.refused(call)\n",
+        "        if caller is None or caller.expires <= time():\n",
+        ("tests/unit/api/test_limits.py",),
+    ),
+    Break(
         "a recovery does not see other bytes",
         "services/ledger/recover_tail.py",
         "if link is not None and link != digest(value):",

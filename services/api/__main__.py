@@ -25,6 +25,7 @@ from services.api.export_source import PostgresExports
 from services.api.foreign_queries import PostgresForeign
 from services.api.gateway import GRACE_SECONDS, KafkaGateway
 from services.api.health import Checks
+from services.api.limits import limits_of
 from services.api.lookup_queries import PostgresLookups
 from services.api.parts import Parts
 from services.api.protocol import LimitedProtocol
@@ -67,8 +68,9 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 @contextlib.asynccontextmanager
 async def _connected(settings: Settings) -> AsyncIterator[Parts]:
     """All parts, running. Whatever cannot be reached or does not fit is raised."""
+    rates, limits = UsdRates(settings), limits_of(settings)
     await check_topics(settings)
-    rates, dsn = UsdRates(settings), settings.views_dsn.get_secret_value()
+    dsn = settings.views_dsn.get_secret_value()
     queries = PostgresQueries(dsn, settings.shards)
     lookups, exports = PostgresLookups(queries.searching), PostgresExports(dsn)
     visibility = PostgresVisibility(dsn, settings.shards, queries.checkpoints)
@@ -78,13 +80,7 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
         for pool in (queries, exports):
             stack.push_async_callback(pool.close)
             await pool.open()
-        found = len(await queries.checkpoints())
-        if found != settings.shards:
-            from services.migrate import WrongShards  # Alembic, which serving does not need
-
-            raise WrongShards(
-                f"the read models have {found} shards; the configuration says {settings.shards}"
-            )
+        _check_shards(len(await queries.checkpoints()), settings.shards)
         stack.push_async_callback(visibility.stop)
         await visibility.start()
         clients: tuple[KafkaGateway | KafkaPublisher, ...] = (gateway, publisher)
@@ -93,7 +89,7 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
             await client.start()
         yield Parts(
             settings=settings,
-            auth=Authenticator(queries.key),
+            auth=Authenticator(queries.key, limits),
             asking=Asking(gateway, visibility, settings.shards, settings.read_wait_seconds),
             queries=queries,
             blocklist=PostgresBlocklist(queries.run),
@@ -103,8 +99,15 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
             visibility=visibility,
             rates=rates,
             readiness=Checks(gateway.problems, queries.freshness, visibility.lag_seconds),
-            door=Door(endpoints.opening, PostgresDeliveries(queries.run), publisher),
+            door=Door(endpoints.opening, PostgresDeliveries(queries.run), publisher, limits),
         )
+
+
+def _check_shards(found: int, configured: int) -> None:
+    if found != configured:
+        from services.migrate import WrongShards  # Alembic, which serving does not need
+
+        raise WrongShards(f"the read models have {found} shards; the configuration says {configured}")
 
 
 def _webhook_key(settings: Settings) -> bytes | None:
@@ -142,7 +145,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=bool(settings.http_trusted_proxies),
+            forwarded_allow_ips=list(settings.http_trusted_proxies),
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(settings.command_deadline_seconds + GRACE_SECONDS + 1),
         )

@@ -40,7 +40,9 @@ API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 class Call:
     """Made once per request by the edge, found by handlers in the scope."""
 
-    __slots__ = ("_body_bytes_max", "_receive", "headers", "policy", "query", "repeated", "request_id")
+    __slots__ = (
+        "_body_bytes_max", "_receive", "address", "headers", "limits", "policy", "query", "repeated", "request_id",
+    )  # fmt: skip
 
     def __init__(self, scope: HTTPScope, receive: Receive, body_bytes_max: int) -> None:
         found: dict[bytes, bytes] = {}
@@ -53,6 +55,10 @@ class Call:
         self.headers = found
         self.query = scope["query_string"]
         self.policy = API_POLICY
+        client = scope["client"]
+        self.address = client[0] if client is not None else ""
+        self.limits: list[tuple[bytes, bytes]] = []
+        """Headers of the answer."""
         self._receive = receive
         self._body_bytes_max = body_bytes_max
         given = found.get(b"x-request-id")

@@ -40,6 +40,7 @@ class Edge:
                 message["headers"] = [
                     *message["headers"],
                     *_HEADERS,
+                    *call.limits,
                     (b"content-security-policy", call.policy),
                     (b"x-request-id", call.request_id),
                 ]

@@ -86,6 +86,13 @@ def wrong_tenant() -> ApiError:
     )
 
 
+def too_many_requests(seconds: int) -> ApiError:
+    """Not applied. The SDK waits for as long as it is told."""
+    return ApiError(
+        429, "TOO_MANY_REQUESTS", "Too many requests: wait", {**SHOULD_RETRY, "retry-after": str(seconds)}
+    )
+
+
 def unavailable(message: str) -> ApiError:
     """Certainly not applied: repeating is safe."""
     return ApiError(503, "SERVICE_UNAVAILABLE", message, {**SHOULD_RETRY, "retry-after": "1"})

@@ -43,6 +43,9 @@ BREAKER_OPEN = Gauge(
 )
 
 WEBHOOKS = Counter("wallet_ledger_api_webhooks", "Deliveries by webhook, by what became of them", ["outcome"])
+LIMITED = Counter(
+    "wallet_ledger_api_limited", "Requests refused with 429, by what they are counted by", ["by"]
+)
 EXPORTS = Counter("wallet_ledger_api_exports", "Exports by how they ended", ["outcome"])
 
 

@@ -98,7 +98,7 @@ def _responses(operation: Operation) -> Json:
     if operation.scope is not None or operation.body is not None:
         success["headers"] = {
             name: {"description": HEADERS[name], "schema": {"type": "string"}}
-            for name in (*operation.headers, "X-Request-Id")
+            for name in (*operation.headers, "X-RateLimit-Remaining", "X-Request-Id")
         }
     responses: Json = {str(operation.status): success}
     errors = operation.errors + (COMMON_ERRORS if operation.scope else ())

@@ -93,7 +93,12 @@ WRITE = ((409, "IDEMPOTENCY_KEY_REUSED"), (503, "DEADLINE_EXCEEDED"), (504, "OUT
 CLOSED = ((409, "CUSTOMER_CLOSED"),)
 WRITE_HEADERS = ("Ledger-Position", "Ledger-Applied", "Preference-Applied")
 
-COMMON_ERRORS = ((401, "UNAUTHORIZED"), (500, "INTERNAL_SERVER_ERROR"), (503, "SERVICE_UNAVAILABLE"))
+COMMON_ERRORS = (
+    (401, "UNAUTHORIZED"),
+    (429, "TOO_MANY_REQUESTS"),
+    (500, "INTERNAL_SERVER_ERROR"),
+    (503, "SERVICE_UNAVAILABLE"),
+)
 """Of every operation that needs a key."""
 
 HEADERS = {
@@ -101,5 +106,6 @@ HEADERS = {
     "Ledger-Applied": "true: reads show this write; false: not yet",
     "Preference-Applied": "respond-async, when the wait was skipped",
     "Ledger-Usd-Rates": "US dollars per unit of each currency, as used for total_balance_usd",
+    "X-RateLimit-Remaining": "Where keys have a rate: how many requests are left; see also -Limit and -Reset",
     "X-Request-Id": "The caller's, or made here; quote it to support",
 }

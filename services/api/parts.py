@@ -80,7 +80,7 @@ async def reading(scope: AsgiScope) -> Visit:
     """A request that reads: its key may, and the read models are as new as it demands.
 
     Raises:
-        ApiError: 401, or 503 NOT_YET_VISIBLE.
+        ApiError: 401, 429, or 503 NOT_YET_VISIBLE.
     """
     visit = await _visit(scope, Scope.READ)
     settings = visit.parts.settings
@@ -92,12 +92,12 @@ async def reading(scope: AsgiScope) -> Visit:
 
 
 async def writing(scope: AsgiScope) -> Visit:
-    """A request that writes. Raises ApiError 401."""
+    """A request that writes. Raises ApiError 401, 429."""
     return await _visit(scope, Scope.WRITE)
 
 
 async def _visit(scope: AsgiScope, needed: Scope) -> Visit:
     parts = parts_of(scope)
     call: Call = scope["state"]["call"]
-    caller = await parts.auth.caller(call.headers.get(b"authorization"), needed)
+    caller = await parts.auth.caller(call, needed)
     return Visit(call, caller, parts, scope["path_params"])

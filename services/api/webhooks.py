@@ -14,6 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from events.ids import Tenant
 from services.api.call import Call
 from services.api.errors import (
+    ApiError,
     invalid_body,
     no_webhook_endpoint,
     unavailable,
@@ -21,6 +22,7 @@ from services.api.errors import (
     webhook_unsigned,
     wrong_tenant,
 )
+from services.api.limits import Limits
 from services.api.ports import ViewsUnavailable
 from services.api.remembered import Remembered
 from services.api.webhook_endpoints import ENDPOINT_ID
@@ -34,6 +36,7 @@ BODY_BYTES_MAX = 127 * 1024
 BODY_SECONDS_MAX = 10.0
 """Nobody has shown a key yet when a body is read."""
 
+_STRANGERS = (401, 404)
 _ID = re.compile(rb"[\x21-\x7e]{1,256}")
 _SECONDS = re.compile(rb"[0-9]{1,12}")
 
@@ -91,10 +94,12 @@ class Door:
         endpoint: Callable[[str], Awaitable[Opening | None]],
         deliveries: Deliveries,
         publisher: Publisher,
+        limits: Limits,
     ) -> None:
         self._openings = Remembered(endpoint)
         self._deliveries = deliveries
         self._publisher = publisher
+        self._limits = limits
 
     async def take(self, call: Call, endpoint_id: str, bytes_max: int) -> bool:
         """Publish a delivery, once; False: it was taken before.
@@ -102,10 +107,18 @@ class Door:
         Raises:
             ApiError: it is not published, or nobody knows: repeating is safe.
         """
-        opening = await self._opening(endpoint_id)
-        delivery = _delivery(call)
-        body = await call.json_body(bytes_max=min(bytes_max, BODY_BYTES_MAX), seconds_max=BODY_SECONDS_MAX)
-        _verify(opening, delivery, body)
+        self._limits.admit(call)
+        try:
+            opening = await self._opening(endpoint_id)
+            delivery = _delivery(call)
+            body = await call.json_body(
+                bytes_max=min(bytes_max, BODY_BYTES_MAX), seconds_max=BODY_SECONDS_MAX
+            )
+            _verify(opening, delivery, body)
+        except ApiError as error:
+            if error.status in _STRANGERS:
+                self._limits.refused(call)
+            raise
         record = wrapped(body, delivery.identifier, endpoint_id, opening.tenant)
         digest = hashlib.sha256(delivery.identifier.encode()).digest()
         try:

@@ -137,6 +137,22 @@ def test_it_serves_and_leaves_in_order(api: Process, key: str) -> None:
     assert key not in api.log.read_text()
 
 
+def test_refusals_count_for_who_stands_behind_a_trusted_proxy(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    settings = {"HTTP_PORT": str(free_port()), "HTTP_TRUSTED_PROXIES": '["127.0.0.0/8"]'}
+    settings |= {"RATE_LIMIT_REFUSED_PER_SECOND": "1", "RATE_LIMIT_REFUSED_BURST": "1"}
+    changed = {f"WALLET_LEDGER_{name}": value for name, value in settings.items()}
+    with running(environment | changed, tmp_path / "api.log") as process:
+
+        def asks(address: str) -> int:
+            headers = {"x-forwarded-for": address}
+            return httpx.get(f"{process.base_url}/customers", headers=headers).status_code
+
+        told = [asks(address) for address in ("198.51.100.1", "198.51.100.1", "198.51.100.2")]
+        assert told == [401, 429, 401]
+
+
 def test_a_request_in_progress_is_answered_before_it_leaves(api: Process, key: str) -> None:
     """No ledger runs here: the command waits for its reply while the process is told to stop."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import dodopayments
@@ -12,7 +13,7 @@ from dodopayments.types import Customer
 from events.replies import Outcome, Reply
 from services.api.ports import NotHandedOver, OutcomeUnknown
 from tests.sdk.conftest import sdk
-from tests.unit.api.fakes import Api
+from tests.unit.api.fakes import Api, make_api
 
 
 @pytest.fixture
@@ -142,6 +143,18 @@ async def test_errors(
     assert isinstance(raised.value.body, dict)
     assert raised.value.body["code"] == code
     assert raised.value.body["message"]
+
+
+async def test_the_sdk_waits_as_long_as_it_is_told() -> None:
+    """429 with Retry-After: the second request goes out when there is room again, and not before."""
+    api = make_api(rate_limit_per_second=1, rate_limit_burst=1)
+    async with sdk(api) as client, sdk(api, retries=0) as impatient:
+        await client.customers.list()
+        with pytest.raises(dodopayments.RateLimitError):
+            await impatient.customers.list()
+        started = monotonic()
+        assert (await client.customers.list()).items == []
+        assert 0.9 < monotonic() - started < 5
 
 
 async def test_no_key_no_entry(api: Api) -> None:

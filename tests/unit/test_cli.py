@@ -134,6 +134,7 @@ def test_a_missing_setting_is_named(command: str, variable: str, run: Run) -> No
         ("KEYS_DSN", f"postgresql://ledger:{SECRET}@db:port/keys"),
         ("KAFKA_SSL_CAFILE", "/nowhere.pem"),
         ("WEBHOOK_SECRET_KEY", SECRET),
+        ("HTTP_TRUSTED_PROXIES", '["*"]'),
     ],
 )
 def test_a_wrong_setting_is_named_and_not_shown(name: str, value: str, run: Run) -> None:

@@ -31,6 +31,7 @@ from services.api.asking import Asking
 from services.api.auth import Authenticator, Caller
 from services.api.foreign_ports import Data, Foreign, Instance, Kind, Told, Transaction, Whole
 from services.api.keys import secret_hash
+from services.api.limits import limits_of
 from services.api.lookups import (
     Counted,
     CustomerLookup,
@@ -458,7 +459,7 @@ class Api:
 def make_api(source: Exports | None = None, foreign: Foreign | None = None, **changes: Any) -> Api:
     """An api with test settings, changed where a test says so; exports read from `source` if there is one."""
     settings = Settings(shards=4, **changes)
-    ledger = FakeLedger(settings.shards)
+    ledger, limits = FakeLedger(settings.shards), limits_of(settings)
     views, visibility, readiness = FakeViews(ledger), FakeVisibility(), FakeReadiness()
     endpoints, deliveries, topic = FakeEndpoints(TENANT), FakeDeliveries(), FakeTopic()
     lookups, exports, told = FakeLookups(), FakeExports(), FakeForeign()
@@ -469,7 +470,7 @@ def make_api(source: Exports | None = None, foreign: Foreign | None = None, **ch
 
     parts = Parts(
         settings=settings,
-        auth=Authenticator(lookup),
+        auth=Authenticator(lookup, limits),
         asking=Asking(ledger, visibility, settings.shards, settings.read_wait_seconds),
         queries=views,
         blocklist=FakeBlocklist(ledger, views),
@@ -479,7 +480,7 @@ def make_api(source: Exports | None = None, foreign: Foreign | None = None, **ch
         visibility=visibility,
         rates=UsdRates(settings),
         readiness=readiness,
-        door=Door(endpoints.lookup, deliveries, topic),
+        door=Door(endpoints.lookup, deliveries, topic, limits),
     )
     app = create_app(parts)
     return Api(

@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from services.api import remembered
 from services.api.auth import Authenticator, Caller
+from services.api.call import Call
 from services.api.errors import ApiError
 from services.api.keys import Scope
+from services.api.limits import Limits
 from services.api.ports import ViewsUnavailable
 from tests.unit.api.fakes import TENANT
 
@@ -47,11 +51,12 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 
 async def ask(authenticator: Authenticator, secret: bytes = b"Bearer s") -> Caller:
-    return await authenticator.caller(secret, Scope.READ)
+    scope: Any = {"headers": [(b"authorization", secret)], "query_string": b"", "client": None}
+    return await authenticator.caller(Call(scope, AsyncMock(), 0), Scope.READ)
 
 
 async def test_many_requests_read_a_key_once(table: Table) -> None:
-    authenticator = Authenticator(table.lookup)
+    authenticator = Authenticator(table.lookup, Limits())
     table.open.clear()
     waiting = [asyncio.create_task(ask(authenticator)) for _ in range(50)]
     await asyncio.sleep(0)
@@ -61,7 +66,7 @@ async def test_many_requests_read_a_key_once(table: Table) -> None:
 
 
 async def test_a_revoked_key_works_no_longer_than_five_seconds(table: Table, now: list[float]) -> None:
-    authenticator = Authenticator(table.lookup)
+    authenticator = Authenticator(table.lookup, Limits())
     await ask(authenticator)
     table.caller = None
     table.open.clear()  # the refresh in the background hangs
@@ -78,7 +83,7 @@ async def test_a_revoked_key_works_no_longer_than_five_seconds(table: Table, now
 
 
 async def test_a_key_in_use_is_read_again_in_the_background(table: Table, now: list[float]) -> None:
-    authenticator = Authenticator(table.lookup)
+    authenticator = Authenticator(table.lookup, Limits())
     await ask(authenticator)
     table.caller = None
     now[0] += remembered.STALE_SECONDS
@@ -89,7 +94,7 @@ async def test_a_key_in_use_is_read_again_in_the_background(table: Table, now: l
 
 
 async def test_without_a_database_a_known_key_works_for_a_while(table: Table, now: list[float]) -> None:
-    authenticator = Authenticator(table.lookup)
+    authenticator = Authenticator(table.lookup, Limits())
     await ask(authenticator)
     table.away = True
     now[0] += remembered.STALE_SECONDS
@@ -105,7 +110,7 @@ async def test_unknown_keys_are_remembered_within_bounds(
 ) -> None:
     monkeypatch.setattr(remembered, "CACHED_MAX", 10)
     table.caller = None
-    authenticator = Authenticator(table.lookup)
+    authenticator = Authenticator(table.lookup, Limits())
     for number in range(30):
         with pytest.raises(ApiError):
             await ask(authenticator, f"Bearer {number}".encode())
