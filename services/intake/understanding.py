@@ -5,8 +5,10 @@ missing or null is missing, what has the wrong type is left to the object as it 
 """
 
 import hashlib
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -82,7 +84,8 @@ def understand(value: bytes, mode: str) -> Said:
         raise NotUnderstood(
             "NO_MODE", "mode is live or test: in the record, or by WALLET_LEDGER_UPSTREAM_MODE"
         )
-    kind = _needed(next((known for known in TYPES if kind.endswith("." + known)), kind), Word, "type")
+    bare = ".".join(kind.rsplit(".", 2)[-2:])
+    kind = _needed(bare if bare in TYPES else kind, Word, "type")
     told = Told(type=kind, time=_moment(time), updated=_time(data.get("updated_at")) or UNSET)
     person = data.get("customer")
     person = person if isinstance(person, dict) else {}
@@ -166,20 +169,43 @@ def _strict(struct: type[S], data: dict[str, Any]) -> S:
         raise NotUnderstood("INCOMPLETE", f"{struct.__name__}: {_line(error)}") from error
 
 
+class _Field(NamedTuple):
+    name: str
+    kind: Any
+    is_time: bool
+
+
+@cache
+def _fields(struct: type[msgspec.Struct]) -> tuple[_Field, ...]:
+    """Kept, because msgspec evaluates all annotations at each call."""
+    return tuple(
+        _Field(one.encode_name, one.type, one.name.endswith(("_at", "_date")))
+        for one in msgspec.structs.fields(struct)
+    )
+
+
 def _lenient(struct: type[S], data: dict[str, Any]) -> S:
-    """Each field for itself: what does not fit is left out."""
-    fitting = {}
-    for field in msgspec.structs.fields(struct):
-        value = data.get(field.encode_name)
-        if field.name.endswith(("_at", "_date")):
+    """Each field for itself: what does not fit is left out. Nearly always all fit, which one look tells."""
+    found = {}
+    for name, _, is_time in _fields(struct):
+        value = data.get(name)
+        if is_time:
             value = _time(value)
         if value is None:
             continue
-        if isinstance(value, str) and field.name == "amount" and value.isdecimal():
+        if name == "amount" and isinstance(value, str) and value.isdecimal():
             value = int(value[:MINOR_DIGITS_MAX])  # a dispute's: minor units as text
-        with suppress(msgspec.ValidationError):
-            fitting[field.encode_name] = msgspec.convert(value, field.type)
-    return msgspec.convert(fitting, struct)
+        found[name] = value
+    with suppress(msgspec.ValidationError):
+        return msgspec.convert(found, struct)
+    return msgspec.convert(dict(_fitting(struct, found)), struct)
+
+
+def _fitting(struct: type[msgspec.Struct], found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, kind, _ in _fields(struct):
+        if name in found:
+            with suppress(msgspec.ValidationError):
+                yield name, msgspec.convert(found[name], kind)
 
 
 def _time(value: Any) -> str | None:
