@@ -8,12 +8,12 @@ from functools import lru_cache
 import msgspec
 from msgspec import Raw
 
-from events.commands import ASKS, BULKS, AnyAsk, Command, EnterInBulk
+from events.commands import ASKS, BULKS, AnyAsk, AnyBulk, BulkFact, Command
 from events.envelope import Envelope
 from events.facts import FACTS, AnyFact
 from events.replies import Reply
 from events.upcasters import upcast
-from events.upstream import Named
+from events.upstream import Named, RecordUpstream
 
 EVENT_BYTES_MAX = 256 * 1024
 COMMAND_BYTES_MAX = 256 * 1024
@@ -24,9 +24,10 @@ _envelopes = msgspec.json.Decoder(Envelope)
 _commands = msgspec.json.Decoder(Command)
 _replies = msgspec.json.Decoder(Reply)
 _facts = {name: msgspec.json.Decoder(fact) for name, fact in FACTS.items()}
-_asks: dict[str, msgspec.json.Decoder[AnyAsk | EnterInBulk]] = {
+_asks: dict[str, msgspec.json.Decoder[AnyAsk | AnyBulk]] = {
     name: msgspec.json.Decoder(ask) for name, ask in (ASKS | BULKS).items()
 }
+_told = {name: msgspec.json.Decoder(ask) for name, ask in ASKS.items() if issubclass(ask, RecordUpstream)}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _QUOTED = re.compile(r""" (['"]).*\1(?= - at `[^`]*`\Z|\Z)""", re.DOTALL)  # a value, as msgspec repeats it
@@ -108,11 +109,11 @@ def encode_command(command: Command) -> bytes:
     return _encoder.encode(command)
 
 
-def encode_ask(ask: AnyAsk | EnterInBulk) -> Raw:
+def encode_ask(ask: AnyAsk | AnyBulk) -> Raw:
     return Raw(_encoder.encode(ask))
 
 
-def decode_command(value: bytes) -> tuple[Command, AnyAsk | EnterInBulk]:
+def decode_command(value: bytes) -> tuple[Command, AnyAsk | AnyBulk]:
     """Raises Malformed, with a text that names no value of the command."""
     if len(value) > COMMAND_BYTES_MAX:
         raise Malformed(f"a command has at most {COMMAND_BYTES_MAX} bytes")
@@ -124,6 +125,17 @@ def decode_command(value: bytes) -> tuple[Command, AnyAsk | EnterInBulk]:
         return command, decoder.decode(command.data)
     except _UNREADABLE as error:
         raise Malformed(f"not a command: {_QUOTED.sub('', str(error))}") from error
+
+
+def decode_told(fact: BulkFact) -> RecordUpstream:
+    """Raises Malformed, with a text that names no value."""
+    decoder = _told.get(fact.type)
+    if decoder is None:
+        raise Malformed("a fact in bulk is something that upstream said")
+    try:
+        return decoder.decode(fact.data)
+    except _UNREADABLE as error:
+        raise Malformed(f"not a fact: {_QUOTED.sub('', str(error))}") from error
 
 
 def business_fields(ask: AnyAsk | Named) -> bytes:

@@ -3,6 +3,7 @@
 Commands carry personal data in clear and live for days; whoever may produce them moves money.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Literal, get_args
 
@@ -146,6 +147,38 @@ class EnterInBulk(Ask, frozen=True):
         bool, Meta(description="per customer: where one of his entries fails, none of them is applied")
     ] = False
 
+    @property
+    def customers(self) -> Iterator[str]:
+        """Of whom it speaks; some more than once."""
+        return (entry.customer_id for entry in self.entries)
+
+
+FACTS_IN_BULK_MAX = 200
+
+
+class BulkFact(Struct, frozen=True, kw_only=True):
+    """What upstream said, as if it were asked for alone by a command of this `type` with this `data`."""
+
+    subject: CustomerIdText
+    businessid: Identifier
+    mode: Literal["live", "test"]
+    idempotencykey: IdempotencyKey
+    type: Annotated[str, Meta(min_length=1, max_length=64)]
+    data: Raw
+
+
+class RecordInBulk(Ask, frozen=True):
+    """What upstream said of customers of one shard, each with its outcome. The subject is one of the customers."""
+
+    TYPE = "upstream.record_in_bulk.v1"
+
+    facts: Annotated[list[BulkFact], Meta(min_length=1, max_length=FACTS_IN_BULK_MAX)]
+
+    @property
+    def customers(self) -> Iterator[str]:
+        """Of whom it speaks; some more than once."""
+        return (fact.subject for fact in self.facts)
+
 
 CustomerAsk = (
     RegisterCustomer
@@ -161,7 +194,9 @@ AnyAsk = CustomerAsk | ForeignAsk | RecordUpstream | RequestAsk
 ASKS: dict[str, type[AnyAsk]] = {ask.TYPE: ask for ask in get_args(AnyAsk)}
 
 
-BULKS = {EnterInBulk.TYPE: EnterInBulk}
+AnyBulk = EnterInBulk | RecordInBulk
+
+BULKS: dict[str, type[AnyBulk]] = {bulk.TYPE: bulk for bulk in get_args(AnyBulk)}
 """Records that hold many commands."""
 
 

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from itertools import count
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from msgspec.structs import replace
@@ -19,6 +20,14 @@ from services.settings import Settings
 RESEND_SECONDS = 5.0
 AGAIN_SECONDS = 0.5
 LATER = {Outcome.UNAVAILABLE, Outcome.LATE}
+
+
+class _Asked(NamedTuple):
+    """A command on its way, and the name of its reply."""
+
+    name: str
+    correlation: str
+    future: "asyncio.Future[Reply]"
 
 
 class Asker:
@@ -64,10 +73,11 @@ class Asker:
         replies: dict[str, Reply] = {}
         while missing := [command for command in commands if command.id not in replies]:
             asked = await self._send(missing)
-            await asyncio.wait(asked.values(), timeout=RESEND_SECONDS)
-            for name, future in asked.items():
-                if future.done() and future.result().outcome not in LATER:
-                    replies[name] = future.result()
+            await asyncio.wait([one.future for one in asked], timeout=RESEND_SECONDS)
+            for one in asked:
+                self._pending.pop(one.correlation, None)  # who got no reply is asked anew, under another name
+                if one.future.done() and one.future.result().outcome not in LATER:
+                    replies[one.name] = one.future.result()
             if len(replies) < len({command.id for command in commands}):
                 await asyncio.sleep(AGAIN_SECONDS)
         return [replies[command.id] for command in commands]
@@ -76,15 +86,13 @@ class Asker:
         """Returns when Kafka has it."""
         await self._producer.send_and_wait(DEAD_LETTERS.name, value, key=key, partition=0)
 
-    async def _send(self, commands: Sequence[Command]) -> dict[str, "asyncio.Future[Reply]"]:
-        """By command id: two that are the same share an outcome."""
-        asked: dict[str, asyncio.Future[Reply]] = {}
-        self._pending.clear()  # those of an earlier sending are asked anew
-        for command in commands:
-            if command.id in asked:
-                continue
+    async def _send(self, commands: Sequence[Command]) -> list[_Asked]:
+        """Two commands that are the same share an outcome."""
+        asked: list[_Asked] = []
+        for command in {command.id: command for command in commands}.values():
             correlation = self._instance.hex() + f"{next(self._numbers):016x}"
-            asked[command.id] = self._pending[correlation] = asyncio.get_running_loop().create_future()
+            future = self._pending[correlation] = asyncio.get_running_loop().create_future()
+            asked.append(_Asked(command.id, correlation, future))
             addressed = replace(command, replyto=f"{self._partition}/{correlation}")
             await self._producer.send(
                 COMMANDS.name,

@@ -16,6 +16,7 @@ from services.inbox import Inbox
 from services.intake.asking import Asker
 from services.intake.table import Table
 from services.intake.taking import Taking
+from services.intake.together import Together
 from services.intake.watch import Watch
 from services.keyring import KeyRing
 from services.reading import Record
@@ -54,7 +55,8 @@ async def run(settings: Settings, instance: str, ring: KeyRing, micros: Clock, s
     """Work until `stop` or a failure; returns the exit code."""
     inbox, asker, table = Inbox(), Asker(settings), Table(settings.views_dsn.get_secret_value())
     coffin = Coffin(ring, asker, micros)
-    taking = Taking(inbox, table, asker, coffin, settings.upstream_mode, settings.upstream_wait_seconds)
+    ledger = Together(asker, settings.shards)
+    taking = Taking(inbox, table, ledger, coffin, settings.upstream_mode, settings.upstream_wait_seconds)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def next_offsets() -> dict[int, int]:
@@ -73,7 +75,7 @@ async def run(settings: Settings, instance: str, ring: KeyRing, micros: Clock, s
         watch = Watch(app, taking)
         port = settings.intake_metrics_port or settings.http_port + 3
         server = await serve(settings.http_host, port, watch.problems)
-        parts = (app.start(), asker.read_forever(), taking.take_forever(), watch.watch_forever(), failed)
+        parts = (app.start(), asker.read_forever(), taking.work_forever(), watch.watch_forever(), failed)
         work = [asyncio.ensure_future(part) for part in parts]
         error = await until_over(work, stop)
         for task in work:

@@ -1,6 +1,6 @@
 """Intake's own memory: how far it is, whose each payment is, and what waits for its payment."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -28,17 +28,27 @@ class Waiting(NamedTuple):
     value: bytes
 
 
-class Step(NamedTuple):
-    """What one batch leaves behind, in one transaction."""
-
-    next_offsets: dict[int, int]
-    payments: dict[Name, str]
-    waiting: Sequence[Waiting]
-    done: Sequence[Waiting]
+_REMEMBER = """
+    WITH told AS (
+        INSERT INTO intake_payments SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[])
+        ON CONFLICT DO NOTHING
+    )
+    INSERT INTO intake_waiting (partition, kafka_offset, business_id, mode, payment_id, value)
+    SELECT * FROM unnest(%b::int[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::bytea[])
+    ON CONFLICT DO NOTHING
+"""
+_CHECK_OFF = """
+    WITH done AS (
+        DELETE FROM intake_waiting USING unnest(%b::int[], %b::bigint[]) AS d (partition, kafka_offset)
+        WHERE intake_waiting.partition = d.partition AND intake_waiting.kafka_offset = d.kafka_offset
+    )
+    INSERT INTO intake_checkpoints AS old SELECT * FROM unnest(%b::int[], %b::bigint[])
+    ON CONFLICT (partition) DO UPDATE SET next_offset = greatest(old.next_offset, excluded.next_offset)
+"""
 
 
 class Table:
-    """One connection; each call is one transaction. After an error the process ends."""
+    """One connection; each call is one statement, so that two may be made at a time. After an error the process ends."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -104,37 +114,19 @@ class Table:
         [(count,)] = await self._rows("SELECT count(*) FROM intake_waiting")
         return int(count)
 
-    async def keep(self, step: Step) -> None:
-        """A twin that froze cannot take the checkpoint back."""
-        payments = [(*name, customer) for name, customer in step.payments.items()]
-        waiting = [(one.partition, one.offset, *one.name, one.value) for one in step.waiting]
-        async with self._session.transaction(), self._session.pipeline():
-            if payments:
-                await self._session.execute(
-                    "INSERT INTO intake_payments SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) "
-                    "ON CONFLICT DO NOTHING",
-                    _columns(payments, 4),
-                )
-            if waiting:
-                await self._session.execute(
-                    "INSERT INTO intake_waiting (partition, kafka_offset, business_id, mode, payment_id, value) "
-                    "SELECT * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bytea[]) "
-                    "ON CONFLICT DO NOTHING",
-                    _columns(waiting, 6),
-                )
-            if step.done:
-                await self._session.execute(
-                    "DELETE FROM intake_waiting USING unnest(%s::int[], %s::bigint[]) AS d (partition, kafka_offset) "
-                    "WHERE intake_waiting.partition = d.partition AND intake_waiting.kafka_offset = d.kafka_offset",
-                    _columns([one[:2] for one in step.done], 2),
-                )
-            if step.next_offsets:
-                await self._session.execute(
-                    "INSERT INTO intake_checkpoints AS old SELECT * FROM unnest(%s::int[], %s::bigint[]) "
-                    "ON CONFLICT (partition) DO UPDATE "
-                    "SET next_offset = greatest(old.next_offset, excluded.next_offset)",
-                    _columns(list(step.next_offsets.items()), 2),
-                )
+    async def remember(self, payments: Mapping[Name, str], waiting: Sequence[Waiting]) -> None:
+        """Before a batch is asked: the next one is joined while it is."""
+        told = [(*name, customer) for name, customer in sorted(payments.items())]  # two processes, one order
+        parked = [(one.partition, one.offset, *one.name, one.value) for one in waiting]
+        if told or parked:
+            await self._session.execute(_REMEMBER, [*_columns(told, 4), *_columns(parked, 6)])
+
+    async def check_off(self, next_offsets: Mapping[int, int], done: Sequence[Waiting]) -> None:
+        """What was decided. A twin that froze cannot take the checkpoint back."""
+        places = [one[:2] for one in done]
+        await self._session.execute(
+            _CHECK_OFF, [*_columns(places, 2), *_columns(list(next_offsets.items()), 2)]
+        )
 
     @property
     def _session(self) -> AsyncConnection[TupleRow]:

@@ -9,25 +9,24 @@ from typing import NamedTuple, Protocol
 import structlog
 from msgspec import UNSET
 
-from events.codec import COMMAND_BYTES_MAX, encode_ask, encode_command
+from events.codec import COMMAND_BYTES_MAX, encode_ask
 from events.commands import Command, Origin
 from events.replies import Outcome, Reply
 from services.inbox import Inbox
 from services.intake import metrics
-from services.intake.table import Name, Step, Table, Waiting
+from services.intake.table import Name, Table, Waiting
+from services.intake.together import Ledger
 from services.intake.understanding import NotUnderstood, Said, understand
 from services.reading import Record
 
 log = structlog.get_logger()
 
 OVERDUE_SECONDS = 5.0
+AHEAD_MAX = 2
+"""Batches that have been asked and wait for the one before to be checked off."""
+DATA_BYTES_MAX = COMMAND_BYTES_MAX - 4 * 1024
+"""The attributes of a command have room beside it."""
 FINAL = {Outcome.APPLIED, Outcome.REFUSED, Outcome.UNCHANGED}
-
-
-class Ledger(Protocol):
-    """Where commands go; each call returns only with every outcome."""
-
-    async def ask(self, commands: Sequence[Command]) -> list[Reply]: ...
 
 
 class Coffin(Protocol):
@@ -43,6 +42,15 @@ class Joined(NamedTuple):
     command: Command
 
 
+class Batch(NamedTuple):
+    """Records on their way: what the ledger is asked, and what is checked off once every outcome is known."""
+
+    joined: Sequence[Joined]
+    next_offsets: dict[int, int]
+    done: Sequence[Waiting]
+    began: float
+
+
 class Taking:
     """`mode` and `wait_seconds` are configured: see settings."""
 
@@ -55,6 +63,7 @@ class Taking:
         self._coffin = coffin
         self._mode = mode
         self._wait_seconds = wait_seconds
+        self._asked: asyncio.Queue[tuple[Batch, asyncio.Task[list[Reply]]]] = asyncio.Queue(AHEAD_MAX)
         self.last_progress = time.monotonic()
         self.next_offsets: dict[int, int] = {}
 
@@ -63,25 +72,45 @@ class Taking:
         self.next_offsets = await self._table.next_offsets()
         return dict(self.next_offsets)
 
-    async def take_forever(self) -> None:
+    async def work_forever(self) -> None:
         """Raises what database and Kafka raise: nothing is checked off then, and the process starts again."""
+        await asyncio.gather(self._take_forever(), self._settle_forever())
+
+    async def _take_forever(self) -> None:
         looked = -OVERDUE_SECONDS
         while True:
             if time.monotonic() - looked > OVERDUE_SECONDS:
                 looked = time.monotonic()
-                await self._bury_overdue()
+                await self._settle_overdue()
             try:
                 async with asyncio.timeout(OVERDUE_SECONDS):
                     records = await self._inbox.take()
             except TimeoutError:
                 continue
-            with metrics.BATCH_SECONDS.time():
-                await self.take(records)
+            await self._begin(await self._join(records))
+
+    async def _begin(self, batch: Batch) -> None:
+        """Waits while enough are on their way."""
+        asked = asyncio.create_task(self._ledger.ask([one.command for one in batch.joined]))
+        await self._asked.put((batch, asked))
+
+    async def _settle_forever(self) -> None:
+        """Checks batches off in their order, while the next ones are joined and asked."""
+        while True:
+            batch, asked = await self._asked.get()
+            await self._settle(batch, await asked)
+            metrics.BATCH_SECONDS.observe(time.monotonic() - batch.began)
             self.last_progress = time.monotonic()
             metrics.LAST_PROGRESS.set_to_current_time()
 
     async def take(self, records: Sequence[Record]) -> None:
         """One batch, all of it."""
+        batch = await self._join(records)
+        await self._settle(batch, await self._ledger.ask([one.command for one in batch.joined]))
+
+    async def _join(self, records: Sequence[Record]) -> Batch:
+        """Whose payments these are is remembered before they are asked: the next batch may need it."""
+        began = time.monotonic()
         said = [(record, one) for record in records if (one := await self._understood(record)) is not None]
         told = {_name(one): one.customer for _, one in said if one.customer and one.payment}
         waiters = await self._table.waiting_for(told) if told else []
@@ -97,13 +126,12 @@ class Taking:
         for waiter in waiters:
             record = Record(waiter.partition, waiter.offset, waiter.value)
             joined.append(_joined(record, understand(waiter.value, self._mode), known[waiter.name]))
-        await self._ask(joined)
+        metrics.RECORDS.labels("parked").inc(len(parked))
+        await self._table.remember(told, parked)
         next_offsets: dict[int, int] = {}
         for record in records:
             next_offsets[record.shard] = max(record.offset + 1, next_offsets.get(record.shard, 0))
-        metrics.RECORDS.labels("parked").inc(len(parked))
-        await self._table.keep(Step(next_offsets, told, parked, waiters))
-        self.next_offsets |= next_offsets
+        return Batch(await self._fitting(joined), next_offsets, waiters, began)
 
     async def _understood(self, record: Record) -> Said | None:
         try:
@@ -117,27 +145,41 @@ class Taking:
             return None
         return said
 
-    async def _ask(self, joined: Sequence[Joined]) -> None:
+    async def _fitting(self, joined: Sequence[Joined]) -> list[Joined]:
         """What the ledger could not take is put aside by us, too: here it can be sent in again."""
-        asked = []
+        fitting = []
         for one in joined:
-            if len(encode_command(one.command)) > COMMAND_BYTES_MAX - 256:
+            if len(one.command.data) > DATA_BYTES_MAX:
                 await self._bury(one.record, "TOO_LARGE", "the command would be too large")
             else:
-                asked.append(one)
-        replies = await self._ledger.ask([one.command for one in asked]) if asked else []
-        for one, reply in zip(asked, replies, strict=True):
+                fitting.append(one)
+        return fitting
+
+    async def _settle(self, batch: Batch, replies: Sequence[Reply]) -> None:
+        """Every outcome is known; what the ledger refused lies aside before it is checked off."""
+        for one, reply in zip(batch.joined, replies, strict=True):
             metrics.RECORDS.labels(reply.outcome.value).inc()
             if reply.outcome not in FINAL:
                 await self._bury(one.record, reply.code or reply.outcome.value.upper(), "the ledger said no")
+        await self._table.check_off(batch.next_offsets, batch.done)
+        self.next_offsets |= batch.next_offsets
 
-    async def _bury_overdue(self) -> None:
+    async def _settle_overdue(self) -> None:
+        """Another process may have told of the payment while this one parked what waits for it."""
         overdue = await self._table.overdue(self._wait_seconds)
+        known = await self._table.customers({one.name for one in overdue}) if overdue else {}
+        joined = []
         for one in overdue:
             record = Record(one.partition, one.offset, one.value)
-            await self._bury(record, "PAYMENT_UNKNOWN", "the payment that it names was not told of in time")
+            if one.name in known:
+                joined.append(_joined(record, understand(one.value, self._mode), known[one.name]))
+            else:
+                await self._bury(
+                    record, "PAYMENT_UNKNOWN", "the payment that it names was not told of in time"
+                )
         if overdue:
-            await self._table.keep(Step({}, {}, [], overdue))
+            fitting = await self._fitting(joined)
+            await self._begin(Batch(fitting, {}, overdue, time.monotonic()))
         metrics.WAITING.set(await self._table.count_waiting())
 
     async def _bury(self, record: Record, code: str, message: str) -> None:

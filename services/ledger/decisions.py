@@ -23,6 +23,8 @@ from services.ledger.receipts import request_hash
 from services.ledger.snapshots import SNAPSHOT_EVERY, Snapshot, snapshot
 
 BATCH_COLD_MAX = 200
+BATCH_COLD_OBJECTS_MAX = 1_000
+"""Of objects of upstream: most are new, and none has many events."""
 RUN_EVENTS_MAX = 2 * BATCH_COLD_MAX * SNAPSHOT_EVERY
 DUE_MAX = 1_000
 KEPT_AT_ONCE_MAX = 200
@@ -62,13 +64,19 @@ class Decisions:
         What does not fit is not read: a bulk record takes long to decode.
         """
         cold: set[UUID] = set()
+        cold_objects: set[UUID] = set()
         read: list[One] = []
         commands = 0
         for one in reading:
             asked = commands_of(one)
             commands += len(asked) or 1
-            cold |= {each for one_ in asked for each in one_.streams if each not in self.cache}
-            if read and (commands > commands_max or len(cold) > BATCH_COLD_MAX):
+            for each in asked:
+                own, *objects = each.streams
+                if own not in self.cache:
+                    cold.add(own)
+                cold_objects.update(one_ for one_ in objects if one_ not in self.cache)
+            whole = commands <= commands_max and len(cold) <= BATCH_COLD_MAX
+            if read and not (whole and len(cold_objects) <= BATCH_COLD_OBJECTS_MAX):
                 break
             read.append(one)
         return read

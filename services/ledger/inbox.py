@@ -10,7 +10,11 @@ RECORD_BYTES = 150
 """What a record takes in memory besides its value."""
 LARGE_BYTES = 2048
 ENTRY_BYTES = 160
-"""A large record counts for as many commands as a bulk record of its size has entries, without looking into it."""
+"""A large record counts for as many commands as a bulk record of its size has entries, without decoding it."""
+FACT_BYTES = 1200
+"""What upstream says is larger than an entry."""
+_HEAD_BYTES = 512
+_FACT_TYPES = (b'.record_in_bulk.v1"', b'.record.v1"')
 
 
 class Inbox:
@@ -78,4 +82,8 @@ def _size(records: Sequence[CommandRecord]) -> int:
 
 
 def _commands(record: CommandRecord) -> int:
-    return 1 if len(record.value) < LARGE_BYTES else len(record.value) // ENTRY_BYTES
+    size = len(record.value)
+    if size < LARGE_BYTES:
+        return 1
+    head = record.value[:_HEAD_BYTES]
+    return size // (FACT_BYTES if any(kind in head for kind in _FACT_TYPES) else ENTRY_BYTES)

@@ -9,13 +9,15 @@ import msgspec
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from events.codec import Malformed, decode_command, micros
+from events.codec import Malformed, decode_command, decode_told, micros
 from events.commands import (
     BULK_CUSTOMERS_MAX,
     BULK_ID_LENGTH_MAX,
     AnyAsk,
+    AnyBulk,
     Command,
     EnterInBulk,
+    RecordInBulk,
     ReplyTo,
 )
 from events.ids import owner_of, place_of
@@ -102,13 +104,13 @@ def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked
         deadline = None if command.deadline is UNSET else micros(command.deadline)
         if command.effectivetime is not UNSET:
             micros(command.effectivetime)
+        asked = _asked(record, command, ask)
     except Malformed as error:
         return _rejected(record, Outcome.MALFORMED, "INVALID_COMMAND", str(error))
     if not _belongs(command, ask, record.shard, shards):
         return _rejected(record, Outcome.MALFORMED, "WRONG_SHARD", "the customer lives in another partition")
-    if isinstance(ask, EnterInBulk) and (wrong := _limits(command, ask)) is not None:
+    if isinstance(ask, AnyBulk) and (wrong := _limits(command, ask)) is not None:
         return _rejected(record, Outcome.MALFORMED, "INVALID_COMMAND", wrong)
-    asked = _asked(record, command, ask)
     if deadline is not None and deadline < now:
         late = "read after its deadline; not applied"
         return Declined(asked, _rejected(record, Outcome.LATE, "DEADLINE_EXCEEDED", late))
@@ -118,28 +120,31 @@ def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked
     return asked
 
 
-def _asked(record: CommandRecord, command: Command, ask: AnyAsk | EnterInBulk) -> Asked | Bulk:
+def _asked(record: CommandRecord, command: Command, ask: AnyAsk | AnyBulk) -> Asked | Bulk:
+    """Raises Malformed."""
     if isinstance(ask, EnterInBulk):
         return Bulk(record, command, list(_entries(record, command, ask)), ask.all_or_nothing)
+    if isinstance(ask, RecordInBulk):
+        return Bulk(record, command, list(_facts(record, command, ask)), all_or_nothing=False)
     key = receipt_key(command, owner_of(command.tenant, command.subject))
     others = tuple(Other(name, place_of(command.tenant, command.subject, name)) for name in ask.streams)
     return Asked(record, command, ask, key, others)
 
 
-def _belongs(command: Command, ask: AnyAsk | EnterInBulk, shard: int, shards: int) -> bool:
+def _belongs(command: Command, ask: AnyAsk | AnyBulk, shard: int, shards: int) -> bool:
     """All customers that a record speaks of live in its partition."""
-    if isinstance(ask, EnterInBulk) and any(shard_of(e.customer_id, shards) != shard for e in ask.entries):
+    if isinstance(ask, AnyBulk) and any(shard_of(customer, shards) != shard for customer in ask.customers):
         return False
     return shard_of(command.subject, shards) == shard
 
 
-def _limits(command: Command, bulk: EnterInBulk) -> str | None:
+def _limits(command: Command, bulk: AnyBulk) -> str | None:
     """What a schema cannot say; None where all is well."""
     if len(command.id) > BULK_ID_LENGTH_MAX:
         return f"the id of a bulk record has at most {BULK_ID_LENGTH_MAX} characters"
     if command.idempotencykey is not UNSET:
         return "a bulk record has no idempotency key, its entries have"
-    if len({entry.customer_id for entry in bulk.entries}) > BULK_CUSTOMERS_MAX:
+    if len(set(bulk.customers)) > BULK_CUSTOMERS_MAX:
         return f"a bulk record is of at most {BULK_CUSTOMERS_MAX} customers"
     return None
 
@@ -158,6 +163,28 @@ def _entries(record: CommandRecord, command: Command, bulk: EnterInBulk) -> Iter
             data=nothing,
         )
         yield Asked(record, own, ask, receipt_key(own, owner_of(tenant, entry.customer_id)))
+
+
+def _facts(record: CommandRecord, command: Command, bulk: RecordInBulk) -> Iterator[Asked]:
+    """As `_entries`; each of a tenant of its own. Raises Malformed."""
+    nothing = Raw(b"{}")
+    for place, fact in enumerate(bulk.facts):
+        ask = decode_told(fact)
+        micros(ask.told.time)
+        own = replace(
+            command,
+            id=f"{command.id}.{place}",
+            type=fact.type,
+            subject=fact.subject,
+            businessid=fact.businessid,
+            mode=fact.mode,
+            idempotencykey=fact.idempotencykey,
+            effectivetime=ask.told.time,
+            data=nothing,
+        )
+        asked = _asked(record, own, ask)
+        assert isinstance(asked, Asked), "what upstream says is no bulk"
+        yield asked
 
 
 def identity(value: bytes) -> str:

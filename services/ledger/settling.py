@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
+from msgspec import UNSET
 
+from events.codec import micros
 from services.ledger import intake, metrics
 from services.ledger.answers import Answers
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions, One, Read
-from services.ledger.intake import Declined, Rejected
+from services.ledger.intake import Asked, Bulk, Declined, Rejected
 from services.ledger.outcomes import DeadLetter
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, Store, Unstorable
@@ -25,7 +27,7 @@ log = structlog.get_logger()
 BATCH_COMMANDS_MAX = 500
 CAREFUL_COMMANDS = 1_000
 AHEAD_MICROS_MAX = 100_000
-"""What was decided longer ago is decided again: a deadline may have passed since."""
+"""What was decided longer ago is decided again if a deadline has passed since."""
 
 
 class Coffin(Protocol):
@@ -87,7 +89,7 @@ class Settling:
         if before is not None and not before.task.done() and not doubtful:
             batch = await self._decide(work, doubtful, on=before.batch)
         held = await self.settled()
-        if not held or self._world.clock.micros() - work.now > AHEAD_MICROS_MAX:
+        if not held or _late(work, self._world.clock.micros()):
             work, batch = self._read(work.records), None
         if batch is None:
             doubtful = self._doubtful(work)
@@ -185,6 +187,14 @@ class Settling:
         for (rule, outcome), count in batch.effects.items():
             metrics.EFFECTS.labels(rule, outcome).inc(count)
         await world.answers.give(batch.answers)
+
+
+def _late(work: _Work, now: int) -> bool:
+    """Whether something that was in time when it was read is not any more."""
+    asked = (one.command for one in work.read if isinstance(one, Asked | Bulk))
+    return now - work.now > AHEAD_MICROS_MAX and any(
+        one.deadline is not UNSET and micros(one.deadline) < now for one in asked
+    )
 
 
 def _may_be_known(one: One) -> bool:

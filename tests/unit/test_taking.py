@@ -1,8 +1,9 @@
 """Intake's batches on fakes: what is checked off is decided, and what cannot be goes aside first."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from events.commands import Command
 from events.replies import Outcome, Reply
 from services.inbox import Inbox
-from services.intake.table import Name, Step, Waiting
+from services.intake.table import Name, Waiting
 from services.intake.taking import Taking
 from services.reading import Record
 
@@ -30,6 +31,8 @@ class Ends:
     def __init__(self, outcome: Outcome = Outcome.APPLIED) -> None:
         self.outcome = outcome
         self.away = False
+        self.gates: list[asyncio.Event] = []
+        self.late: list[Waiting] = []
         self.seen: list[str] = []
         self.commands: list[Command] = []
         self.payments: dict[Name, str] = {}
@@ -37,8 +40,12 @@ class Ends:
         self.offsets: dict[int, int] = {}
 
     async def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        if not commands:
+            return []
         if self.away:
             await asyncio.Future()
+        if self.gates:
+            await self.gates.pop(0).wait()
         self.seen.append("asked")
         self.commands += commands
         return [Reply(correlation="", outcome=self.outcome) for _ in commands]
@@ -57,19 +64,33 @@ class Ends:
         return [one for one in self.waiting if one.name in wanted]
 
     async def overdue(self, seconds: float) -> list[Waiting]:
-        return []
+        return self.late
 
     async def count_waiting(self) -> int:
         return len(self.waiting)
 
-    async def keep(self, step: Step) -> None:
-        self.seen.append("checked off")
-        self.payments |= step.payments
-        self.waiting = [one for one in self.waiting if one not in step.done] + list(step.waiting)
-        self.offsets |= step.next_offsets
+    async def remember(self, payments: Mapping[Name, str], waiting: Sequence[Waiting]) -> None:
+        self.payments |= payments
+        self.waiting += waiting
 
-    def taking(self) -> Taking:
-        return Taking(Inbox(), self, self, self, "live", 60)  # type: ignore[arg-type]
+    async def check_off(self, next_offsets: Mapping[int, int], done: Sequence[Waiting]) -> None:
+        self.seen.append("checked off")
+        self.waiting = [one for one in self.waiting if one not in done]
+        self.offsets |= next_offsets
+
+    def taking(self, inbox: Inbox | None = None) -> Taking:
+        return Taking(Inbox() if inbox is None else inbox, self, self, self, "live", 60)  # type: ignore[arg-type]
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Inbox]:
+        """As the process runs: what is put in is taken and settled."""
+        inbox = Inbox()
+        taking = self.taking(inbox)
+        work = asyncio.ensure_future(taking.work_forever())
+        yield inbox
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
 
 
 async def test_nothing_is_checked_off_before_its_outcome_is_seen() -> None:
@@ -117,3 +138,76 @@ async def test_a_repeat_is_the_same_command() -> None:
         await ends.taking().take([record(offset, "payment.succeeded", PAYMENT)])
     first, second = ends.commands
     assert first == second
+
+
+async def _turns() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_the_next_batch_is_asked_while_one_is_and_checked_off_behind_it() -> None:
+    ends = Ends()
+    first, second = asyncio.Event(), asyncio.Event()
+    ends.gates = [first, second]
+    async with ends.running() as inbox:
+        await inbox.put([record(0, "payment.succeeded", PAYMENT)])
+        await _turns()
+        await inbox.put([record(1, "payment.failed", PAYMENT)])
+        await _turns()
+        assert ends.gates == [], "both are asked"
+        second.set()
+        await _turns()
+        assert (len(ends.commands), ends.offsets) == (1, {}), "the first has no outcome yet"
+        first.set()
+        await _turns()
+    assert ends.offsets == {0: 2}
+    assert ends.seen == ["asked", "asked", "checked off", "checked off"]
+
+
+async def test_a_dispute_meets_a_payment_that_is_still_being_asked() -> None:
+    for kinds in ("payment.succeeded", "dispute.opened"), ("dispute.opened", "payment.succeeded"):
+        ends = Ends()
+        gate = asyncio.Event()
+        ends.gates = [gate]
+        data = {"payment.succeeded": PAYMENT, "dispute.opened": DISPUTE}
+        async with ends.running() as inbox:
+            for offset, kind in enumerate(kinds):
+                await inbox.put([record(offset, kind, data[kind])])
+                await _turns()
+            gate.set()
+            await _turns()
+        assert sorted(one.type for one in ends.commands) == ["dispute.record.v1", "payment.record.v1"]
+        assert {one.subject for one in ends.commands} == {"cus_1"}
+        assert (ends.waiting, ends.offsets) == ([], {0: 2})
+
+
+async def test_a_ledger_that_fails_ends_the_work() -> None:
+    ends = Ends()
+
+    async def fail(commands: Sequence[Command]) -> list[Reply]:
+        raise ConnectionError
+
+    ends.ask = fail  # type: ignore[method-assign]
+    inbox = Inbox()
+    taking = ends.taking(inbox)
+    await inbox.put([record(0, "payment.succeeded", PAYMENT)])
+    async with asyncio.timeout(1):
+        with pytest.raises(ConnectionError):
+            await taking.work_forever()
+    assert ends.offsets == {}
+
+
+async def test_what_is_overdue_is_looked_at_once_more_before_it_is_put_aside() -> None:
+    """Two processes may have joined a dispute and its payment at the same moment."""
+    ends = Ends()
+    name = Name("b", "live", "pay_1")
+    late = Waiting(0, 7, name, record(7, "dispute.opened", DISPUTE).value)
+    ends.waiting, ends.late, ends.payments = [late], [late], {name: "cus_1"}
+    async with ends.running():
+        await _turns()
+    assert [(one.type, one.subject) for one in ends.commands] == [("dispute.record.v1", "cus_1")]
+    assert (ends.waiting, ends.seen) == ([], ["asked", "checked off"])
+    ends.waiting, ends.late, ends.payments, ends.seen = [late], [late], {}, []
+    async with ends.running():
+        await _turns()
+    assert ends.seen == ["buried PAYMENT_UNKNOWN", "checked off"]
