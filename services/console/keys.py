@@ -1,13 +1,13 @@
 """`wallet-ledger keys …`: API keys as shown to operators."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from rich.console import Console
 from rich.table import Column, Table
 
-from services.api.keys import KeyRecord, KeyRefused, create_key, list_keys, revoke_key
+from services.api.keys import KeyRecord, KeyRefused, create_key, list_keys, revoke_key, rotate_key
 from services.console.mistakes import ExitCode, Mistake, found, load
 
 COLUMNS = ("key", "secret", "business", "mode", "name", "may", "made", "state")
@@ -20,18 +20,19 @@ def create(
     """Make a key and print its secret, the only time that it is seen."""
     until = expires.replace(tzinfo=expires.tzinfo or UTC) if expires else None
     try:
-        record, secret = create_key(_dsn(), business, mode, name, [scope.strip() for scope in scopes], until)
+        made = create_key(_dsn(), business, mode, name, [scope.strip() for scope in scopes], until)
     except KeyRefused as error:
         raise Mistake(str(error), ExitCode.REFUSED) from error
-    if as_json:
-        print(json.dumps({"api_key": secret, **_fields(record)}))
-    else:
-        print(secret)
-        Console(stderr=True).print(
-            f"{record.key_id}: {record.name} of {record.business_id}, {record.mode} mode, may "
-            f"{', '.join(record.scopes)}. Shown once: keep it now.",
-            soft_wrap=True,
-        )
+    _show_secret(*made, as_json=as_json)
+
+
+def rotate(key_id: str, overlap_hours: float, *, as_json: bool) -> None:
+    """Print the secret of a second key."""
+    try:
+        made = rotate_key(_dsn(), key_id, timedelta(hours=overlap_hours))
+    except KeyRefused as error:
+        raise Mistake(str(error), ExitCode.REFUSED) from error
+    _show_secret(*made, as_json=as_json)
 
 
 def show(business: str | None, *, as_json: bool) -> None:
@@ -57,6 +58,18 @@ def revoke(key_id: str, *, as_json: bool) -> None:
     except KeyRefused as error:
         raise Mistake(str(error), ExitCode.REFUSED) from error
     print(json.dumps(_fields(record)) if as_json else f"{record.key_id} is revoked")
+
+
+def _show_secret(record: KeyRecord, secret: str, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"api_key": secret, **_fields(record)}))
+        return
+    print(secret)
+    Console(stderr=True).print(
+        f"{record.key_id}: {record.name} of {record.business_id}, {record.mode} mode, may "
+        f"{', '.join(record.scopes)}. Shown once: keep it now.",
+        soft_wrap=True,
+    )
 
 
 def _dsn() -> str:

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-keys = typer.Typer(no_args_is_help=True, help="API keys: made, listed, revoked. A secret is shown once.")
+keys = typer.Typer(
+    no_args_is_help=True, help="API keys: made, listed, rotated, revoked. A secret is shown once."
+)
 events = typer.Typer(no_args_is_help=True, help="The facts in `ledger.events`.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -65,6 +67,25 @@ def keys_list(
     from services.console import keys as shown
 
     shown.show(business, as_json=as_json)
+
+
+@keys.command("rotate")
+def keys_rotate(
+    key_id: Annotated[str, typer.Argument(help="key_…, as `keys list` shows it.")],
+    overlap_hours: Annotated[
+        float, typer.Option(min=0, max=720, help="How long the present key lives on; 0: it ends now.")
+    ] = 24,
+    as_json: Json = False,
+) -> None:
+    """Make a second key of the same name and rights and show its secret, once; the present one ends by itself.
+
+    Reads `WALLET_LEDGER_VIEWS_DSN`.
+
+        wallet-ledger keys rotate key_0123456789abcdef0123
+    """
+    from services.console import keys as shown
+
+    shown.rotate(key_id, overlap_hours, as_json=as_json)
 
 
 @keys.command("revoke")

@@ -61,7 +61,7 @@ def _commands(command: object = None, path: str = "") -> list[str]:
 def test_all_commands_are_there() -> None:
     assert set(_commands()) == {
         "migrate", "topics", "ledger", "projections", "api", "up", "sample", "version",
-        "keys create", "keys list", "keys revoke", "events tail",
+        "keys create", "keys list", "keys rotate", "keys revoke", "events tail",
         "dead-letters list", "dead-letters show", "dead-letters redrive", "intake",
         "webhooks create", "webhooks list", "webhooks rotate", "webhooks revoke",
         "projections rebuild", "projections digest", "recover", "verify",
@@ -116,6 +116,7 @@ def expect(said: Said, code: ExitCode, *words: str) -> None:
         ("keys create --business b --name n", "WALLET_LEDGER_VIEWS_DSN"),
         ("webhooks list", "WALLET_LEDGER_VIEWS_DSN"),
         ("webhooks create --business b", "WALLET_LEDGER_VIEWS_DSN"),
+        ("keys rotate key_x", "WALLET_LEDGER_VIEWS_DSN"),
         ("events tail", "WALLET_LEDGER_KAFKA_BOOTSTRAP"),
     ],
 )
