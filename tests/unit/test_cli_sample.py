@@ -7,8 +7,8 @@ from msgspec import convert, to_builtins
 
 from events.commands import CreditWallet, DebitWallet, RegisterCustomer
 from events.facts import Cause
-from services.upstream.people import people
 from services.sample.plan import stories
+from services.upstream.people import people
 
 
 def test_every_run_tells_the_same() -> None:
