@@ -25,7 +25,10 @@ REQUIREMENTS = ROOT / "deploy" / "requirements.txt"
 JARS = ROOT / "deploy" / "kafka.sha256"
 CODE = ["events", "services", "deploy", "tests", "benchmarks"]
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-JOBS = {"test": "pytest", "prove": "tests.proof", "bench": "benchmarks", "bench-growth": "benchmarks.growth"}
+JOBS = {
+    "test": "pytest", "prove": "tests.proof", "bench": "benchmarks", "bench-growth": "benchmarks.growth",
+    "audit-deps": "deploy.audit",
+}  # fmt: skip
 HELP = """\
 make run     start everything on this machine: Kafka, PostgreSQL, ledger, projections, api
 make test    run the tests (ARGS="tests/unit -k wallet" for some of them)
@@ -33,6 +36,7 @@ make check   format, lint, types, layers, generated schemas
 make prove   prove the promises: model, simulated faults, running service, bugs put back (ARGS="--seed 7" repeats)
 make bench   measure, with a baseline in the same run
 make bench-growth   measure it young and with a million customers: long, and 40 GB of disk
+make audit-deps   ask osv.dev for known holes in pinned packages and jars; fails where it cannot
 make lock    resolve the dependencies again and write their hashes
 make clean   remove .venv and caches; data folders stay"""
 

@@ -12,7 +12,7 @@ from services.cli import app
 from tests.docs.documents import ROOT, Block, blocks, documents, name_of, prose
 
 INLINE = re.compile(r"`wallet-ledger ([^`]+)`")
-MAKE = re.compile(r"`make ([a-z]+)[^`]*`")
+MAKE = re.compile(r"`make ([a-z-]+)[^`]*`")
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
 
 

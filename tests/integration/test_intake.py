@@ -261,3 +261,6 @@ def test_a_webhook_moves_money_once(system: System) -> None:
     assert types["payment.recorded.v1"] == 1
     for process in (api, intake):
         process.kill()
+        told = process.log.read_text()
+        assert "@example.com" not in told
+        assert endpoint["secret"] not in told

@@ -69,7 +69,7 @@ BANS = [
         "services log by structlog; only command lines print",
         """
         benchmarks/__main__.py benchmarks/rebuild.py benchmarks/growth/__main__.py benchmarks/growth/loader.py
-        deploy/bootstrap.py events/generate.py
+        deploy/audit.py deploy/bootstrap.py events/generate.py
         services/cli.py services/console/keys.py services/console/projections.py
         services/console/letters.py services/console/recovery.py services/console/tail.py services/console/verification.py
         services/console/webhooks.py
