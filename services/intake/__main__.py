@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 
 import uvloop
 
@@ -30,7 +31,7 @@ async def _until_signal(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     kek = parse_kek(settings.key_encryption_key.get_secret_value())
-    ring = KeyRing(settings.keys_dsn.get_secret_value(), kek)
+    ring = partial(KeyRing, settings.keys_dsn.get_secret_value(), kek)
     instance = settings.instance or f"{socket.gethostname()}-intake"
     return await run(settings, instance, ring, lambda: time.time_ns() // 1_000, stop)
 

@@ -22,3 +22,9 @@ DEAD_LETTERS = Counter(
 LAST_PROGRESS = Gauge(
     "wallet_ledger_intake_last_progress_timestamp_seconds", "When a checkpoint last moved, Unix time"
 )
+REQUESTS = Counter(
+    "wallet_ledger_intake_requests_total", "Requests to upstream that were published, repeats too", ["type"]
+)
+REQUESTS_BEHIND = Gauge(
+    "wallet_ledger_intake_requests_behind", "ALARM: events not yet looked at for requests to upstream"
+)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import psycopg
@@ -14,6 +14,8 @@ from events.topics import PAYMENTS
 from services.coffin import month_owner, sealed
 from services.inbox import Inbox
 from services.intake.asking import Asker
+from services.intake.publications import Publications
+from services.intake.publishing import Publisher
 from services.intake.table import Table
 from services.intake.taking import Taking
 from services.intake.together import Together
@@ -29,6 +31,8 @@ READING = Reading(PAYMENTS.name, "wallet-ledger-intake", "intake")
 
 Clock = Callable[[], int]
 """Microseconds since 1970."""
+Ring = Callable[[], KeyRing]
+"""Makes one: each thread that needs keys has its own."""
 
 log = structlog.get_logger()
 
@@ -51,10 +55,11 @@ class Coffin:
         await self._asker.dead_letter(*letter)
 
 
-async def run(settings: Settings, instance: str, ring: KeyRing, micros: Clock, stop: asyncio.Event) -> int:
+async def run(settings: Settings, instance: str, ring: Ring, micros: Clock, stop: asyncio.Event) -> int:
     """Work until `stop` or a failure; returns the exit code."""
-    inbox, asker, table = Inbox(), Asker(settings), Table(settings.views_dsn.get_secret_value())
-    coffin = Coffin(ring, asker, micros)
+    dsn = settings.views_dsn.get_secret_value()
+    inbox, asker, table = Inbox(), Asker(settings), Table(dsn)
+    coffin, publisher = Coffin(ring(), asker, micros), Publisher(settings, ring(), Publications(dsn))
     ledger = Together(asker, settings.shards)
     taking = Taking(inbox, table, ledger, coffin, settings.upstream_mode, settings.upstream_wait_seconds)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -76,18 +81,22 @@ async def run(settings: Settings, instance: str, ring: KeyRing, micros: Clock, s
         port = settings.intake_metrics_port or settings.http_port + 3
         server = await serve(settings.http_host, port, watch.problems)
         parts = (app.start(), asker.read_forever(), taking.work_forever(), watch.watch_forever(), failed)
-        work = [asyncio.ensure_future(part) for part in parts]
+        work = [asyncio.ensure_future(part) for part in (*parts, publisher.publish_forever())]
         error = await until_over(work, stop)
         for task in work:
             task.cancel()
-        if error is not None:
-            log.error("intake cannot go on", error=f"{type(error).__name__}: {error}", exc_info=error)
-        else:
-            app.leave_when_stopped()
         code = EXIT_STOPPED if error is None else EXIT_FAILED
-        await stopped("health", server.cleanup())
-        await stopped("database", table.close())
-        await stopped("kafka", asker.stop())
+        if error is None:
+            app.leave_when_stopped()
+        else:
+            log.error("intake cannot go on", error=f"{type(error).__name__}: {error}", exc_info=error)
+        closing = {"health": server.cleanup(), "database": table.close(), "kafka": asker.stop()}
+        await _closed(closing | {"publisher": publisher.close()})
         if not await stopped("faust", app.stop()):
             os._exit(code)  # its threads would keep the interpreter; nothing of ours is open any more
     return code
+
+
+async def _closed(parts: Mapping[str, Awaitable[None]]) -> None:
+    for part, closing in parts.items():
+        await stopped(part, closing)

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from events import upstream
 from events.commands import CustomerIdText, Identifier
 from events.foreign import Dispute, LicenceKey, Payment, Refund, Subscription, Told, Word
-from events.ids import Tenant
+from events.ids import RefundId, Tenant
 from events.upstream import Named, RecordUpstream
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -87,8 +87,7 @@ def understand(value: bytes, mode: str) -> Said:
     bare = ".".join(kind.rsplit(".", 2)[-2:])
     kind = _needed(bare if bare in TYPES else kind, Word, "type")
     told = Told(type=kind, time=_moment(time), updated=_time(data.get("updated_at")) or UNSET)
-    person = data.get("customer")
-    person = person if isinstance(person, dict) else {}
+    person = _dict(data.get("customer"))
     customer = person.get("customer_id") or data.get("customer_id") or ""
     if customer:
         customer = _needed(customer, CustomerIdText, "customer_id")
@@ -104,32 +103,43 @@ def understand(value: bytes, mode: str) -> Said:
 def _ask(kind: str, told: Told, data: dict[str, Any], named: Named) -> tuple[str, RecordUpstream]:
     """The object's id and what is asked. `kind` "" for what we do not know."""
     family, _, word = kind.partition(".")
-    metadata = data.get("metadata")
-    action = metadata.get("wallet_action") if isinstance(metadata, dict) else None
+    metadata = _dict(data.get("metadata"))
+    present, request = _present(data), metadata.get("request_id")
+    ours = {"wallet_action": metadata.get("wallet_action"), "request_id": request}
     common: dict[str, Any] = {"told": told, "foreign": data, "customer": named}
     match family:
         case "payment":
-            payment = _strict(Payment, {"status": word, **_present(data), "wallet_action": action})
+            payment = _strict(Payment, {"status": word, **present, **ours})
             return payment.payment_id, upstream.RecordPayment(payment=payment, **common)
         case "refund":
-            refund = _strict(Refund, {"status": word, **_present(data), "wallet_action": action})
+            refund = _strict(Refund, {"status": word, **present, **ours, **_asked_for(request)})
             return refund.refund_id, upstream.RecordRefund(refund=refund, **common)
         case "dispute":
-            dispute = _strict(Dispute, {"dispute_status": f"dispute_{word}", **_present(data)})
+            dispute = _strict(Dispute, {"dispute_status": f"dispute_{word}", **present})
             return dispute.dispute_id, upstream.RecordDispute(dispute=dispute, **common)
         case "subscription":
             status = "active" if word in _ACTIVE else word
-            subscription = _strict(Subscription, {"status": status, **_present(data)})
+            subscription = _strict(Subscription, {"status": status, **present, **ours})
             return subscription.subscription_id, upstream.RecordSubscription(
                 subscription=subscription, **common
             )
         case "license_key":
-            licence = _strict(
-                LicenceKey, {"status": "active", **_present(data), "licence_key_id": data.get("id")}
-            )
+            licence = _strict(LicenceKey, {"status": "active", **present, "licence_key_id": data.get("id")})
             return licence.licence_key_id, upstream.RecordLicenceKey(licence_key=licence, **common)
         case _:
             return "upstream", RecordUpstream(**common)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _asked_for(request: Any) -> dict[str, Any]:
+    """A refund that we asked for goes by the id that the asker was given."""
+    try:
+        return {"refund_id": msgspec.convert(request, RefundId)}
+    except msgspec.ValidationError:
+        return {}
 
 
 def _object(value: bytes) -> dict[str, Any]:

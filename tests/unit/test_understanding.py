@@ -158,3 +158,41 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 def test_whatever_the_fields_hold_it_is_understood_or_put_aside(kind: str, odd: dict[str, Any]) -> None:
     with suppress(NotUnderstood):
         assert len(said(kind, {**PAYMENT, **odd}).key) <= 255
+
+
+REFUND = {"refund_id": "ref_of_upstream", "payment_id": "pay_1", "customer": PERSON, "status": "succeeded"}
+ASKED = "ref_" + "a1" * 10 + "Z"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ({"request_id": ASKED}, ASKED),
+        ({"request_id": "ref_of_upstream_2"}, "ref_of_upstream"),
+        ({"request_id": None}, "ref_of_upstream"),
+        ({"request_id": 7}, "ref_of_upstream"),
+        (None, "ref_of_upstream"),
+    ],
+)
+def test_a_refund_that_we_asked_for_goes_by_the_id_that_the_asker_was_given(metadata: Any, name: str) -> None:
+    ask = said("refund.succeeded", {**REFUND, "metadata": metadata}).ask
+    assert isinstance(ask, RecordRefund)
+    assert (ask.refund.refund_id, ask.foreign["refund_id"]) == (name, "ref_of_upstream")
+
+
+def test_a_refund_by_the_id_of_its_request_needs_to_say_no_more() -> None:
+    ask = said("refund.failed", {**REFUND, "refund_id": ASKED}).ask
+    assert isinstance(ask, RecordRefund)
+    assert ask.refund.refund_id == ASKED
+
+
+def test_payments_and_subscriptions_name_their_request_in_metadata_only() -> None:
+    paid = said(data={**PAYMENT, "request_id": "other", "metadata": {"request_id": "top_1"}}).ask
+    plain = said(data={**PAYMENT, "request_id": "other"}).ask
+    plan = {"subscription_id": "sub_1", "customer": PERSON, "metadata": {"request_id": "scr_1"}}
+    changed = said("subscription.cancelled", plan).ask
+    assert isinstance(paid, RecordPayment)
+    assert isinstance(plain, RecordPayment)
+    assert isinstance(changed, RecordSubscription)
+    asked = (paid.payment.request_id, plain.payment.request_id, changed.subscription.request_id)
+    assert asked == ("top_1", UNSET, "scr_1")

@@ -20,7 +20,7 @@ from services.intake.table import Name, Step, Waiting
 from services.intake.taking import Taking
 from services.ledger import intake
 from services.ledger.domain.customer import Customer
-from services.ledger.domain.foreign import NOTHING_SAID, Foreign
+from services.ledger.domain.foreign import Foreign
 from services.ledger.intake import Asked
 from services.ledger.ports import CommandRecord
 from services.reading import Record
@@ -76,8 +76,6 @@ class Core:
         found = intake.read(record, SHARDS, self.deck.now, available=True)
         assert isinstance(found, Asked), found
         self.deck.keys.setdefault(found.key.stream, bytes(32))
-        if found.other is not None:
-            self.deck.customers.setdefault(found.other, NOTHING_SAID)
         return found
 
     async def bury(self, record: Record, code: str, message: str) -> None:
