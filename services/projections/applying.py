@@ -7,23 +7,20 @@ import psycopg
 from msgspec import UNSET
 from psycopg import errors, sql
 
-from events.sealing import Unsealable, unseal
+from events.sealing import Unsealable
 from services.keyring import KeyRing
 from services.projections import (
     accounts,
     blocklist,
     customers,
-    disputes,
     ledger_entries,
-    licence_keys,
-    payments,
-    refunds,
-    subscriptions,
     tallies,
+    told,
     wallets,
 )
 from services.projections.chain import Break, Checkpoint, Reading, owner_of, read
 from services.projections.event import Event, Record
+from services.projections.opening import opened
 
 PROJECTIONS = (
     customers.project,
@@ -32,11 +29,7 @@ PROJECTIONS = (
     ledger_entries.project,
     accounts.project,
     tallies.project,
-    payments.project,
-    refunds.project,
-    disputes.project,
-    subscriptions.project,
-    licence_keys.project,
+    told.project,
 )
 
 ATTEMPTS_MAX = 3
@@ -212,17 +205,17 @@ class Applier:
 def unsealed(ring: KeyRing, reading: Reading) -> Reading:
     """Personal data in clear where its key exists; a seal that does not open is a break."""
     keys = ring.get(reading.owners())
-    opened: list[Event] = []
+    events: list[Event] = []
     for event in reading.events:
         envelope = event.envelope
         key = keys.get(owner_of(envelope.tenant, envelope.subject))
         if key is None or event.fact.sealed is UNSET:
-            opened.append(event)
+            events.append(event)
             continue
         try:
-            fact = unseal(event.fact, key, envelope.stream, envelope.id)
+            fact = opened(event.fact, key, envelope.stream, envelope.id)
         except Unsealable as error:
             found = Break(event.shard, event.sequence, f"sealed part: {error}")
             return unsealed(ring, reading.until(found))
-        opened.append(event._replace(fact=fact))
-    return reading._replace(events=opened)
+        events.append(event._replace(fact=fact))
+    return reading._replace(events=events)
