@@ -103,6 +103,9 @@ def business(customer: str) -> Iterator[News]:
     yield refund(4, f"ref_{customer}", f"pay_{customer}", "pending")
     yield refund(5, f"ref_{customer}", f"pay_{customer}")
     yield refund(5, f"ref_{customer}_2", f"pay_{customer}", amount=None)
+    yield refund(
+        3, f"ref_{customer}", f"pay_{customer}", "failed"
+    )  # older: as of a payment with too many parts
     yield dispute(6, f"dp_{customer}", f"pay_{customer}")
     yield dispute(7, f"dp_{customer}", f"pay_{customer}", "won")
     yield subscription(1, f"sub_{customer}", "pending")

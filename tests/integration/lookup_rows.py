@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+from psycopg import sql
 
 from events.ids import Tenant
 from events.sharding import shard_of
@@ -80,6 +81,37 @@ class Rows:
                 customer_id,
             ],
         )  # fmt: skip
+
+    def told(self, table: str, key: str, identifier: str, tenant: Tenant = MINE, **own: object) -> None:
+        """Of customer `cus_<business>_0`."""
+        customer = f"cus_{tenant.business_id}_0"
+        columns: dict[str, object] = {
+            "business_id": tenant.business_id, "mode": tenant.mode, key: identifier, "customer_id": customer,
+            "shard": shard_of(customer, SHARDS), "created_at": START, **own,
+        }  # fmt: skip
+        if table != "licence_key_instances":
+            columns |= {"stamp": "1", "updated_at": START, "known": "{}", "object": "{}"}
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        values = sql.SQL(", ").join(sql.Placeholder() * len(columns))
+        insert = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(sql.Identifier(table), names, values)
+        self._connection.execute(insert, list(columns.values()))
+
+    def business(self, tenant: Tenant = MINE) -> None:
+        """One of each that upstream tells of, under the same names for every tenant."""
+        money = {"currency": "USD", "status": "succeeded"}
+        more = {
+            "total_amount_minor": 5,
+            "brand_id": "brd",
+            "product_ids": ["pdt"],
+            "subscription_id": "sub_1",
+        }
+        self.told("payments", "payment_id", "pay_1", tenant, **money, **more)
+        self.told("refunds", "refund_id", "ref_1", tenant, **money, payment_id="pay_1", amount_minor=2)
+        self.told("disputes", "dispute_id", "dp_1", tenant, **money, payment_id="pay_1", stage="dispute")
+        plan = {"status": "active", "brand_id": "brd", "cancel_at_next_billing_date": False}
+        self.told("subscriptions", "subscription_id", "sub_1", tenant, **plan)
+        self.told("licence_keys", "licence_key_id", "lic_1", tenant, status="active", source="auto")
+        self.told("licence_key_instances", "instance_id", "lki_1", tenant, licence_key_id="lic_1", name="n")
 
     def _tally(self, tenant: Tenant, customer_id: str, customers: int = 0, entries: int = 0) -> None:
         self._connection.execute(

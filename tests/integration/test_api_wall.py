@@ -8,6 +8,8 @@ import pytest
 
 from services.api import wall
 from services.api.blocklist import PostgresBlocklist
+from services.api.foreign_ports import DISPUTES, LICENCE_KEYS, PAYMENTS, REFUNDS, SUBSCRIPTIONS
+from services.api.foreign_queries import PostgresForeign
 from services.api.lookup_queries import PostgresLookups
 from services.api.lookups import CustomerLookup, EntryLookup
 from services.api.ports import BlocklistFilter, CustomerFilter, Page
@@ -16,7 +18,7 @@ from services.api.reader import Reader
 from services.api.wall import Statement, of, shared, walled
 from services.migrate import migrate_database
 from services.projections.tables import metadata
-from tests.integration.lookup_rows import MINE, OTHER, SHARDS, Rows
+from tests.integration.lookup_rows import MINE, OTHER, SHARDS, START, Rows
 
 TENANTS_CONDITION = re.compile(r"(?:\w+\.)?(business_id|mode) = (\$[12]\b|\w+\.\1)")
 WALL = walled("").query.decode()
@@ -40,6 +42,7 @@ async def dsn(database: Callable[[str], str]) -> str:
             rows.customer(f"cus_{tenant.business_id}_{number}", number, name, tenant, '{"tier": "gold"}')
             rows.entry(f"cus_{tenant.business_id}_{number}", number, 5, tenant=tenant, reference="ord")
         rows.block(f"cus_{tenant.business_id}_0", tenant)
+        rows.business(tenant)
     rows.close()
     return made
 
@@ -77,9 +80,10 @@ async def test_a_query_that_forgets_its_tenant_shows_nothing_of_another(dsn: str
         ] * 3
         await _lists(lookups)
         await _blocklist(PostgresBlocklist(queries.run))
+        await _told(PostgresForeign(queries, queries.searching))
     finally:
         await queries.close()
-    assert len(set(asked)) >= 20
+    assert len(set(asked)) >= 50
 
 
 async def _lists(lookups: PostgresLookups) -> None:
@@ -108,6 +112,42 @@ async def _blocklist(blocklist: PostgresBlocklist) -> None:
     assert [row.name for row in await blocklist.entries(MINE, Page(10, 0), BlocklistFilter())] == ["Mine"]
     assert await blocklist.entry(MINE, "blk_cus_bus_other_0") is None
     assert await blocklist.addressed(MINE, "cus_bus_other_0@example.com") == []
+
+
+async def _told(foreign: PostgresForeign) -> None:
+    """Both tenants have the same names: what is found is ours, and only once."""
+    mine = "cus_bus_mine_0"
+    values = {
+        "customer_id": mine, "status": "succeeded", "currency": "USD", "brand_id": "brd", "product_id": "pdt",
+        "subscription_id": "sub_1", "created_at_gte": START, "created_at_lte": START, "source": "auto",
+        "stage": "dispute", "cancel_at_next_billing_date": False,
+    }  # fmt: skip
+    names = {
+        PAYMENTS: "pay_1",
+        REFUNDS: "ref_1",
+        DISPUTES: "dp_1",
+        SUBSCRIPTIONS: "sub_1",
+        LICENCE_KEYS: "lic_1",
+    }
+    for kind, name in names.items():
+        found = await foreign.one(MINE, kind, name)
+        assert found is not None
+        assert found[1].person.customer_id == mine
+        for where in ({}, *({one: values[one]} for one in kind.filters)):
+            assert {
+                told.person.customer_id for told in await foreign.page(MINE, kind, Page(10, 0), where)
+            } <= {mine}
+    whole = await foreign.payment(MINE, "pay_1")
+    assert whole is not None
+    assert (whole.payment.row["refunded"], len(whole.refunds), len(whole.disputes)) == (2, 1, 1)
+    found_instance = await foreign.instance(MINE, "lki_1")
+    assert found_instance is not None
+    assert found_instance[1].customer_id == mine
+    for key in (None, "lic_1"):
+        assert [one.customer_id for one in await foreign.instances(MINE, Page(10, 0), key)] == [mine]
+    for after in (None, (START.replace(year=2027), "pay_9")):
+        assert len(await foreign.transactions(MINE, mine, 10, after)) == 1
+        assert await foreign.transactions(MINE, "cus_bus_other_0", 10, after) == []
 
 
 def test_the_wall_is_around_every_table_of_tenants() -> None:
