@@ -141,7 +141,7 @@ async def topic(kafka: str) -> str:
 async def test_what_is_published_is_there(kafka: str, topic: str) -> None:
     publisher = KafkaPublisher(Settings(kafka_bootstrap=kafka), topic)
     await publisher.start()
-    await publisher.publish(b"k", b"v")
+    await publisher.publish(b"k", secrets.token_bytes(128 * 1024))
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka)
     await consumer.start()
     place = TopicPartition(topic, 0)

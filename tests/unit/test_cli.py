@@ -1,9 +1,11 @@
 """The command line teaches, and an operator's mistake ends in one line with an exit code, never in a traceback."""
 
+import base64
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
@@ -12,9 +14,10 @@ import typer.main
 from pydantic import SecretStr
 
 from services import cli
-from services.console.mistakes import ExitCode, Mistake, explain, load
+from services.console.mistakes import ExitCode, Mistake, explain, load, secret
 from services.migrate import WrongShards
 from services.settings import Settings
+from services.standalone.folder import Folder
 from services.topics import WrongTopic
 
 SECRET = "hemlig-och-lang"
@@ -155,6 +158,14 @@ def test_a_key_encryption_key_that_is_none(run: Run) -> None:
 def test_a_webhook_secret_needs_its_key(run: Run) -> None:
     said = run("webhooks create --business b", VIEWS_DSN=NOWHERE)
     expect(said, ExitCode.SETTINGS, "WALLET_LEDGER_WEBHOOK_SECRET_KEY")
+
+
+def test_a_secret_that_up_has_made_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WALLET_LEDGER_DATA_DIR", str(tmp_path))
+    made = Folder(tmp_path).secrets()["webhook_secret_key"]
+    assert secret(load(), "webhook_secret_key") == made
+    monkeypatch.setenv("WALLET_LEDGER_WEBHOOK_SECRET_KEY", other := base64.b64encode(bytes(32)).decode())
+    assert secret(load(), "webhook_secret_key") == other
 
 
 def test_a_kafka_that_is_not_there(run: Run) -> None:
