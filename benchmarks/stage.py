@@ -29,6 +29,7 @@ BASELINE = (sys.executable, "-m", "benchmarks.baseline")
 PORT_OF = {
     "ledger": "ledger_metrics_port",
     "projections": "projections_metrics_port",
+    "intake": "intake_metrics_port",
     "api": "http_port",
 }
 READY_SECONDS_MAX = 60.0
@@ -67,6 +68,7 @@ class Stage:
                 http_processes=self._api_processes,
                 ledger_metrics_port=free_port(),
                 projections_metrics_port=free_port(),
+                intake_metrics_port=free_port(),
             ).model_copy(update=dsns)
             migrate(self.settings)
             scopes = (Scope.READ, Scope.WRITE)
@@ -96,7 +98,7 @@ class Stage:
             topics.ensure(self.settings)
 
     def start(self, *names: str, wait: bool = True) -> None:
-        """Some of ledger, projections, api; those that run already are left alone."""
+        """Some of ledger, projections, intake, api; those that run already are left alone."""
         started = [self._service(name) for name in names if name not in self.running]
         for service in started if wait else ():
             self._await(service)

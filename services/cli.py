@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -163,7 +164,8 @@ def verify(
 
 @app.command()
 def up() -> None:
-    """Run everything on this machine: Kafka, PostgreSQL, ledger, projections, api, and a sample business.
+    """Run everything on this machine: Kafka, PostgreSQL, ledger, projections, api, and a business that is
+    played (`wallet-ledger upstream`).
 
     Servers that the settings name are used, the others are started. Once all answers, `ready.json` in the data
     folder holds `base_url, api_key, kafka, database`. Ctrl-C stops everything; the data stays.
@@ -179,32 +181,45 @@ def up() -> None:
 
 
 @app.command()
-def sample(
-    base_url: Annotated[
-        str, typer.Option(envvar="WALLET_LEDGER_BASE_URL", help="Address of the API; default: ready.json's.")
-    ] = "",
-    api_key: Annotated[
-        str,
+def upstream(
+    seed: Annotated[int, typer.Option(help="Another seed is another life of the business.")] = 1,
+    days: Annotated[int, typer.Option(min=0, max=366, help="Play the last days, up to now.")] = 28,
+    rate: Annotated[int, typer.Option(min=1, max=1_000_000, help="Visits a day.")] = 270,
+    speed: Annotated[int, typer.Option(min=0, help="Seconds in a second; 0: as fast as it goes.")] = 0,
+    follow: Annotated[
+        int,
         typer.Option(
-            envvar="WALLET_LEDGER_API_KEY", help="A key with read and write; default: ready.json's."
+            "--follow", "-f", min=0, max=1_000_000, help="Then go on in real time, with so many visits a day."
         ),
-    ] = "",
+    ] = 0,
+    business: Annotated[str, typer.Option(help="Whose payments they are.")] = "bus_dev",
+    mode: Annotated[str, typer.Option(help="test or live.")] = "test",
+    clean: Annotated[bool, typer.Option("--clean", help="In order, each once, nothing unknown.")] = False,
+    journal: Annotated[
+        Path | None, typer.Option(help="Keep here how far it is, and go on from there.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Feed a sample business: 320 customers, over 5,000 entries in two currencies, over 200 refused debits.
+    """Play a payment service: customers, top-ups, purchases, subscriptions, refunds, disputes, licence keys.
 
-    Goes through the HTTP API and the topic `ledger.commands` only. Every request has an idempotency key that is
-    the same each time: a second run books nothing twice.
+    What happens is told on `payments.events` as webhooks tell it: some twice, some late. Its shop spends and gives
+    credit by commands on `ledger.commands`. One seed is one life. Ledger and intake must run.
 
-    Reads `WALLET_LEDGER_DATA_DIR` (for ready.json), `…_BASE_URL`, `…_API_KEY`, `…_KAFKA_*` and `…_SHARDS`.
+    Reads `WALLET_LEDGER_KAFKA_*` (or ready.json in `…_DATA_DIR`) and `…_SHARDS`.
 
-        wallet-ledger sample --base-url http://127.0.0.1:8080
+        wallet-ledger upstream --days 28
+        wallet-ledger upstream --days 7 --speed 3600
+        wallet-ledger upstream --days 0 --follow 4000 --journal upstream.json
     """
     from services.console.mistakes import load
-    from services.sample.run import run
+    from services.console.upstream import upstream as run
+    from services.upstream.play import Score
 
+    if mode not in ("test", "live"):
+        raise typer.BadParameter("is test or live", param_hint="--mode")
     quiet_clients()
-    run(load(), base_url, api_key, as_json=as_json)
+    score = Score(seed, business, mode, days, rate, speed, follow, clean, journal)
+    run(load(), score, as_json=as_json)
 
 
 @app.command()

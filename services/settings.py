@@ -62,6 +62,10 @@ class Settings(BaseSettings):
         description="in force, of docs/upstream.md; JSON list",
     )
 
+    play_visits: int = Field(
+        4_000, ge=0, le=1_000_000, description="a day, to the business that `up` plays; 0: it plays none"
+    )
+
     # API
     http_host: str = "127.0.0.1"
     http_port: int = Field(8080, ge=1, le=65535)

@@ -141,6 +141,12 @@ class System:
         process.wait_ready()
         return process
 
+    def kill_services(self, *names: str) -> None:
+        """Those of these names that run."""
+        ended = [process for process in self._processes if process.name in names]
+        _kill(ended)
+        self._processes = [process for process in self._processes if process not in ended]
+
     def store(self) -> psycopg.Connection[TupleRow]:
         """A session of the test on the event store."""
         return psycopg.connect(self.settings.store_dsn.get_secret_value(), autocommit=True)

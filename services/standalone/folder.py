@@ -23,7 +23,7 @@ class Folder:
         self.path = path.absolute()
         self.logs = self.path / "logs"
         self.ready = self.path / "ready.json"
-        self.fed = self.path / "sample-is-in.txt"
+        self.played = self.path / "upstream.json"
 
     @contextmanager
     def opened(self) -> Iterator[None]:

@@ -5,9 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from http.client import HTTPException
-from types import MappingProxyType
 from urllib.error import HTTPError
 from urllib.request import Request
 
@@ -16,6 +14,7 @@ from rich.console import Console
 
 from services.settings import Settings
 from services.standalone.environment import environment as environment
+from services.standalone.first_look import first_look
 from services.standalone.folder import Folder, write_private
 from services.standalone.kafka import Kafka
 from services.standalone.postgres import Postgres
@@ -28,7 +27,7 @@ from services.standalone.process import (
     spawn,
 )
 from services.standalone.reach import reach_database, reach_kafka
-from services.standalone.supervisor import Service, Supervisor, direct
+from services.standalone.supervisor import Child, Service, Supervisor, direct
 from services.standalone.welcome import welcome
 
 CLI = (sys.executable, "-m", "services.cli")
@@ -37,6 +36,7 @@ SERVED = {"ledger_metrics_port": 1, "projections_metrics_port": 2, "intake_metri
 """Where health and metrics are served: so much above the HTTP port, unless configured."""
 PORTS = ("http_port", *SERVED, "kafka_port", "postgres_port")
 SCOPES = "read,write,refund,admin"
+DEVELOPMENT_BUSINESS = "bus_dev"
 DEVELOPMENT_MODE = "test"
 READY_SECONDS_MAX = 120.0
 
@@ -66,7 +66,7 @@ class Machine:
             self._start_servers_and_prepare()
             self._start_services()
             api_key = self._api_key()
-            self._feed(api_key)
+            self._play()
             self._announce(api_key)
             self._supervisor.run_until(lambda: False)
         finally:
@@ -142,14 +142,12 @@ class Machine:
         self._supervisor.start(server)
         return server
 
-    def _job(
-        self, *arguments: str, visible: bool = False, variables: Mapping[str, str] = MappingProxyType({})
-    ) -> subprocess.Popen[bytes]:
+    def _job(self, *arguments: str, visible: bool = False) -> subprocess.Popen[bytes]:
         """A command of ours that ends by itself; what it says goes to a fresh log, or to the person."""
         log = None if visible else self._folder.log(arguments[0])
         if log is not None:
             log.unlink(missing_ok=True)
-        return spawn([*CLI, *arguments], log=log, env={**environment(self._settings), **variables})
+        return spawn([*CLI, *arguments], log=log, env=environment(self._settings))
 
     def _finished(self, job: subprocess.Popen[bytes]) -> int:
         self._supervisor.run_until(lambda: job.poll() is not None)
@@ -185,12 +183,12 @@ class Machine:
     def _api_key(self) -> str:
         """The development key: kept, unless the database does not know it (any more)."""
         stored = self._folder.secrets().get("api_key")
-        if stored and self._first_customer(stored) is not None:
+        if stored and self._is_accepted(stored):
             return stored
         log = self._folder.log("keys")
         options = (
             "--business",
-            "bus_dev",
+            DEVELOPMENT_BUSINESS,
             "--mode",
             DEVELOPMENT_MODE,
             "--name",
@@ -206,30 +204,33 @@ class Machine:
         self._folder.remember(api_key=key)
         return key
 
-    def _first_customer(self, api_key: str) -> str | None:
-        """An example for the reader; empty when there is none, None when the key is not accepted."""
+    def _is_accepted(self, api_key: str) -> bool:
         url = f"{self.base_url}/customers?page_size=1"
         request = Request(url, headers={"Authorization": f"Bearer {api_key}"})  # noqa: S310 - our own api
         try:
-            with direct.open(request, timeout=10) as answer:
-                items = json.load(answer)["items"]
+            with direct.open(request, timeout=10):
+                return True
         except HTTPError as error:
             if error.code in (401, 403):
-                return None
+                return False
             raise StandaloneError(f"the api answers {error.code} to GET /customers") from error
         except (OSError, HTTPException) as error:
             raise StandaloneError(f"the api does not answer: {error}") from error
-        return items[0]["customer_id"] if items else ""
 
-    def _feed(self, api_key: str) -> None:
-        """The sample, once, and never into servers that are not ours."""
-        if self._folder.fed.exists() or not self._all_ours:
+    def _play(self) -> None:
+        """A business with a past, once, and its present for as long as we run; never into servers that are not ours."""
+        follow = str(self._settings.play_visits)
+        if not self._all_ours or follow == "0":
             return
-        variables = {"WALLET_LEDGER_BASE_URL": self.base_url, "WALLET_LEDGER_API_KEY": api_key}
-        if self._finished(self._job("sample", visible=True, variables=variables)) == 0:
-            self._folder.fed.touch()
-        else:
-            self._say("[red]the sample failed[/red]: the next start tries again")
+        journal = ("--journal", str(self._folder.played))
+        if (
+            not self._folder.played.exists()
+            and self._finished(self._job("upstream", *journal, visible=True)) != 0
+        ):
+            self._say("[red]the business could not be played[/red]: it goes on from where it was")
+        argv = [*CLI, "upstream", "--days", "0", "--follow", follow, "--json", *journal]
+        log = self._folder.log("upstream")
+        self._supervisor.start(Child("upstream", argv, env=environment(self._settings), log=log), vital=False)
 
     def _announce(self, api_key: str) -> None:
         """For scripts a file, for people a panel."""
@@ -244,4 +245,5 @@ class Machine:
             "for scripts": str(self._folder.ready),
             "logs": str(self._folder.logs),
         }
-        welcome(self._console, rows, self.base_url, api_key, self._first_customer(api_key) or "CUSTOMER_ID")
+        look = first_look(self._secret("views_dsn"), DEVELOPMENT_BUSINESS, DEVELOPMENT_MODE)
+        welcome(self._console, rows, self.base_url, api_key, kafka, look)

@@ -49,21 +49,30 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class Service(Server):
-    """One of our own processes; ready when its `/readyz` says so."""
+class Child(Server):
+    """One of our own processes."""
 
     def __init__(
-        self, name: str, argv: Sequence[str | Path], *, env: Mapping[str, str], url: str, log: Path
+        self, name: str, argv: Sequence[str | Path], *, env: Mapping[str, str], log: Path, port: int = 0
     ) -> None:
         self.name = name
-        super().__init__(log.parent, urlsplit(url).port or 80, log)
+        super().__init__(log.parent, port, log)
         self._argv = argv
         self._env = env
-        self._readiness = f"{url}/readyz"
 
     def start(self) -> None:
         """Readiness is asked for apart."""
         self._process = spawn(self._argv, log=self.log, env=self._env)
+
+
+class Service(Child):
+    """One that serves; ready when its `/readyz` says so."""
+
+    def __init__(
+        self, name: str, argv: Sequence[str | Path], *, env: Mapping[str, str], url: str, log: Path
+    ) -> None:
+        super().__init__(name, argv, env=env, log=log, port=urlsplit(url).port or 80)
+        self._readiness = f"{url}/readyz"
 
     def is_ready(self) -> bool:
         """One question, no waiting."""
@@ -77,6 +86,7 @@ class Service(Server):
 @dataclass
 class _Watched:
     server: Server
+    vital: bool
     deaths: deque[float] = field(default_factory=deque)
     restart_at: float | None = None
 
@@ -88,9 +98,9 @@ class Supervisor:
         self._report = report
         self._watched: list[_Watched] = []
 
-    def start(self, server: Server) -> None:
-        """Start it and look after it from now on."""
-        self._watched.append(_Watched(server))
+    def start(self, server: Server, vital: bool = True) -> None:
+        """Start it and look after it from now on. One that is not vital may be given up."""
+        self._watched.append(_Watched(server, vital))
         server.start()
 
     def run_until(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
@@ -104,7 +114,7 @@ class Supervisor:
             now = time.monotonic()
             if deadline is not None and now > deadline:
                 return False
-            for child in self._watched:
+            for child in list(self._watched):
                 self._look_after(child, now)
             time.sleep(POLL_SECONDS)
         return True
@@ -129,6 +139,12 @@ class Supervisor:
         child.deaths.append(now)
         while child.deaths[0] < now - WINDOW_SECONDS:
             child.deaths.popleft()
+        if len(child.deaths) >= DEATHS_MAX and not child.vital:
+            self._watched.remove(child)
+            self._report(
+                f"{server.name} died {DEATHS_MAX} times in a minute and is given up; see {server.log}"
+            )
+            return
         if len(child.deaths) >= DEATHS_MAX:
             raise StandaloneError(
                 f"{server.name} died {DEATHS_MAX} times in a minute; {server.log} ends with:\n"

@@ -5,6 +5,9 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
 
+from services.console.tail import amount
+from services.standalone.first_look import FirstLook
+
 CURL = """\
 curl -s {base_url}/customers/{customer}/wallets/ledger-entries \\
   -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json' \\
@@ -17,20 +20,72 @@ wallet = client.customers.wallets.ledger_entries.create(
     "{customer}", amount=500, currency="USD", entry_type="credit", idempotency_key="my-first-credit"
 )
 print(wallet.balance)"""
+PUBLISH = """\
+import asyncio, json
+from aiokafka import AIOKafkaProducer
+
+EVENT = {{
+    "business_id": "bus_dev", "type": "payment.succeeded", "timestamp": "2026-11-23T10:00:00Z",
+    "data": {{"payment_id": "pay_my_first", "currency": "USD", "total_amount": 1100, "tax": 100,
+             "customer": {{"customer_id": "{customer}"}}, "metadata": {{"wallet_action": "top_up"}}}},
+}}
+
+async def publish():
+    async with AIOKafkaProducer(bootstrap_servers="{kafka}") as producer:
+        await producer.send_and_wait("payments.events", json.dumps(EVENT).encode())
+
+asyncio.run(publish())"""
 
 
-def welcome(console: Console, addresses: dict[str, str], base_url: str, api_key: str, customer: str) -> None:
-    """Addresses, then how to credit: with curl and with the SDK, ready to be copied."""
-    values = {"base_url": base_url, "api_key": api_key, "customer": customer}
+def welcome(
+    console: Console, addresses: dict[str, str], base_url: str, api_key: str, kafka: str, look: FirstLook
+) -> None:
+    """Addresses, what is in the ledger, then how to credit and to publish, ready to be copied."""
+    values = {
+        "base_url": base_url,
+        "api_key": api_key,
+        "kafka": kafka,
+        "customer": look.customer or "CUSTOMER_ID",
+    }
     table = Table.grid(padding=(0, 2))
     for name, value in addresses.items():
         table.add_row(f"[bold]{name}[/bold]", value)
     console.print(Panel(table, title="the wallet ledger is ready", title_align="left", border_style="green"))
-    console.print(
-        "\n[bold]Credit 5.00 USD[/bold] (asked twice, it is done once: that is the idempotency key)\n"
-    )
-    for language, text in (("bash", CURL), ("python", SDK)):
+    if look.customers:
+        _show(console, look)
+    for heading, language, text in (
+        ("Credit 5.00 USD[/bold] (asked twice, it is done once: that is the idempotency key)", "bash", CURL),
+        ("The same with the SDK[/bold]", "python", SDK),
+        (
+            "A payment service publishes a top-up of 10.00 USD[/bold] (told twice, it is credited once)",
+            "python",
+            PUBLISH,
+        ),
+    ):
+        console.print(f"\n[bold]{heading}\n")
         code = Syntax(text.format(**values), language, background_color="default", word_wrap=False)
         console.print(code, soft_wrap=True)
-        console.print()
-    console.print("Ctrl-C stops everything; the data stays.")
+    console.print("\nCtrl-C stops everything; the data stays.")
+
+
+def _show(console: Console, look: FirstLook) -> None:
+    held = ", ".join(f"[bold]{amount(minor, currency)}[/bold]" for currency, minor in look.balances.items())
+    payments = ", ".join(f"{count:,} {status}" for status, count in look.payments.items())
+    console.print(f"\n[bold]{look.customers:,}[/bold] customers, whose wallets hold {held}.")
+    console.print(f"Payments: {payments}. The last entries:\n")
+    table = Table()
+    for heading in ("when", "customer", "what", "reference"):
+        table.add_column(heading)
+    for heading in ("amount", "balance"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for entry in look.entries:
+        sign, color = ("+", "green") if entry.is_credit else ("-", "red")
+        table.add_row(
+            f"{entry.created_at:%Y-%m-%d %H:%M:%S}",
+            entry.customer_id,
+            entry.cause,
+            entry.reference or "",
+            f"[{color}]{sign}{amount(entry.amount, entry.currency)}[/{color}]",
+            amount(entry.balance_after, entry.currency),
+        )
+    console.print(table)

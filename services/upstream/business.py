@@ -6,6 +6,7 @@ from random import Random
 
 from events.commands import BlockCustomer, CreditWallet, DebitWallet, RegisterCustomer
 from events.facts import Cause
+from events.ids import derived
 from services.upstream.payments import Payments
 from services.upstream.people import people
 from services.upstream.plans import entitlement_credit, payout
@@ -59,15 +60,24 @@ class Business:
         for number, person in enumerate(everybody):
             chance = self.world.chance(f"buyer {number}")
             currency = chance.choices([code for code, _ in SHARES], [share for _, share in SHARES])[0]
-            customer_id = self.world.named("cus_", str(number))
+            customer_id = derived("cus_", f"upstream {number}")  # the same in every life
             buyer = Buyer(number, customer_id, person, MARKETS[currency])
             self.world.later(joining * number // len(everybody), partial(self._join, buyer, chance))
         self.world.later(HOUR, self._visit)
         self.world.later(DAY, partial(self._pay_out, 1))
 
-    def quicken(self, rate: int) -> None:
-        """From now on so many visits a day."""
-        self._rate = rate
+    @property
+    def visits(self) -> int:
+        """How many there were."""
+        return self._visits
+
+    def quicken(self, at: int, rate: int) -> None:
+        """From then on so many visits a day."""
+
+        def quicken() -> None:
+            self._rate = rate
+
+        self.world.later(at - self.world.now, quicken)
 
     def _join(self, buyer: Buyer, chance: Random) -> None:
         """First the shop knows him, then he buys credit."""

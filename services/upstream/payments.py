@@ -25,10 +25,10 @@ class Payments:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def top_up(self, buyer: Buyer, name: str, amount: int, **metadata: str) -> None:
+    def top_up(self, buyer: Buyer, name: str, amount: int, **metadata: Any) -> None:
         """A customer buys credit."""
         cart = [{"product_id": CREDIT_PRODUCT, "quantity": 1}]
-        self.begin(buyer, name, amount, product_cart=cart, metadata={"wallet_action": "top_up", **metadata})
+        self.begin(buyer, name, amount, product_cart=cart, metadata={**metadata, "wallet_action": "top_up"})
 
     def purchase(self, buyer: Buyer, name: str, amount: int, product: str) -> None:
         """A customer buys something, by card or the like."""

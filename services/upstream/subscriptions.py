@@ -49,7 +49,9 @@ class Subscriptions:
         if not succeeded:
             self._unpaid(sub, chance, charge)
             return
-        if charge != "plan_change":
+        if charge == "plan_change":
+            data |= {"product_id": PLANS[2], "recurring_pre_tax_amount": 2 * data["recurring_pre_tax_amount"]}
+        else:
             self._next_period(sub, chance)
         data["status"] = "active"
         told = {"new": "active", "renewal": "renewed", "retry": "active", "plan_change": "plan_changed"}
@@ -106,8 +108,6 @@ class Subscriptions:
 
     def _change_plan(self, sub: Thing, chance: Random) -> None:
         if sub.data["status"] == "active":
-            sub.data["product_id"] = PLANS[2]
-            sub.data["recurring_pre_tax_amount"] *= 2
             self._charge(sub, chance, "plan_change")
 
     def _leave(self, sub: Thing) -> None:

@@ -22,6 +22,8 @@ from services.upstream.trade import HOUR
 UNKNOWN = ("loyalty.points_awarded", "payment.authorised", "tax_form.collected")
 
 Action = Callable[[], None]
+Planned = tuple[int, int, Action]
+"""When, in which order of what is at once, and what."""
 
 
 class Trouble(NamedTuple):
@@ -69,7 +71,8 @@ class World:
         self._mode = mode
         self._trouble = trouble
         self._post = self.chance("post")
-        self._queue: list[tuple[int, int, Action]] = []
+        self._queue: list[Planned] = []
+        self._mail: list[Planned] = []
         self._planned = 0
         self._out: list[Letter] = []
         self._encode = msgspec.json.Encoder().encode
@@ -79,31 +82,43 @@ class World:
         return Random(f"{self.seed} {name}")  # noqa: S311 - played, and the same at every run
 
     def named(self, prefix: str, name: str) -> str:
-        return derived(prefix, f"{self.business} {self.seed} {name}")
+        """The same in each business that lives this life."""
+        return derived(prefix, f"{self.seed} {name}")
 
     def later(self, wait: int, action: Action) -> None:
         """In so many microseconds."""
-        heapq.heappush(self._queue, (self.now + wait, self._planned, action))
-        self._planned += 1
+        self._plan(self._queue, wait, action)
 
     def play(self, until: int) -> Iterator[Letter]:
         """All that goes out until then, in order."""
-        while self._queue and self._queue[0][0] <= until:
-            self.now, _, action = heapq.heappop(self._queue)
-            action()
-            yield from self._out
-            self._out.clear()
+        while (queue := min(self._queue, self._mail, key=_first)) and queue[0][0] <= until:
+            yield from self._next(queue)
         self.now = max(self.now, until)
+
+    def drain(self) -> Iterator[Letter]:
+        """What is on its way. Nothing else happens: afterwards everything is told, and life is over."""
+        while self._mail:
+            yield from self._next(self._mail)
+
+    def _plan(self, queue: list[Planned], wait: int, action: Action) -> None:
+        heapq.heappush(queue, (self.now + wait, self._planned, action))
+        self._planned += 1
+
+    def _next(self, queue: list[Planned]) -> list[Letter]:
+        self.now, _, action = heapq.heappop(queue)
+        action()
+        out, self._out = self._out, []
+        return out
 
     def tell(self, kind: str, thing: Thing) -> None:
         """Sooner or later, once or twice; what is delivered is the thing as it is then."""
         self.books.write_down(kind, thing)
         deliver = partial(self._deliver, kind, self.now, thing.name, thing)
-        self._send(deliver, thing.held_until)
+        self._send(deliver, thing.buyer.customer_id, thing.held_until)
 
     def tell_of(self, kind: str, name: str, data: Data) -> None:
         """News of something that is no object with a life."""
-        self._send(partial(self._write, kind, self.now, name, data), 0)
+        self._send(partial(self._write, kind, self.now, name, data), data.get("customer_id"))
 
     def ask(self, customer_id: str, name: str, ask: CustomerAsk) -> None:
         """Of the ledger; some of it twice, with the same key."""
@@ -112,25 +127,20 @@ class World:
         if self._happens(self._trouble.twice):
             self._out.append(asked)
 
-    def _send(self, deliver: Action, held_until: int) -> None:
+    def _send(self, deliver: Action, customer_id: str | None, held_until: int = 0) -> None:
         trouble = self._trouble
         wait = self._post.randrange(trouble.late_max) if self._happens(trouble.late) else 0
         if trouble.late_max:
             wait = max(wait, held_until - self.now)
         if wait:
-            self.later(wait, deliver)
+            self._plan(self._mail, wait, deliver)
         else:
             deliver()
         if self._happens(trouble.twice):
-            self.later(self._post.randrange(trouble.late_max), deliver)
+            self._plan(self._mail, self._post.randrange(trouble.late_max), deliver)
         if self._happens(trouble.unknown):
-            self._unknown()
-
-    def _unknown(self) -> None:
-        kind = self._post.choice(UNKNOWN)
-        buyer = next(iter(self.books.things.values())).buyer if self.books.things else None
-        data: Data = {"customer_id": buyer.customer_id if buyer else None, "of_tomorrow": [1.5, None]}
-        self._write(kind, self.now, kind, data)
+            kind = self._post.choice(UNKNOWN)
+            self._write(kind, self.now, kind, {"customer_id": customer_id, "of_tomorrow": [1.5, None]})
 
     def _happens(self, permille: int) -> bool:
         return permille > 0 and self._post.randrange(1000) < permille
@@ -147,3 +157,7 @@ class World:
             "data": data,
         }
         self._out.append(Delivery(self.now, kind, name, told, self._encode(envelope)))
+
+
+def _first(queue: list[Planned]) -> tuple[bool, tuple[int, int]]:
+    return (not queue, queue[0][:2] if queue else (0, 0))

@@ -13,7 +13,6 @@ from tests.docs.documents import ROOT, documents, name_of, rows
 PREFIX = "WALLET_LEDGER_"
 NAME = re.compile(rf"{PREFIX}[A-Z0-9_]+\*?")
 NO_SETTINGS = {
-    "WALLET_LEDGER_API_KEY": "services/cli.py",
     "WALLET_LEDGER_CACHE_DIR": "deploy/bootstrap.py",
     "WALLET_LEDGER_TEST_KAFKA": "tests/servers.py",
     "WALLET_LEDGER_TEST_POSTGRES": "tests/servers.py",

@@ -24,6 +24,7 @@ from services.settings import Settings
 from services.standalone.process import free_port, port_is_free
 from tests.checkout import copy_to
 from tests.docs.documents import run_readme
+from tests.running import eventually
 
 PROGRAMS = ("make", "cat", "chmod", "cp", "dirname", "env", "ls", "mkdir", "mv", "rm", "touch", "uname")
 INSTALL_SECONDS_MAX = 400
@@ -147,6 +148,11 @@ def test_make_run(copy: Path, programs: Path) -> None:
 
         code = printed_code(first.output.read_text())
         balance = credit(copy, code)
+        publish(copy, first.output.read_text())
+        eventually(
+            lambda: "pay_my_first" in topped_up(client, code), what="what was published is in the wallet"
+        )
+        assert types["payment.recorded"] > 1_000
         run_readme(copy)
         family = first.family()
         assert len(family) > 6
@@ -180,6 +186,21 @@ def printed_code(output: str) -> str:
     end = "print(wallet.balance)"
     code = output[output.index("from dodopayments import") : output.index(end) + len(end)]
     return "\n".join(line.rstrip() for line in code.splitlines())
+
+
+def publish(copy: Path, output: str) -> None:
+    """What is shown to somebody who wants to publish an event."""
+    begin, end = output.index("import asyncio, json"), "asyncio.run(publish())"
+    code = "\n".join(line.rstrip() for line in output[begin : output.index(end) + len(end)].splitlines())
+    subprocess.run([copy / ".venv" / "bin" / "python", "-c", code], check=True, env={})
+
+
+def topped_up(client: DodoPayments, code: str) -> set[str | None]:
+    """References of the entries of the customer that is shown."""
+    found = re.search(r'"(cus_\w+)"', code)
+    assert found
+    entries = client.customers.wallets.ledger_entries.list(found[1], page_size=20)
+    return {entry.reference_object_id for entry in entries.items}
 
 
 def credit(copy: Path, code: str) -> int:

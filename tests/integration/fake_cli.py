@@ -6,6 +6,7 @@ Services answer /readyz on the port their settings name; those in FAKE_BROKEN en
 import json
 import os
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def main(name: str) -> int:
+def main(name: str, *words: str) -> int:
     data = Path(os.environ["WALLET_LEDGER_DATA_DIR"])
     with (data / "called.txt").open("a") as called:
         called.write(f"{name} {os.getpid()}\n")
@@ -38,8 +39,11 @@ def main(name: str) -> int:
         return 3
     if name == "keys":
         print(json.dumps({"api_key": KEY}))
-    if name == "sample":
-        print("fed through", os.environ["WALLET_LEDGER_BASE_URL"], os.environ["WALLET_LEDGER_API_KEY"])
+    if name == "upstream" and "--follow" in words:
+        threading.Event().wait()
+    elif name == "upstream":
+        print("a business is played", *words)
+        Path(words[words.index("--journal") + 1]).touch()
     if name in PORTS:
         port = int(os.environ[f"WALLET_LEDGER_{PORTS[name]}"])
         ThreadingHTTPServer(("127.0.0.1", port), _Handler).serve_forever()
@@ -47,4 +51,4 @@ def main(name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -117,10 +117,10 @@ def test_two_starts(up: Callable[..., Up]) -> None:
     assert set(ready) == {"base_url", "api_key", "kafka", "database"}
     assert stat.S_IMODE((first.data / "ready.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((first.data / "secrets.json").stat().st_mode) == 0o600
-    assert f"fed through {ready['base_url']} {ready['api_key']}\n" in first.said
+    assert f"a business is played --journal {first.data / 'upstream.json'}\n" in first.said
     assert first.end(signal.SIGINT) == 130
     stopped = [line.split()[-1] for line in first.said[-1].splitlines() if "stopping" in line]
-    assert stopped == ["api", "intake", "ledger", "projections", "kafka", "postgres"]
+    assert stopped == ["upstream", "api", "intake", "ledger", "projections", "kafka", "postgres"]
     assert not (first.data / "ready.json").exists()
 
     secrets = (first.data / "secrets.json").read_text()
@@ -132,7 +132,8 @@ def test_two_starts(up: Callable[..., Up]) -> None:
     assert second.called().count("ledger") == 1 + 2
     assert second.end(signal.SIGTERM) == 0
     assert (second.data / "secrets.json").read_text() == secrets
-    assert second.called().count("sample") == second.called().count("keys") == 1
+    assert second.called().count("upstream") == 1 + 2, "its past once, its present each time"
+    assert second.called().count("keys") == 1
 
 
 def test_a_dead_child_is_started_again(up: Callable[..., Up]) -> None:
@@ -216,4 +217,18 @@ def test_servers_of_others_are_used_and_not_fed(up: Callable[..., Up], kafka: st
     assert ready["kafka"] == kafka
     assert ready["database"] == {"store": postgres, "views": postgres, "keys": postgres}
     assert one.end() == 0
-    assert "sample" not in one.called()
+    assert "upstream" not in one.called()
+
+
+def test_nothing_is_played_where_that_is_switched_off(up: Callable[..., Up]) -> None:
+    one = up(PLAY_VISITS="0")
+    one.ready()
+    assert one.end() == 0
+    assert "upstream" not in one.called()
+
+
+def test_a_business_that_cannot_be_played_stops_nothing_else(up: Callable[..., Up]) -> None:
+    one = up(broken="upstream")
+    one.ready()
+    assert "upstream died 5 times in a minute and is given up" in one.until("given up")
+    assert one.end() == 0

@@ -38,7 +38,8 @@ BANS = [
         """
         benchmarks/__main__.py benchmarks/report.py benchmarks/growth/__main__.py benchmarks/growth/loader.py
         services/api/gateway.py services/api/health.py services/api/keys.py
-        services/console/keys.py services/console/webhooks.py services/intake/__main__.py services/ledger/__main__.py
+        services/console/keys.py services/console/upstream.py services/console/webhooks.py
+        services/intake/__main__.py services/ledger/__main__.py
         services/projections/writer.py
         """,
     ),
@@ -72,8 +73,7 @@ BANS = [
         deploy/audit.py deploy/bootstrap.py events/generate.py
         services/cli.py services/console/keys.py services/console/projections.py
         services/console/letters.py services/console/recovery.py services/console/tail.py services/console/verification.py
-        services/console/webhooks.py
-        services/sample/run.py
+        services/console/upstream.py services/console/webhooks.py
         services/projections/__main__.py services/standalone/__main__.py services/standalone/up.py
         """,
     ),

@@ -1,11 +1,9 @@
 """The command line teaches, and an operator's mistake ends in one line with an exit code, never in a traceback."""
 
-import base64
 import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
@@ -14,10 +12,9 @@ import typer.main
 from pydantic import SecretStr
 
 from services import cli
-from services.console.mistakes import ExitCode, Mistake, explain, load, secret
+from services.console.mistakes import ExitCode, Mistake, explain, load
 from services.migrate import WrongShards
 from services.settings import Settings
-from services.standalone.folder import Folder
 from services.topics import WrongTopic
 
 SECRET = "hemlig-och-lang"
@@ -63,7 +60,7 @@ def _commands(command: object = None, path: str = "") -> list[str]:
 
 def test_all_commands_are_there() -> None:
     assert set(_commands()) == {
-        "migrate", "topics", "ledger", "projections", "api", "up", "sample", "version",
+        "migrate", "topics", "ledger", "projections", "api", "up", "upstream", "version",
         "keys create", "keys list", "keys rotate", "keys revoke", "events tail",
         "dead-letters list", "dead-letters show", "dead-letters redrive", "intake",
         "webhooks create", "webhooks list", "webhooks rotate", "webhooks revoke",
@@ -89,7 +86,9 @@ def test_version_for_machines(run: Run) -> None:
     assert set(json.loads(run("version --json").out)) == {"version"}
 
 
-@pytest.mark.parametrize("line", ["", "fly", "migrate --fast", "events tail --from middle", "keys revoke"])
+@pytest.mark.parametrize(
+    "line", ["", "fly", "migrate --fast", "events tail --from middle", "keys revoke", "upstream --mode dev"]
+)
 def test_wrong_use_is_told_apart(line: str, run: Run) -> None:
     assert run(line).code == 2
 
@@ -114,7 +113,7 @@ def expect(said: Said, code: ExitCode, *words: str) -> None:
         ("ledger", "WALLET_LEDGER_REQUEST_HASH_SECRET"),
         ("projections", "WALLET_LEDGER_VIEWS_DSN"),
         ("api", "WALLET_LEDGER_KAFKA_BOOTSTRAP"),
-        ("sample", "WALLET_LEDGER_BASE_URL"),
+        ("upstream", "WALLET_LEDGER_KAFKA_BOOTSTRAP"),
         ("keys list", "WALLET_LEDGER_VIEWS_DSN"),
         ("keys create --business b --name n", "WALLET_LEDGER_VIEWS_DSN"),
         ("webhooks list", "WALLET_LEDGER_VIEWS_DSN"),
@@ -160,14 +159,6 @@ def test_a_webhook_secret_needs_its_key(run: Run) -> None:
     expect(said, ExitCode.SETTINGS, "WALLET_LEDGER_WEBHOOK_SECRET_KEY")
 
 
-def test_a_secret_that_up_has_made_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WALLET_LEDGER_DATA_DIR", str(tmp_path))
-    made = Folder(tmp_path).secrets()["webhook_secret_key"]
-    assert secret(load(), "webhook_secret_key") == made
-    monkeypatch.setenv("WALLET_LEDGER_WEBHOOK_SECRET_KEY", other := base64.b64encode(bytes(32)).decode())
-    assert secret(load(), "webhook_secret_key") == other
-
-
 def test_a_kafka_that_is_not_there(run: Run) -> None:
     said = run("topics", KAFKA_BOOTSTRAP="127.0.0.1:1")
     expect(said, ExitCode.UNREACHABLE, "WALLET_LEDGER_KAFKA_BOOTSTRAP=127.0.0.1:1")
@@ -179,11 +170,9 @@ def test_a_database_that_is_not_there(command: str, run: Run) -> None:
     expect(said, ExitCode.UNREACHABLE, "WALLET_LEDGER_VIEWS_DSN", "127.0.0.1:1/nothing")
 
 
-def test_an_api_that_is_not_there(run: Run) -> None:
-    said = run("sample", BASE_URL="http://127.0.0.1:1", API_KEY=SECRET, KAFKA_BOOTSTRAP="127.0.0.1:1")
-    assert said.code == ExitCode.UNREACHABLE
-    assert "WALLET_LEDGER_BASE_URL" in said.err.splitlines()[-1]
-    assert SECRET not in said.err
+def test_a_played_business_without_kafka(run: Run) -> None:
+    said = run("upstream --days 1 --json", KAFKA_BOOTSTRAP="127.0.0.1:1")
+    expect(said, ExitCode.UNREACHABLE, "WALLET_LEDGER_KAFKA_BOOTSTRAP=127.0.0.1:1")
 
 
 def test_what_does_not_fit() -> None:

@@ -10,7 +10,7 @@ import pytest
 from dodopayments import DodoPayments
 from standardwebhooks import Webhook
 
-from services.api import remembered, webhooks
+from services.api import webhooks
 from services.api.ports import ViewsUnavailable
 from services.api.webhooks import SecretUnreadable
 from services.intake.understanding import NotUnderstood, understand
@@ -237,19 +237,6 @@ async def test_an_endpoint_that_cannot_be_looked_up(
 ) -> None:
     api.endpoints.problem = problem
     await refused(api, await deliver(client), 503, "SERVICE_UNAVAILABLE")
-
-
-async def test_a_revoked_endpoint_works_no_longer_than_five_seconds(
-    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [1_000.0]
-    monkeypatch.setattr(remembered, "monotonic", lambda: now[0])
-    assert (await deliver(client)).status_code == 200
-    api.endpoints.opening = None
-    assert (await deliver(client, identifier="msg_2")).status_code == 200
-    now[0] += remembered.EXPIRED_SECONDS
-    assert remembered.EXPIRED_SECONDS < 5
-    assert (await deliver(client, identifier="msg_3")).status_code == 404
 
 
 async def test_deliveries_that_cannot_be_looked_up(api: Api, client: httpx.AsyncClient) -> None:

@@ -25,6 +25,14 @@ def played(days: int = 28, trouble: Trouble = CLEAN, seed: int = 1) -> tuple[lis
     return list(business.world.play(START + days * DAY)), business.world
 
 
+def test_what_is_late_still_comes_when_life_stops() -> None:
+    business = Business(1, "bus_dev", "test", START, 240, Trouble())
+    told = deliveries([*business.world.play(START + 5 * DAY), *business.world.drain()])
+    news = {(one.kind, one.name, one.told) for one in told if one.kind in TYPES}
+    assert news == {(one.kind, one.name, one.told) for one in deliveries(played(5)[0])}
+    assert len(told) > len(deliveries(played(5, Trouble())[0]))
+
+
 def deliveries(letters: list[Letter]) -> list[Delivery]:
     return [one for one in letters if isinstance(one, Delivery)]
 

@@ -1,11 +1,11 @@
 """A week of the played business through intake's own code and the deciders: wallets are what its own books say.
 
-The full form, on real servers and for a month, is `tests/proof/upstream.py`.
+The full form, on real servers and for a month, is `tests/integration/test_played.py`.
 """
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from events.facts import Movement, WalletCredited, WalletShortfallRecorded
 from events.replies import Reply
 from events.sharding import shard_of
 from services.inbox import Inbox
-from services.intake.table import Name, Step, Waiting
+from services.intake.table import Name, Waiting
 from services.intake.taking import Taking
 from services.ledger import intake
 from services.ledger.domain.customer import Customer
@@ -88,9 +88,12 @@ class Core:
         wanted = set(names)
         return [one for one in self._waiting if one.name in wanted]
 
-    async def keep(self, step: Step) -> None:
-        self._payments |= step.payments
-        self._waiting = [one for one in self._waiting if one not in step.done] + list(step.waiting)
+    async def remember(self, payments: Mapping[Name, str], waiting: Sequence[Waiting]) -> None:
+        self._payments |= payments
+        self._waiting += waiting
+
+    async def check_off(self, next_offsets: Mapping[int, int], done: Sequence[Waiting]) -> None:
+        self._waiting = [one for one in self._waiting if one not in done]
 
     def states(self) -> dict[object, object]:
         """All that is decided on, without what counts events."""
@@ -110,7 +113,7 @@ def moved(state: Foreign) -> dict[str, int]:
 def week(trouble: Trouble, seed: int = 7) -> tuple[list[Delivery], Books]:
     """All news of a week, also what of it is still on its way then."""
     business = Business(seed, "bus_dev", "test", START, 60, trouble, joining=2 * DAY)
-    letters = list(business.world.play(START + 7 * DAY))
+    letters = [*business.world.play(START + 7 * DAY), *business.world.drain()]
     return [one for one in letters if isinstance(one, Delivery)], business.world.books
 
 
@@ -142,6 +145,11 @@ async def test_shuffled_and_repeated_it_comes_to_the_same() -> None:
     core = await taken(mixed)
     assert core.states() == (await taken(clean)).states()
     assert +core.balances == by_the_books(books)
+
+
+async def test_late_twice_and_with_the_newest_state_it_comes_to_the_same() -> None:
+    troubled, books = week(Trouble())
+    assert +(await taken(troubled)).balances == by_the_books(books) == by_the_books(week(CLEAN)[1])
 
 
 async def test_the_books_notice_a_rule_that_gives_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
