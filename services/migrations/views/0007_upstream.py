@@ -138,14 +138,13 @@ def _instances() -> None:
             shard int NOT NULL,
             created_at timestamptz NOT NULL,
             name text NOT NULL,
-            PRIMARY KEY (business_id, mode, instance_id, licence_key_id, customer_id)
+            PRIMARY KEY (business_id, mode, licence_key_id, customer_id, instance_id)
         )
     """)
     op.execute("""
         CREATE INDEX licence_key_instances_newest ON licence_key_instances
         (business_id, mode, created_at, instance_id)
     """)
-    op.execute("""
-        CREATE INDEX licence_key_instances_of_key ON licence_key_instances
-        (business_id, mode, licence_key_id, created_at, instance_id)
-    """)
+    op.execute(
+        "CREATE INDEX licence_key_instances_by_id ON licence_key_instances (business_id, mode, instance_id)"
+    )

@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from services.api.foreign_operations import FOREIGN
+from services.api.operation import Operation
 from tests.unit.api.fakes import SECRETS, Api, make_api
 
 JSON = {"content-type": "application/json"}
@@ -168,6 +170,38 @@ async def test_entry_query(client: httpx.AsyncClient, customer: str, query: str)
     answer = await client.get(f"/customers/{customer}/wallets/ledger-entries?{query}")
     refused(answer)
     assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_QUERY_PARAMS")
+
+
+_WRONG = {
+    "created_at_gte": ("yesterday", "2026-02-30T00:00:00Z", ""), "created_at_lte": ("1700000000", "%00"),
+    "currency": ("usd", "USDX"), "cancel_at_next_billing_date": ("TRUE", "1"), "customer_id": ("", "a%00b", "x" * 513),
+}  # fmt: skip
+
+
+def wrong(operation: Operation) -> list[str]:
+    """What each parameter of a list cannot be."""
+    found = [f"{name}=x&{name}=x" for name in ("page_size", "page_number")]
+    for parameter in operation.parameters:
+        values = _WRONG.get(parameter.name, ("no_such_word", "") if "enum" in parameter.schema else ("",))
+        found += [f"{parameter.name}={value}" for value in values if parameter.place == "query"]
+    return found
+
+
+@pytest.mark.parametrize("operation", FOREIGN, ids=lambda operation: operation.identifier)
+async def test_what_upstream_told(api: Api, client: httpx.AsyncClient, operation: Operation) -> None:
+    begin, one, rest = operation.path.partition("{")
+    if not one:
+        for query in (*QUERIES, *wrong(operation)):
+            answer = await client.get(f"{operation.path}?{query}")
+            refused(answer)
+            assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_QUERY_PARAMS"), query
+        assert (await client.get(f"{operation.path}?page_size=0&unknown=1")).json() == {"items": []}
+        assert api.foreign.asked == [], "nothing is read for a page of no rows"
+        return
+    for name in ("a%20b", "%00", "x" * 129, "%F0%9F%8E%89", "%ff", "pay_unknown"):
+        answer = await client.get(begin + name + rest.partition("}")[2])
+        refused(answer)
+        assert answer.status_code == 404
 
 
 @pytest.mark.parametrize(
