@@ -206,15 +206,17 @@ class Batch:
 
     def _data_key(self, asked: Asked, fact: AnyFact) -> bytes | None:
         """Of an unknown customer there is none: nothing personal of him is kept."""
-        key = self._data_keys.get(asked.key.stream)
+        if (key := self._data_keys.get(asked.key.stream)) is not None:
+            return key
         told = isinstance(fact.personal, Personal) and fact.personal.foreign is not UNSET
-        if key is None and (told or self.customer(asked.key.stream).registered):
+        if told or self.customer(asked.key.stream).registered:
             raise NoDataKey("the key table has no key for a registered customer: is it an old backup?")
-        return key
+        return None
 
     def _merge(self, asked: Asked, hashed: str, row: ShardRow, recorded: Sequence[Recorded]) -> None:
         for stream, envelope, fact, value in recorded:
-            self.effects.update(effects_of(fact))
+            for effect in effects_of(fact):
+                self.effects[effect] += 1
             self.events.append(
                 StoredRow(
                     stream,

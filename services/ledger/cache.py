@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from uuid import UUID
 
-from services.ledger import metrics
 from services.ledger.domain.states import State
 from services.ledger.snapshots import pack, unpack
 
@@ -43,4 +42,3 @@ class Cache:
         self._packed[stream] = packed
         while self._bytes + ENTRY_BYTES * len(self._packed) > CACHE_BYTES_MAX and len(self._packed) > 1:
             self._bytes -= len(self._packed.popitem(last=False)[1])
-        metrics.CACHED_CUSTOMERS.set(len(self._packed))

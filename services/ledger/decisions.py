@@ -91,7 +91,7 @@ class Decisions:
         asked = [each for one in taken for each in commands_of(one)]
         streams = {stream for one in asked for stream in one.streams}
         states = {one: state for one in streams if (state := self._state(one, on)) is not None}
-        cold = sorted(streams - states.keys())
+        cold = sorted(streams.difference(states))
         loaded = await self._load(cold, asked, now, receipts)
         if cold:
             kinds = {other.place: other.category for one in asked for other in one.others}
@@ -122,6 +122,7 @@ class Decisions:
         """The batch was committed: its state is the state."""
         for stream, state in batch.states.items():
             self.cache.put(stream, state)
+        metrics.CACHED_CUSTOMERS.set(len(self.cache))
         due = {event.stream for event in batch.events if event.version % SNAPSHOT_EVERY == 0}
         if due:
             lasts = {event.stream: event.value for event in batch.events if event.stream in due}
