@@ -140,7 +140,7 @@ def _instances(key: LicenceKey, listing: list[object]) -> Iterator[Instance]:
                 shard=key.shard,
                 licence_key_id=key.licence_key_id,
                 instance_id=one.id,
-                created_at=key.created_at if one.created_at is None else _utc(one.created_at),
+                created_at=_utc(one.created_at, key.created_at),
                 name=one.name.replace("\x00", ""),
             )
     yield from found.values()
@@ -155,5 +155,11 @@ def _owner(key: LicenceKey) -> Owner:
     )
 
 
-def _utc(moment: datetime) -> str:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+def _utc(moment: datetime | None, otherwise: str) -> str:
+    """A time at the end of the calendar has no UTC."""
+    try:
+        if moment is not None:
+            return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+    except OverflowError:
+        pass
+    return otherwise

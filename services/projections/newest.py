@@ -15,6 +15,10 @@ from services.projections.event import Event
 NOTHING = Raw(b"{}")
 """What stands for an object whose key is gone."""
 
+NESTED_MAX = 64
+
+_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKETS = re.compile(rb"[{}\[\]]")
 _encode = msgspec.json.Encoder().encode
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 """A character that PostgreSQL does not store; not a backslash that stands before `u0000`."""
@@ -113,7 +117,7 @@ def moment(text: str | UnsetType) -> str | UnsetType:
 
 
 def as_it_came(fact: Recorded) -> Raw:
-    """Empty where the customer's key is gone."""
+    """Empty where the customer's key is gone, or where it is nested so deep that readers would give up."""
     if fact.personal is UNSET or fact.personal.foreign is UNSET:
         return NOTHING
     came = _encode(fact.personal.foreign)
@@ -121,7 +125,18 @@ def as_it_came(fact: Recorded) -> Raw:
         b"\\u0000" in came
     ):  # looked for first: the pattern takes longer than all else that is done with an event
         came = _NUL.sub(rb"\1", came)
+    if came.count(b"{") + came.count(b"[") > NESTED_MAX and nested(came) > NESTED_MAX:
+        return NOTHING
     return Raw(came)
+
+
+def nested(came: bytes) -> int:
+    """How deep."""
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(_TEXTS.sub(b"", came)):
+        depth += 1 if bracket in b"{[" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def folded(rows: Iterable[tuple[str, R]]) -> list[R]:
