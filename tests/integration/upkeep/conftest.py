@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from events.replies import Outcome
 from services.keyring import KeyRing, parse_kek
@@ -16,10 +17,14 @@ from services.reading import BulkReader
 from services.standalone.machine import environment
 from tests.asking import asking, credit, customer_in, debit, registration
 from tests.running import System, eventually, running
+from tests.unit.ledger import telling
 
 SHARDS = 3
 CUSTOMERS = [customer_in(shard, SHARDS, "u") for shard in range(SHARDS)]
 ROUNDS = 20
+LICENCE = replace(
+    telling.licence_key(), foreign={"id": "lic_1", "instances": [{"id": "lki_1", "name": "laptop"}]}
+)
 
 
 class Ran(NamedTuple):
@@ -49,6 +54,15 @@ async def _spend(system: System) -> None:
             await asker.ask(customer, credit(5, "INR"), "rupees")
             await asker.ask(customer, debit(7), "debit")
             await asker.ask(customer, debit(10**9), "too much")
+            for ask in (
+                telling.payment(),
+                telling.refund(),
+                telling.dispute(),
+                telling.subscription(),
+                LICENCE,
+            ):
+                told = await asker.ask(customer, ask, ask.TYPE)
+                assert told.outcome is Outcome.APPLIED
 
 
 def keys_of(system: System) -> KeyRing:
