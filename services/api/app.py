@@ -16,6 +16,7 @@ from services.api.lookups import ExportsBusy
 from services.api.parts import Parts
 from services.api.ports import ViewsUnavailable
 from services.api.routes import ROUTES
+from services.api.routes.allowed import allowed
 from services.api.shapes import Error
 
 log = structlog.get_logger()
@@ -29,7 +30,7 @@ _MESSAGES = {404: "No such route", 405: "This route does not take this method"}
 def create_app(parts: Parts) -> ASGIApp:
     """What the HTTP server runs. Starting and stopping the parts is the composition root's."""
     app = Litestar(
-        route_handlers=ROUTES,
+        route_handlers=[allowed(ROUTES), *ROUTES],
         openapi_config=None,
         logging_config=None,
         exception_handlers={

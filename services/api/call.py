@@ -34,6 +34,9 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 _PROCESS = secrets.token_hex(6)
 _numbers = count(1)
 
+BODY_SECONDS_MAX = 30.0
+"""From the end of the head to the end of the body, unless a route allows less."""
+
 API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 
 
@@ -84,7 +87,7 @@ class Call:
             raise invalid_parameters(f"The header {name.decode()} is not UTF-8") from error
 
     async def json_body(
-        self, *, required: bool = True, bytes_max: int = 0, seconds_max: float | None = None
+        self, *, required: bool = True, bytes_max: int = 0, seconds_max: float = BODY_SECONDS_MAX
     ) -> bytes:
         """The body of a request; `{}` where it may be missing and is. `bytes_max`: if not the usual.
 
@@ -98,7 +101,7 @@ class Call:
             async with asyncio.timeout(seconds_max):
                 body = await self._read(bytes_max or self._body_bytes_max)
         except TimeoutError as error:
-            raise request_timeout(seconds_max or 0) from error
+            raise request_timeout(seconds_max) from error
         if not body and required:
             raise invalid_body("A JSON body is required")
         return body or b"{}"

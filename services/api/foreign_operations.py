@@ -24,6 +24,7 @@ from services.api.licence_shapes import (
 )
 from services.api.operation import (
     AT_LEAST,
+    CURRENCY,
     INVALID_QUERY,
     MOMENT,
     NOT_FOUND,
@@ -59,6 +60,8 @@ def _filters(kind: Kind) -> tuple[Parameter, ...]:
 def _schema(name: str, choices: tuple[str, ...] | None) -> dict[str, object]:
     if choices is not None:
         return {"type": "string", "enum": list(choices)}
+    if name == "currency":
+        return CURRENCY
     return MOMENT if name.startswith("created_at") else TEXT
 
 
@@ -101,7 +104,7 @@ FOREIGN = (
     ),
     _LINE_ITEMS._replace(
         parameters=(
-            *_LINE_ITEMS.parameters, Parameter("currency", "query", "The one that the payment was made in", TEXT),
+            *_LINE_ITEMS.parameters, Parameter("currency", "query", "The one that the payment was made in", CURRENCY),
         ),
         errors=(*_LINE_ITEMS.errors, *INVALID_QUERY),
     ),

@@ -5,7 +5,7 @@ from typing import get_args
 from events.facts import Cause
 from events.money import AMOUNT_MAX
 from services.api.keys import Scope
-from services.api.lookup_parsing import LIMIT_DEFAULT, LIMIT_MAX, WORDS_MAX
+from services.api.lookup_parsing import LIMIT_DEFAULT, LIMIT_MAX, METADATA_MAX, WORDS_MAX
 from services.api.lookup_shapes import (
     CustomerDetail,
     CustomerList,
@@ -17,6 +17,7 @@ from services.api.lookup_shapes import (
 from services.api.lookups import COUNTED_MAX
 from services.api.operation import (
     AT_LEAST,
+    CURRENCY,
     CUSTOMER,
     INVALID_QUERY,
     MOMENT,
@@ -28,6 +29,14 @@ from services.api.operation import (
 )
 
 _AMOUNT: dict[str, object] = {"type": "integer", "minimum": 0, "maximum": AMOUNT_MAX}
+_REFERENCE: dict[str, object] = {"type": "string", "pattern": r"^[\x21-\x7e]{1,128}$"}
+_PAIRS: dict[str, object] = {
+    "type": "object",
+    "propertyNames": {"pattern": "^[A-Za-z0-9_-]{1,40}$"},
+    "additionalProperties": TEXT,
+    "maxProperties": METADATA_MAX,
+}
+_WORDS = TEXT | {"pattern": rf"^\s*[^\s\x00]+(\s+[^\s\x00]+){{0,{WORDS_MAX - 1}}}\s*$"}
 _INVALID_CURSOR = ((422, "INVALID_CURSOR"),)
 
 
@@ -59,14 +68,14 @@ _CUSTOMERS = (
         "search",
         "query",
         f"Up to {WORDS_MAX} words; each must be part of name, email or id, whatever the case and the accents",
-        TEXT,
+        _WORDS,
     ),
     *_TIMES,
     Parameter("status", "query", "Of this status only", _choice(*get_args(Status))),
-    Parameter("metadata[…]", "query", "metadata[tier]=gold: with this pair; up to five of them", TEXT),
     Parameter(
-        "currency", "query", "Of which balances are meant", {"type": "string", "pattern": "^[A-Z]{3}$"}
+        "metadata", "query", "metadata[tier]=gold: with this pair; up to five of them", _PAIRS, "deepObject"
     ),
+    Parameter("currency", "query", "Of which balances are meant", CURRENCY),
     Parameter("balance_gte", "query", "Balance in this currency at least", _AMOUNT),
     Parameter("balance_lte", "query", "Balance in this currency at most", _AMOUNT),
     Parameter(
@@ -78,9 +87,9 @@ _CUSTOMERS = (
 )
 _OF_ONE = (
     *_TIMES,
-    Parameter("currency", "query", "Of this currency only", {"type": "string", "pattern": "^[A-Z]{3}$"}),
+    Parameter("currency", "query", "Of this currency only", CURRENCY),
     Parameter("cause", "query", "Of this cause only", _choice(*Cause)),
-    Parameter("reference", "query", "With exactly this reference", TEXT),
+    Parameter("reference", "query", "With exactly this reference", _REFERENCE),
     Parameter("direction", "query", "Of this direction only", _choice("credit", "debit")),
     Parameter("sort", "query", "Newest first unless said otherwise", _choice("-created_at", "created_at")),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.api.operation import COMMON_ERRORS, HEADERS, Operation
+from services.api.operation import COMMON_ERRORS, HEADER_SCHEMAS, HEADERS, Operation
 from services.api.operations import OPERATIONS
 from services.api.shapes import Error
 
@@ -19,6 +19,7 @@ def document() -> Json:
     types = {kind for operation in OPERATIONS for kind in (operation.body, operation.answer) if kind}
     ordered = [Error, *sorted(types, key=lambda kind: kind.__name__)]
     _, schemas = msgspec.json.schema_components(ordered, ref_template=_REF)
+    schemas = _with_common_patterns(schemas)
     paths: Json = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -55,6 +56,18 @@ _TAGS = {
 }
 
 
+def _with_common_patterns(schema: Any) -> Any:
+    r"""Python's end of a text, `\Z`, is a plain Z to other readers of JSON Schema."""
+    if isinstance(schema, dict):
+        return {
+            name: value.replace(r"\Z", "$")
+            if name == "pattern" and isinstance(value, str)
+            else _with_common_patterns(value)
+            for name, value in schema.items()
+        }
+    return [_with_common_patterns(part) for part in schema] if isinstance(schema, list) else schema
+
+
 def _version() -> str:
     try:
         return version("wallet-ledger")
@@ -78,10 +91,11 @@ def _operation(operation: Operation) -> Json:
             {
                 "name": parameter.name,
                 "in": parameter.place,
-                "required": parameter.place == "path",
+                "required": parameter.required or parameter.place == "path",
                 "description": parameter.description,
                 "schema": parameter.schema,
             }
+            | ({"style": parameter.style} if parameter.style else {})
             for parameter in operation.parameters
         ]
     if operation.body is not None:
@@ -97,7 +111,7 @@ def _responses(operation: Operation) -> Json:
         success["content"] = {media_type: {"schema": {"type": "string"}} for media_type in operation.streams}
     if operation.scope is not None or operation.body is not None:
         success["headers"] = {
-            name: {"description": HEADERS[name], "schema": {"type": "string"}}
+            name: {"description": HEADERS[name], "schema": HEADER_SCHEMAS.get(name, {"type": "string"})}
             for name in (*operation.headers, "X-RateLimit-Remaining", "X-Request-Id")
         }
     responses: Json = {str(operation.status): success}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from services.api.keys import Scope
-from services.api.parsing import DEPTH_MAX, PAGE_NUMBER_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
+from services.api.parsing import DEPTH_MAX, PAGE_NUMBER_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, TEXT_MAX
 
 
 class Parameter(NamedTuple):
@@ -15,6 +15,9 @@ class Parameter(NamedTuple):
     place: str
     description: str
     schema: dict[str, object]
+    style: str = ""
+    required: bool = False
+    """Beside those in the path, which all are."""
 
 
 class Operation(NamedTuple):
@@ -38,9 +41,13 @@ class Operation(NamedTuple):
     """Media types of an answer that is no JSON document."""
 
 
-TEXT: dict[str, object] = {"type": "string"}
+TEXT: dict[str, object] = {
+    "type": "string", "minLength": 1, "maxLength": TEXT_MAX, "pattern": r"^[^\x00]*$"
+}  # fmt: skip
+CURRENCY: dict[str, object] = {"type": "string", "pattern": "^[A-Z]{3}$"}
 MOMENT: dict[str, object] = {"type": "string", "format": "date-time"}
-POSITION: dict[str, object] = {"type": "string", "pattern": r"^\d{1,4}:\d{1,19}$"}
+_ONE = "[0-9]{1,4}:[0-9]{1,19}"
+POSITION: dict[str, object] = {"type": "string", "pattern": f"^{_ONE}(, ?{_ONE})*$", "examples": ["0:0"]}
 
 CUSTOMER = Parameter(
     "customer_id",
@@ -52,9 +59,11 @@ KEY = Parameter(
     "Idempotency-Key",
     "header",
     "Makes a repetition harmless, for ever: the same key gets the same outcome",
-    {"type": "string", "minLength": 1, "maxLength": 255},
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[^\x00]*$"},
 )
-PREFER = Parameter("Prefer", "header", "respond-async: do not wait until reads show this write", TEXT)
+PREFER = Parameter(
+    "Prefer", "header", "respond-async: do not wait until reads show this write", {"type": "string"}
+)
 AT_LEAST = Parameter(
     "Ledger-Position", "header", "Answer only what includes this position, as a write returned it", POSITION
 )
@@ -80,6 +89,7 @@ PAGE = (
 )
 
 INVALID_BODY = (
+    (408, "REQUEST_TIMEOUT"),
     (413, "PAYLOAD_TOO_LARGE"),
     (415, "UNSUPPORTED_MEDIA_TYPE"),
     (422, "INVALID_REQUEST_BODY"),
@@ -100,6 +110,13 @@ COMMON_ERRORS = (
     (503, "SERVICE_UNAVAILABLE"),
 )
 """Of every operation that needs a key."""
+
+HEADER_SCHEMAS: dict[str, dict[str, object]] = {
+    "Ledger-Position": POSITION,
+    "Ledger-Applied": {"type": "string", "enum": ["true", "false"]},
+    "Preference-Applied": {"type": "string", "enum": ["respond-async"]},
+}
+"""Of headers of answers; any other is a text."""
 
 HEADERS = {
     "Ledger-Position": "<shard>:<sequence> of the write, or that a read is as of; over all shards, several with commas",

@@ -7,6 +7,7 @@ from services.api.lookup_operations import LOOKUPS
 from services.api.operation import (
     AT_LEAST,
     CLOSED,
+    CURRENCY,
     CUSTOMER,
     ENTRY,
     INVALID_BODY,
@@ -94,7 +95,7 @@ OPERATIONS = (
         "get", "/customers/{customer_id}/wallets/ledger-entries", "listLedgerEntries", "List a customer's ledger",
         "Newest first.",
         "Wallets", Scope.READ, None, LedgerEntryPage,
-        (CUSTOMER, *PAGE, Parameter("currency", "query", "Of this currency only", TEXT), AT_LEAST),
+        (CUSTOMER, *PAGE, Parameter("currency", "query", "Of this currency only", CURRENCY), AT_LEAST),
         (*NOT_FOUND, *INVALID_QUERY, *OLD), ("Ledger-Position",),
     ),
     Operation(

@@ -18,7 +18,7 @@ PAGE_SIZE_MAX = 100
 PAGE_NUMBER_MAX = 2**31 - 1
 DEPTH_MAX = 10_000
 _PARAMETERS_MAX = 50
-_TEXT_MAX = 512
+TEXT_MAX = 512
 _KEY_MAX = 255
 
 CUSTOMER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -79,8 +79,8 @@ def pairs_of(call: Call, known: frozenset[str] | None = None) -> list[tuple[str,
     except ValueError as error:  # also UnicodeDecodeError
         raise invalid_query("The query is not percent-encoded UTF-8, or has too many parameters") from error
     found = [(name, value) for name, value in pairs if known is None or name in known]
-    if any(not value or len(value) > _TEXT_MAX or "\x00" in value for _, value in found):
-        raise invalid_query(f"Parameters have 1 to {_TEXT_MAX} characters, none of them NUL")
+    if any(not value or len(value) > TEXT_MAX or "\x00" in value for _, value in found):
+        raise invalid_query(f"Parameters have 1 to {TEXT_MAX} characters, none of them NUL")
     return found
 
 

@@ -1,5 +1,6 @@
-"""uvicorn's HTTP protocol with limits that it lacks: on the size of headers, and JSON for what it cannot parse."""
+"""uvicorn's HTTP protocol with limits that it lacks: on the size of heads, the time of requests, and JSON for refusals."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -9,6 +10,11 @@ from services.api.shapes import Error
 
 HEAD_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
+HEAD_SECONDS_MAX = 10.0
+"""From the first byte, or from the connection, to the end of the head."""
+
+REQUEST_SECONDS_MAX = 60.0
+"""To the end of a body that nobody reads any more; who reads one waits shorter (`call.BODY_SECONDS_MAX`)."""
 
 
 class HeadTooLarge(Exception):
@@ -21,10 +27,38 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
+        self._head_ended = False
+        self._receiving = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._allow(HEAD_SECONDS_MAX)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """A request that came whole needs no timer."""
+        super().data_received(data)
+        if self._receiving and self._timer is None:
+            self._allow(REQUEST_SECONDS_MAX if self._head_ended else HEAD_SECONDS_MAX)
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
+        self._receiving, self._head_ended = True, False
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_ended = True
+        self._forget_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._receiving = False
+        self._forget_timer()
+        super().on_message_complete()
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -39,14 +73,36 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._head_bytes > HEAD_BYTES_MAX or len(self.headers) >= HEADERS_MAX:
             raise HeadTooLarge
 
+    def _allow(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._too_slow)
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        """The connection ends, unless an answer is on its way: then it gets as long again."""
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._allow(REQUEST_SECONDS_MAX)
+        elif self._head_ended:
+            self.transport.close()
+        else:
+            self._refuse(b"408 Request Timeout", "REQUEST_TIMEOUT", "The head of the request came too slowly")
+
     def send_400_response(self, msg: str) -> None:
         """Whatever cannot be parsed is answered in our form, and the connection ends."""
+        self._forget_timer()
         large = self._head_bytes > HEAD_BYTES_MAX or bool(self.headers and len(self.headers) >= HEADERS_MAX)
         status = b"431 Request Header Fields Too Large" if large else b"400 Bad Request"
         code = "HEADERS_TOO_LARGE" if large else "INVALID_REQUEST"
-        body = msgspec.json.encode(
-            Error(code=code, message="The head of the request is too large" if large else msg)
-        )
+        self._refuse(status, code, "The head of the request is too large" if large else msg)
+
+    def _refuse(self, status: bytes, code: str, message: str) -> None:
+        body = msgspec.json.encode(Error(code=code, message=message))
         self.transport.write(
             b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
             b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n%b" % (status, len(body), body)

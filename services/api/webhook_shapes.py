@@ -32,9 +32,11 @@ WEBHOOKS = (
         (
             Parameter("endpoint", "path", "As `wallet-ledger webhooks create` shows it",
                       {"type": "string", "pattern": "^whk_[0-9a-f]{20}$"}),
-            Parameter("webhook-id", "header", "The same when a delivery is repeated", TEXT),
-            Parameter("webhook-timestamp", "header", "Unix seconds, at most five minutes away from now", TEXT),
-            Parameter("webhook-signature", "header", "v1,<base64>, or several of them with blanks between", TEXT),
+            Parameter("webhook-id", "header", "The same when a delivery is repeated", TEXT, required=True),
+            Parameter("webhook-timestamp", "header", "Unix seconds, at most five minutes away from now", TEXT,
+                      required=True),
+            Parameter("webhook-signature", "header", "v1,<base64>, or several of them with blanks between", TEXT,
+                      required=True),
         ),
         (
             (401, "WEBHOOK_SIGNATURE_INVALID"), (401, "WEBHOOK_TIMESTAMP_INVALID"), (403, "WRONG_TENANT"),

@@ -1,0 +1,95 @@
+"""Who sends slowly is sent away after a while, and nobody waits for him."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from services.api import call, protocol
+from services.api.protocol import LimitedProtocol
+from services.standalone.process import free_port
+from tests.unit.api.fakes import make_api
+
+SLOW = 0.4
+PATIENCE_SECONDS = 10.0
+HEAD = b"POST /customers HTTP/1.1\r\nhost: x\r\nauthorization: Bearer wl_test_all\r\n"
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    """A real server in front of the application, with less patience."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS_MAX", SLOW)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS_MAX", SLOW)
+    monkeypatch.setattr(
+        call.Call.json_body, "__kwdefaults__", call.Call.json_body.__kwdefaults__ | {"seconds_max": SLOW}
+    )  # type: ignore[attr-defined]
+    port = free_port()
+    config = uvicorn.Config(
+        make_api().app, port=port, http=LimitedProtocol, ws="none", lifespan="off", log_config=None  # type: ignore[arg-type]
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    yield port
+    server.should_exit = True
+    await serving
+
+
+async def said(port: int, *pieces: bytes) -> bytes:
+    """All that comes back until the server ends the connection, which it must."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def served(port: int) -> bool:
+    found = await said(port, b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    return found.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"G", HEAD, HEAD + b"x: "], ids=["nothing", "a byte", "lines", "half a line"]
+)
+async def test_a_head_has_its_time(port: int, head: bytes) -> None:
+    slow = asyncio.create_task(said(port, head))
+    assert await served(port)
+    answer = await slow
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"REQUEST_TIMEOUT" in answer
+
+
+async def test_a_second_head_on_a_connection_has_its_time(port: int) -> None:
+    answer = await said(port, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /livez HT")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 408 " in answer
+
+
+async def test_a_body_has_its_time(port: int) -> None:
+    head = HEAD + b"content-type: application/json\r\ncontent-length: 100\r\n\r\n"
+    slow = asyncio.create_task(said(port, head, b'{"name":'))
+    assert await served(port)
+    answer = await slow
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"REQUEST_TIMEOUT" in answer
+
+
+async def test_a_body_that_nobody_reads_has_its_time(port: int) -> None:
+    head = b"POST /customers HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
+    assert (await said(port, head, b"{")).startswith(b"HTTP/1.1 401 ")
+
+
+async def test_who_sends_in_pieces_but_in_time_is_served(port: int) -> None:
+    head = b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    answer: Any = await said(port, *(bytes([byte]) for byte in head))
+    assert answer.startswith(b"HTTP/1.1 200 ")
