@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -112,10 +113,19 @@ async def _letters(settings: Settings) -> AsyncIterator[tuple[int, SealedLetter]
         while at < end:
             for record in (await consumer.getmany(place, timeout_ms=500)).get(place, ()):
                 at = record.offset + 1
-                if at <= end:
-                    yield record.offset, msgspec.json.decode(record.value, type=SealedLetter)
+                if at <= end and (letter := _read(record.offset, record.value)) is not None:
+                    yield record.offset, letter
     finally:
         await consumer.stop()
+
+
+def _read(number: int, value: bytes | None) -> SealedLetter | None:
+    """None: no letter of ours. It is told, so that nobody takes it for one that was lost."""
+    try:
+        return msgspec.json.decode(value or b"", type=SealedLetter)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        print(f"record {number} of {DEAD_LETTERS.name} is no dead letter: it is left out", file=sys.stderr)
+        return None
 
 
 async def _send(settings: Settings, records: list[tuple[SealedLetter, bytes]]) -> None:

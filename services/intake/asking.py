@@ -16,6 +16,7 @@ from events.sharding import shard_of
 from events.topics import COMMANDS, DEAD_LETTERS, REPLIES, REPLIES_PARTITIONS
 from services.kafka import client_options
 from services.settings import Settings
+from services.topics import DEAD_LETTER_BYTES_MAX
 
 RESEND_SECONDS = 5.0
 AGAIN_SECONDS = 0.5
@@ -45,7 +46,12 @@ class Asker:
         """The end of our partition of replies is known before anything is asked."""
         options = client_options(self._settings)
         self._producer = AIOKafkaProducer(
-            acks="all", enable_idempotence=True, max_batch_size=512 * 1024, linger_ms=2, **options
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=512 * 1024,
+            max_request_size=DEAD_LETTER_BYTES_MAX,
+            linger_ms=2,
+            **options,
         )
         self._consumer = AIOKafkaConsumer(group_id=None, enable_auto_commit=False, **options)
         await self._producer.start()
