@@ -14,13 +14,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.proof import bugs, model, races, service
+from tests.proof import abuse, bugs, model, races, service
 from tests.proof.checker import check
 from tests.proof.explore import Found, explore, smallest, told
 
 HISTORIES = 10_000
 BROKEN_SHOWN_MAX = 3
-PARTS = ("model", "simulation", "service", "races", "bugs")
+PARTS = ("model", "simulation", "service", "races", "abuse", "bugs")
 DEBITS = 20_000
 Report = dict[str, Any]
 
@@ -35,6 +35,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--histories", type=int, help=f"of the simulation ({HISTORIES:,} unless said)")
     parser.add_argument("--minutes", type=float, help="for the simulation, instead of a number of histories")
     parser.add_argument("--debits", type=int, default=DEBITS, help=f"of the races ({DEBITS:,} unless said)")
+    parser.add_argument("--cases", type=int, default=abuse.CASES, help="of abuse, for each operation")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--first", action="store_true", help="stop at the first broken promise")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -43,7 +44,10 @@ def main(words: list[str]) -> int:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     console = Console(stderr=given.json, highlight=False, soft_wrap=True)
     console.print(f'seed {given.seed}; make prove ARGS="--seed {given.seed}" repeats this run')
-    parts = {"model": _model, "simulation": _simulation, "service": _service, "races": _races, "bugs": _bugs}
+    parts = {
+        "model": _model, "simulation": _simulation, "service": _service, "races": _races, "abuse": _abuse,
+        "bugs": _bugs,
+    }  # fmt: skip
     report: Report = {"seed": given.seed}
     for part in PARTS:
         if part in (given.parts or PARTS):
@@ -78,6 +82,21 @@ def _races(given: argparse.Namespace, console: Console) -> Report:
     for line in raced.broken[:BROKEN_SHOWN_MAX]:
         console.print(f"BROKEN: {line}")
     return {"kept": not raced.broken, "told": raced.line, "broken": raced.broken}
+
+
+def _abuse(given: argparse.Namespace, console: Console) -> Report:
+    console.print(
+        f"-- abuse: every operation x every wrong caller, and {given.cases:,} generated requests to each"
+    )
+    with service.started() as machine:
+        matrix = abuse.try_all(machine.service)
+        console.print(f"{matrix.cells} cells of the matrix, {len(matrix.broken)} broken")
+        fuzzed = abuse.hammer(machine.service, given.seed, given.cases)
+    console.print(fuzzed.line)
+    broken = matrix.broken + fuzzed.broken
+    for line in broken[:BROKEN_SHOWN_MAX]:
+        console.print(f"BROKEN: {line}")
+    return {"kept": not broken, "cells": matrix.cells, "told": fuzzed.line, "broken": broken}
 
 
 def _simulation(given: argparse.Namespace, console: Console) -> Report:

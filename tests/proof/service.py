@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -28,7 +28,7 @@ from services.api.keys import create_key
 from tests.asking import Asker
 from tests.proof.model import OPEN, Counted, answer_of, run
 from tests.proof.oracle import Oracle, Request, Said
-from tests.running import System, running
+from tests.running import Process, System, running
 
 SHARDS = 4
 STEPS_MAX = 40
@@ -52,30 +52,31 @@ names = st.sampled_from(NAMES)
 class Service:
     """A running system, and how to ask it. Kafka's client lives on a loop of its own thread."""
 
-    def __init__(self, system: System, url: str) -> None:
+    def __init__(self, system: System, url: str, processes: Sequence[Process] = ()) -> None:
         self.system = system
+        self.processes = {process.name: process for process in processes}
         self.url = url
         self.http = httpx.Client(base_url=url, timeout=SECONDS_MAX, trust_env=False)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._asker = Asker(system.kafka.bootstrap, SHARDS)
-        self._run(self._asker.start())
+        self.run(self._asker.start())
 
     def close(self) -> None:
         self.http.close()
-        self._run(self._asker.stop())
+        self.run(self._asker.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def ask(self, tenant: Tenant, customer: str, ask: CustomerAsk, key: str | None) -> Reply:
         """A command, as a producer of `ledger.commands` would send it."""
-        sent = self._run(self._asker.send(customer, ask, key or "", tenant=tenant, awaited=True))
-        reply: Reply = self._run(self._asker.reply(sent, SECONDS_MAX))
+        sent = self.run(self._asker.send(customer, ask, key or "", tenant=tenant, awaited=True))
+        reply: Reply = self.run(self._asker.reply(sent, SECONDS_MAX))
         return reply
 
-    def _run(self, work: Any) -> Any:
+    def run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(2 * SECONDS_MAX)
 
 
@@ -185,15 +186,16 @@ class ServiceMachine(Counted):
 
 @contextmanager
 def started() -> Iterator[type[ServiceMachine]]:
-    """Machines in front of real processes: api, two ledger workers, projections, Kafka and PostgreSQL."""
+    """Machines in front of real processes: api, two ledger workers, projections, intake, Kafka and PostgreSQL."""
     with running(SHARDS) as system:
         processes = [system.service("ledger", "ledger-1"), system.service("ledger", "ledger-2"),
-                     system.service("projections"), system.service("api")]  # fmt: skip
+                     system.service("projections"), system.service("intake"),
+                     system.service("api", rate_limit_refused_per_second=0)]  # fmt: skip
         for process in processes:
             process.start()
         for process in processes:
             process.wait_ready()
-        service = Service(system, f"http://127.0.0.1:{processes[-1].port}")
+        service = Service(system, f"http://127.0.0.1:{processes[-1].port}", processes)
         try:
             yield type("ServiceMachine", (ServiceMachine,), {"service": service})
         finally:
