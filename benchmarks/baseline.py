@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from events.commands import CreditWallet, CustomerAsk, DebitWallet
 from events.ids import Tenant, entry_id
 from events.replies import Outcome, Reply
+from events.requests import RequestAsk
 from services import logs
 from services.api import errors
 from services.api.app import create_app
@@ -93,7 +94,12 @@ class Transactions(Asking):
         self._pool = pool
 
     async def write(
-        self, call: Call, caller: Caller, customer_id: str | None, ask: CustomerAsk, key: str | None
+        self,
+        call: Call,
+        caller: Caller,
+        customer_id: str | None,
+        ask: CustomerAsk | RequestAsk,
+        key: str | None,
     ) -> Written:
         assert isinstance(ask, CreditWallet | DebitWallet)
         assert customer_id is not None

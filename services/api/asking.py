@@ -11,6 +11,7 @@ from events.commands import Command, CustomerAsk, Origin
 from events.facts import Refusal
 from events.ids import customer_id_from_key, parse_position
 from events.replies import Outcome, Reply
+from events.requests import RequestAsk
 from events.sharding import shard_of
 from services.api import errors
 from services.api.auth import Caller
@@ -38,7 +39,12 @@ class Asking:
         self._wait_seconds = wait_seconds
 
     async def write(
-        self, call: Call, caller: Caller, customer_id: str | None, ask: CustomerAsk, key: str | None
+        self,
+        call: Call,
+        caller: Caller,
+        customer_id: str | None,
+        ask: CustomerAsk | RequestAsk,
+        key: str | None,
     ) -> Written:
         """Customer id None: of a new customer, derived from the key, or from the command where there is none.
 

@@ -149,6 +149,16 @@ _REFUSALS: dict[str, tuple[int, str]] = {
         409,
         "Another entry of this customer failed, and all or none was asked for",
     ),
+    Refusal.PAYMENT_NOT_SUCCEEDED: (400, "The payment has not succeeded"),
+    Refusal.PAYMENT_ALREADY_REFUNDED: (400, "All of the payment was given back"),
+    Refusal.ZERO_AMOUNT_PAYMENT_REFUND_NOT_ALLOWED: (400, "Nothing was paid"),
+    Refusal.REFUND_AMOUNT_EXCEEDS_PAID_AMOUNT: (400, "More than can still be given back of the payment"),
+    Refusal.EXISTING_REFUND_REQUEST_PROCESSING: (400, "Another refund of the payment is not done yet"),
+    Refusal.PARTIAL_REFUND_NOT_ALLOWED: (422, "The payment has too many refunds and disputes"),
+    Refusal.REFUND_TO_WALLET_NOT_ALLOWED: (400, "This payment cannot be refunded into a wallet"),
+    Refusal.SUBSCRIPTION_INACTIVE: (422, "The subscription has ended"),
+    Refusal.SUBSCRIPTION_EXPIRED: (422, "The subscription has expired"),
+    Refusal.EXISTING_SUBSCRIPTION_CHANGE_PROCESSING: (422, "Another change is not done yet"),
     Refusal.WALLET_NOT_EMPTY: (409, "A wallet of the customer holds money: debit it before closing"),
 }
 

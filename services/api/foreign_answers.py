@@ -118,7 +118,7 @@ def line_items(whole: Whole, currency: str | None) -> LineItems | None:
 def refund(shape: type[R], business_id: str, told: Told) -> R:
     """Of one whose payment is not known here, the business is the brand."""
     ours = {
-        "customer": _person(told.person),
+        "customer": person(told.person),
         "brand_id": told.known.get("brand_id") or told.row["brand_id"] or business_id,
     }
     return _refund(shape, business_id, told, told.row, **ours)
@@ -127,7 +127,7 @@ def refund(shape: type[R], business_id: str, told: Told) -> R:
 def dispute(shape: type[D], business_id: str, told: Told) -> D:
     """Of one whose payment is not known here, the business is the brand."""
     ours = {
-        "customer": _person(told.person),
+        "customer": person(told.person),
         "brand_id": told.known.get("brand_id") or told.row["brand_id"] or business_id,
         "payment_provider": told.known.get("payment_provider") or told.row["provider"] or PROVIDER,
     }
@@ -167,10 +167,10 @@ def instance(business_id: str, found: Instance) -> LicenseKeyInstance:
 
 
 def _common(business_id: str, told: Told) -> Data:
-    return {"business_id": business_id, "created_at": told.created_at, "customer": _person(told.person)}
+    return {"business_id": business_id, "created_at": told.created_at, "customer": person(told.person)}
 
 
-def _person(person: Person) -> CustomerLimitedDetails:
+def person(person: Person) -> CustomerLimitedDetails:
     return CustomerLimitedDetails(**person._asdict())
 
 

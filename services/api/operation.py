@@ -121,6 +121,7 @@ HEADER_SCHEMAS: dict[str, dict[str, object]] = {
 HEADERS = {
     "Ledger-Position": "<shard>:<sequence> of the write, or that a read is as of; over all shards, several with commas",
     "Ledger-Applied": "true: reads show this write; false: not yet",
+    "Ledger-Request-Id": "Of the request to upstream that this made: see /v1/customers/{customer_id}/requests",
     "Preference-Applied": "respond-async, when the wait was skipped",
     "Ledger-Usd-Rates": "US dollars per unit of each currency, as used for total_balance_usd",
     "X-RateLimit-Remaining": "Where keys have a rate: how many requests are left; see also -Limit and -Reset",

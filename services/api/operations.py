@@ -25,6 +25,7 @@ from services.api.operation import (
     Operation,
     Parameter,
 )
+from services.api.request_operations import REQUESTS
 from services.api.shapes import (
     BlockCustomer,
     BlockedCustomer,
@@ -158,6 +159,7 @@ OPERATIONS = (
         (*NOT_FOUND, *CLOSED, (422, "INVALID_REQUEST_PARAMETERS"), *WRITE), WRITE_HEADERS, status=204,
     ),
     *FOREIGN,
+    *REQUESTS,
     *LOOKUPS,
     *WEBHOOKS,
     Operation(

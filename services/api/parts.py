@@ -96,6 +96,11 @@ async def writing(scope: AsgiScope) -> Visit:
     return await _visit(scope, Scope.WRITE)
 
 
+async def refunding(scope: AsgiScope) -> Visit:
+    """A request that gives money back. Raises ApiError 401."""
+    return await _visit(scope, Scope.REFUND)
+
+
 async def _visit(scope: AsgiScope, needed: Scope) -> Visit:
     parts = parts_of(scope)
     call: Call = scope["state"]["call"]
