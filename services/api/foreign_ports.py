@@ -98,6 +98,19 @@ class Transaction(NamedTuple):
     known: Data
 
 
+class Requested(NamedTuple):
+    """What was asked of upstream; `object_id` of a top-up: the payment that answered it."""
+
+    request_id: str
+    kind: str
+    status: str
+    object_id: str | None
+    currency: str | None
+    amount: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
 class Foreign(Protocol):
     """The read models of what upstream told; every method raises ViewsUnavailable."""
 
@@ -122,5 +135,11 @@ class Foreign(Protocol):
     async def transactions(
         self, tenant: Tenant, customer_id: str, limit: int, after: tuple[datetime, str] | None
     ) -> list[Transaction]:
+        """Newest first, one more than `limit` where there is one."""
+        ...
+
+    async def requests(
+        self, tenant: Tenant, customer_id: str, limit: int, after: tuple[datetime, str] | None
+    ) -> list[Requested]:
         """Newest first, one more than `limit` where there is one."""
         ...

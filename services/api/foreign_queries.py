@@ -5,7 +5,18 @@ from typing import Any
 
 from events.ids import Tenant
 from services.api import foreign_sql as sql
-from services.api.foreign_ports import PAYMENTS, Data, Instance, Kind, Part, Person, Told, Transaction, Whole
+from services.api.foreign_ports import (
+    PAYMENTS,
+    Data,
+    Instance,
+    Kind,
+    Part,
+    Person,
+    Requested,
+    Told,
+    Transaction,
+    Whole,
+)
 from services.api.ports import Page
 from services.api.reader import Reader
 from services.api.wall import of
@@ -65,6 +76,17 @@ class PostgresForeign:
             statement = sql.TRANSACTIONS_AFTER
             values |= dict(zip(("after_created_at", "after_payment_id"), after, strict=True))
         return [Transaction._make(row) for row in await self._keyed.run(statement, of(tenant, values))]
+
+    async def requests(
+        self, tenant: Tenant, customer_id: str, limit: int, after: tuple[datetime, str] | None
+    ) -> list[Requested]:
+        """See `Foreign`."""
+        values: Data = {"customer_id": customer_id, "limit": limit + 1}
+        statement = sql.REQUESTS
+        if after is not None:
+            statement = sql.REQUESTS_AFTER
+            values |= dict(zip(("after_created_at", "after_request_id"), after, strict=True))
+        return [Requested._make(row) for row in await self._keyed.run(statement, of(tenant, values))]
 
 
 def _told(kind: Kind, columns: Any) -> Told:

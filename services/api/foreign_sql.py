@@ -171,3 +171,15 @@ TRANSACTIONS = _transactions("")
 TRANSACTIONS_AFTER = _transactions(
     " AND (o.created_at, o.payment_id) < (%(after_created_at)s, %(after_payment_id)s)"
 )
+
+
+def _requests(after: str) -> Statement:
+    return walled(
+        "SELECT o.request_id, o.kind, o.status, o.object_id, o.currency, o.amount_minor, o.created_at, o.updated_at "
+        f"FROM requests o WHERE {_MINE} AND o.customer_id = %(customer_id)s{after} "
+        "ORDER BY o.created_at DESC, o.request_id DESC LIMIT %(limit)s"
+    )
+
+
+REQUESTS = _requests("")
+REQUESTS_AFTER = _requests(" AND (o.created_at, o.request_id) < (%(after_created_at)s, %(after_request_id)s)")

@@ -27,6 +27,7 @@ from services.api.operation import (
     Operation,
     Parameter,
 )
+from services.api.request_shapes import CustomerRequestList
 
 _AMOUNT: dict[str, object] = {"type": "integer", "minimum": 0, "maximum": AMOUNT_MAX}
 _REFERENCE: dict[str, object] = {"type": "string", "pattern": r"^[\x21-\x7e]{1,128}$"}
@@ -126,6 +127,13 @@ LOOKUPS = (
         "get", "/v1/customers/{customer_id}/transactions", "listTransactions", "List a customer's payments for people",
         "Newest first: status, pricing and method in words, and what was given back.",
         "Lookups", Scope.READ, None, CustomerTransactionList, (CUSTOMER, *_PAGE[:2], AT_LEAST),
+        (*NOT_FOUND, *INVALID_QUERY, *_INVALID_CURSOR, *OLD), _AS_OF,
+    ),
+    Operation(
+        "get", "/v1/customers/{customer_id}/requests", "listRequests", "List what was asked of upstream for a customer",
+        "Newest first: refunds, changes of subscriptions, top-ups. pending until upstream answers, then settled, failed "
+        "or declined.",
+        "Lookups", Scope.READ, None, CustomerRequestList, (CUSTOMER, *_PAGE[:2], AT_LEAST),
         (*NOT_FOUND, *INVALID_QUERY, *_INVALID_CURSOR, *OLD), _AS_OF,
     ),
     Operation(

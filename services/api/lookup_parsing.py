@@ -93,18 +93,24 @@ def entries_of(call: Call, tenant: Tenant, owner: str | None) -> tuple[EntryLook
     return lookup._replace(after=_after(query, cursors)), Listing(cursors, _asks_total(query))
 
 
-def transactions_of(
-    call: Call, tenant: Tenant, owner: str
-) -> tuple[int, tuple[datetime, str] | None, Cursors]:
-    """How many, from where on, and what makes the next cursor.
+Tab = tuple[int, tuple[datetime, str] | None, Cursors]
+"""How many, from where on, and what makes the next cursor."""
 
+
+def transactions_of(call: Call, tenant: Tenant, owner: str) -> Tab:
+    """
     Raises:
         ApiError: 422.
     """
-    query, _ = _query(call, frozenset({"limit", "cursor"}), metadata_max=0)
-    cursors = _cursors("/v1/transactions", tenant, query | {"owner": owner}, tuple[Micros, Word])
-    after = _after(query, cursors)
-    return _limit(query), None if after is None else (moment(after[0]), after[1]), cursors
+    return _tab(call, tenant, owner, "/v1/transactions")
+
+
+def requests_of(call: Call, tenant: Tenant, owner: str) -> Tab:
+    """
+    Raises:
+        ApiError: 422.
+    """
+    return _tab(call, tenant, owner, "/v1/requests")
 
 
 def export_of(call: Call, owner: str | None) -> tuple[EntryLookup, str]:
@@ -134,6 +140,13 @@ def entry_filter_of(query: Mapping[str, str], owner: str | None) -> EntryLookup:
         created_at_lte=moment_of(query, "created_at_lte"),
         descending=descending,
     )
+
+
+def _tab(call: Call, tenant: Tenant, owner: str, route: str) -> Tab:
+    query, _ = _query(call, frozenset({"limit", "cursor"}), metadata_max=0)
+    cursors = _cursors(route, tenant, query | {"owner": owner}, tuple[Micros, Word])
+    after = _after(query, cursors)
+    return _limit(query), None if after is None else (moment(after[0]), after[1]), cursors
 
 
 def _customer(text: str) -> str:

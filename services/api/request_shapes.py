@@ -132,3 +132,25 @@ class TopUp(Struct, frozen=True, kw_only=True):
     currency: CurrencyCode
     amount: Minor
     created_at: datetime
+
+
+class CustomerRequest(Struct, frozen=True, kw_only=True):
+    """What was asked of upstream. `object_id`: the payment or subscription; of a top-up the payment that answered it."""
+
+    request_id: str
+    kind: Literal["refund", "subscription_change", "top_up"]
+    status: Literal["pending", "settled", "failed", "declined"]
+    object_id: str | None
+    currency: CurrencyCode | None
+    amount: Minor | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class CustomerRequestList(Struct, frozen=True, kw_only=True):
+    """One page, newest first."""
+
+    items: list[CustomerRequest]
+    next_cursor: Annotated[
+        str | None, Meta(description="send it as `cursor` for the next page; null: this was the last one")
+    ]

@@ -34,6 +34,7 @@ TENANTS = (
     "subscriptions",
     "licence_keys",
     "licence_key_instances",
+    "requests",
 )
 """Tables whose rows belong to a tenant. Keys of the api are looked up before anybody's tenant is known."""
 

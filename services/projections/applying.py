@@ -14,6 +14,7 @@ from services.projections import (
     blocklist,
     customers,
     ledger_entries,
+    requests,
     tallies,
     told,
     wallets,
@@ -30,6 +31,7 @@ PROJECTIONS = (
     accounts.project,
     tallies.project,
     told.project,
+    requests.project,
 )
 
 ATTEMPTS_MAX = 3

@@ -207,6 +207,23 @@ licence_key_instances = Table(
     Column("name", Text, nullable=False),
 )
 
+requests = Table(
+    "requests",
+    metadata,
+    Column("business_id", Text, primary_key=True),
+    Column("mode", Text, primary_key=True),
+    Column("customer_id", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("shard", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("object_id", Text),
+    Column("currency", Text),
+    Column("amount_minor", BigInteger),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
 tallies = Table(
     "tallies",
     metadata,

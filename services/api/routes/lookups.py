@@ -10,7 +10,7 @@ from services.api.answers import Answer, json
 from services.api.cursor import micros
 from services.api.errors import not_found
 from services.api.export import Export
-from services.api.lookup_parsing import customers_of, entries_of, export_of, transactions_of
+from services.api.lookup_parsing import customers_of, entries_of, export_of, requests_of, transactions_of
 from services.api.lookup_shapes import (
     CustomerDetail,
     CustomerList,
@@ -22,6 +22,7 @@ from services.api.lookup_shapes import (
 from services.api.lookups import Counted, FoundCustomer, FoundEntry
 from services.api.parsing import customer_id, entry_id
 from services.api.parts import Visit, as_of_all, as_of_reached, reading
+from services.api.request_shapes import CustomerRequest, CustomerRequestList
 
 
 @get("/v1/customers")
@@ -80,6 +81,23 @@ async def list_transactions(scope: Scope) -> Answer:
     return json(page, headers)
 
 
+@get("/v1/customers/{customer_id:str}/requests")
+async def list_requests(scope: Scope) -> Answer:
+    """What was asked of upstream for him, and what became of it."""
+    visit = await reading(scope)
+    owner, headers = await _owner(visit)
+    tenant = visit.caller.tenant
+    limit, after, cursors = requests_of(visit.call, tenant, owner)
+    found = await visit.parts.foreign.requests(tenant, owner, limit, after)
+    items, last = found[:limit], found[limit - 1 : limit]
+    place = (micros(last[0].created_at), last[0].request_id) if len(found) > limit else None
+    page = CustomerRequestList(
+        items=[CustomerRequest(**one._asdict()) for one in items],
+        next_cursor=None if place is None else cursors.encode(place),
+    )
+    return json(page, headers)
+
+
 @get("/v1/ledger-entries/{entry_id:str}")
 async def retrieve_entry(scope: Scope) -> Answer:
     visit = await reading(scope)
@@ -109,6 +127,7 @@ ROUTES = (
     list_entries,
     list_entries_of_customer,
     list_transactions,
+    list_requests,
     retrieve_entry,
     export_entries,
     export_entries_of_customer,

@@ -29,7 +29,7 @@ from events.sharding import shard_of
 from services.api.app import create_app
 from services.api.asking import Asking
 from services.api.auth import Authenticator, Caller
-from services.api.foreign_ports import Data, Foreign, Instance, Kind, Told, Transaction, Whole
+from services.api.foreign_ports import Data, Foreign, Instance, Kind, Requested, Told, Transaction, Whole
 from services.api.keys import secret_hash
 from services.api.limits import limits_of
 from services.api.lookups import (
@@ -395,9 +395,12 @@ class FakeForeign:
     def __init__(self) -> None:
         self.asked: list[tuple[Tenant, Any]] = []
         self.transactions_found: list[Transaction] = []
+        self.requests_found: list[Requested] = []
+        self.told: dict[tuple[Tenant, str], Told] = {}
 
     async def one(self, tenant: Tenant, kind: Kind, identifier: str) -> tuple[int, Told] | None:
-        return None
+        found = self.told.get((tenant, identifier))
+        return None if found is None else (1, found)
 
     async def page(self, tenant: Tenant, kind: Kind, page: Page, where: Data) -> list[Told]:
         self.asked.append((tenant, (kind, page, where)))
@@ -418,6 +421,12 @@ class FakeForeign:
     ) -> list[Transaction]:
         self.asked.append((tenant, (customer_id, limit, after)))
         return self.transactions_found[: limit + 1]
+
+    async def requests(
+        self, tenant: Tenant, customer_id: str, limit: int, after: tuple[datetime, str] | None
+    ) -> list[Requested]:
+        self.asked.append((tenant, (customer_id, limit, after)))
+        return self.requests_found[: limit + 1]
 
 
 class FakeReadiness:
