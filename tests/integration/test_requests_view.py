@@ -44,7 +44,8 @@ ASK_TOP_UP = TopUpRequested(request_id=TOP, currency="INR", amount=700)
 STORIES = [
     pytest.param([ASK_REFUND], ("refund", "pending", "pay_1", "USD", 500), id="asked"),
     pytest.param([ASK_REFUND, refund("review")], ("refund", "pending", "pay_1", "USD", 500), id="looked into"),
-    pytest.param([ASK_REFUND, refund("pending"), refund("succeeded")], ("refund", "settled", "pay_1", "USD", 500), id="done"),
+    pytest.param([ASK_REFUND, refund("pending"), refund("succeeded")],
+                 ("refund", "settled", "pay_1", "USD", 500), id="done"),
     pytest.param([ASK_REFUND, refund("failed")], ("refund", "failed", "pay_1", "USD", 500), id="not done"),
     pytest.param([ASK_REFUND, refund("failed", "ref_another")], ("refund", "pending", "pay_1", "USD", 500), id="another"),
     pytest.param([ASK_CHANGE], ("subscription_change", "pending", "sub_1", None, None), id="a change"),
