@@ -75,6 +75,7 @@ def test_topics_are_made_once(settings: Settings) -> None:
         "ledger.events: made, 4 partitions",
         "ledger.replies: made, 8 partitions",
         "payments.events: made, 8 partitions",
+        "payments.requests: made, 4 partitions",
         "ledger.dead-letters: made, 1 partitions",
     ]
     check(settings)
