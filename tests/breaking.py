@@ -572,6 +572,20 @@ BREAKS = [
         "        pass\n",
         ("tests/integration/test_projections_projector.py",),
     ),
+    Break(
+        "a dispute that was cancelled keeps the money",
+        "services/ledger/domain/rules.py",
+        'NO_LONGER_HELD = frozenset({"dispute_won", "dispute_cancelled"})',
+        'NO_LONGER_HELD = frozenset({"dispute_won"})',
+        ("tests/unit/upstream/test_conservation.py",),
+    ),
+    Break(
+        "a refund that bounced stays in the wallet",
+        "services/ledger/domain/rules.py",
+        "wanted = part_amount(part, payment.total) if name in refunds else 0",
+        "wanted = part_amount(part, payment.total)",
+        ("tests/unit/upstream/test_conservation.py",),
+    ),
 ]
 
 

@@ -1,5 +1,6 @@
 """What there is to see in a ledger at once: read as a dashboard reads it, from `reports`."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import psycopg
@@ -59,12 +60,19 @@ class FirstLook(NamedTuple):
     entries: list[Entry]
 
 
-def first_look(views_dsn: str, business_id: str, mode: str) -> FirstLook:
-    """Of one tenant. Raises psycopg.Error."""
+NOTHING_SEEN = FirstLook(0, "", {}, {}, [])
+
+
+def first_look(views_dsn: str, business_id: str, mode: str, say: Callable[[str], None]) -> FirstLook:
+    """Of one tenant. That it cannot be shown is said, and no reason to stop what runs."""
     tenant = {"business_id": business_id, "mode": mode, "limit": ENTRIES_SHOWN}
-    with psycopg.connect(views_dsn, connect_timeout=5, autocommit=True) as session:
-        [(customers, customer)] = session.execute(_CUSTOMERS, tenant).fetchall()
-        balances: dict[str, int] = dict(session.execute(_WALLETS, tenant).fetchall())
-        payments: dict[str, int] = dict(session.execute(_PAYMENTS, tenant).fetchall())
-        entries = [Entry(*row) for row in session.execute(_ENTRIES, tenant).fetchall()]
+    try:
+        with psycopg.connect(views_dsn, connect_timeout=5, autocommit=True) as session:
+            [(customers, customer)] = session.execute(_CUSTOMERS, tenant).fetchall()
+            balances: dict[str, int] = dict(session.execute(_WALLETS, tenant).fetchall())
+            payments: dict[str, int] = dict(session.execute(_PAYMENTS, tenant).fetchall())
+            entries = [Entry(*row) for row in session.execute(_ENTRIES, tenant).fetchall()]
+    except psycopg.Error as error:
+        say(f"what is in the ledger cannot be shown: {type(error).__name__}")
+        return NOTHING_SEEN
     return FirstLook(customers, customer or "", balances, payments, entries)

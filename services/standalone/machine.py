@@ -245,5 +245,6 @@ class Machine:
             "for scripts": str(self._folder.ready),
             "logs": str(self._folder.logs),
         }
-        look = first_look(self._secret("views_dsn"), DEVELOPMENT_BUSINESS, DEVELOPMENT_MODE)
+        dsn = self._secret("views_dsn")
+        look = first_look(dsn, DEVELOPMENT_BUSINESS, DEVELOPMENT_MODE, self._say)
         welcome(self._console, rows, self.base_url, api_key, kafka, look)

@@ -1,12 +1,14 @@
 """Who comes to the business, and for what: visits over the day, seeded. Pure."""
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from random import Random
 
 from events.commands import BlockCustomer, CreditWallet, DebitWallet, RegisterCustomer
 from events.facts import Cause
 from events.ids import derived
+from events.requests import SettleInvoice
 from services.upstream.payments import Payments
 from services.upstream.people import people
 from services.upstream.plans import entitlement_credit, payout
@@ -17,7 +19,8 @@ from services.upstream.world import CLEAN, Trouble, World
 
 VISITS = (
     ("top_up", 34),
-    ("spend", 32),
+    ("spend", 28),
+    ("invoice", 4),
     ("promotion", 16),
     ("purchase", 11),
     ("subscription", 5),
@@ -55,6 +58,7 @@ class Business:
         self._rate = rate
         self._visits = 0
         self._gaps = self.world.chance("gaps")
+        self._invoices: dict[str, Buyer] = {}
         self._hoped: Counter[tuple[str, str]] = Counter()
         everybody = people()
         for number, person in enumerate(everybody):
@@ -113,6 +117,8 @@ class Business:
                     self.subscriptions.begin(buyer, name, self._price(buyer, chance) // 4 + 1)
             case "promotion":
                 self._promote(buyer, name, chance)
+            case "invoice":
+                self._settle(buyer, name, chance)
             case "spend":
                 self._spend(buyer, name, chance)
             case _:
@@ -139,6 +145,22 @@ class Business:
         reference = self.world.named("ord_", name)
         debit = DebitWallet(currency=purse[1], amount=amount, cause=Cause.PURCHASE, reference=reference)
         self.world.ask(buyer.customer_id, name, debit)
+
+    def _settle(self, buyer: Buyer, name: str, chance: Random) -> None:
+        """An invoice is paid from the wallet first."""
+        currency = self._wallet(buyer)
+        buyer = replace(buyer, market=MARKETS[currency])
+        invoice = self.world.named("inv_", name)
+        self._invoices[invoice] = buyer
+        settle = SettleInvoice(invoice_id=invoice, currency=currency, amount=self._price(buyer, chance))
+        self._hoped[(buyer.customer_id, currency)] -= settle.amount
+        self.world.ask(buyer.customer_id, name, settle)
+
+    def settled(self, ask: SettleInvoice, applied: int) -> None:
+        """What the wallet had not is charged to the payment method, once. No part of a life that is lived again."""
+        buyer = self._invoices.pop(ask.invoice_id, None)
+        if buyer is not None and applied < ask.amount:
+            self.payments.begin(buyer, ask.invoice_id, ask.amount - applied, invoice_id=ask.invoice_id)
 
     def _pay_out(self, day: int) -> None:
         world = self.world

@@ -1,9 +1,13 @@
 """How far a played business is, in a file: a later run lives the same life again, silently, and goes on."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
+from events.codec import micros
+from events.for_upstream import RequestEvent
+from services.upstream.answers import Answers
 from services.upstream.business import Business
 from services.upstream.world import CLEAN, Trouble
 
@@ -20,16 +24,24 @@ class Journal(msgspec.Struct, kw_only=True):
     clean: bool
     rates: list[tuple[int, int]]
 
-    def lived(self) -> Business:
-        """The business as it was at `until`: lives again what has been played, without a word."""
+    def lived(self, requests: Iterable[RequestEvent] = ()) -> tuple[Business, Answers]:
+        """The business as it was at `until`: lives again what has been played, without a word, and what it was asked."""
         (_, rate), *later = self.rates
         trouble = CLEAN if self.clean else Trouble()
         made = Business(self.seed, self.business, self.mode, self.start, rate, trouble, self.joining)
         for at, changed in later:
             made.quicken(at, changed)
-        for _ in made.world.play(self.until):
-            pass
-        return made
+        answers = Answers(made)
+        for event in sorted(requests, key=lambda event: (event.time, event.id)):
+            _silently(made, min(micros(event.time), self.until))
+            answers.take(event)
+        _silently(made, self.until)
+        return made, answers
+
+
+def _silently(business: Business, until: int) -> None:
+    for _ in business.world.play(until):
+        pass
 
 
 def load(file: Path) -> Journal | None:

@@ -2,18 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from events.commands import RegisterCustomer
+from events.for_upstream import RequestEvent
 from events.ids import Tenant
+from events.replies import Reply
+from events.requests import SettleInvoice
 from services.settings import Settings
 from services.upstream import journal
-from services.upstream.business import Business
 from services.upstream.journal import Journal
 from services.upstream.post import Post
 from services.upstream.report import Report
+from services.upstream.requests import Requests
 from services.upstream.trade import DAY, HOUR, MINUTE
 from services.upstream.world import Asked, Delivery
 
@@ -21,7 +26,7 @@ STEP_MAX = 7 * DAY
 """So much time goes out at once: what a shop asks waits until the payments before it are recorded."""
 VISITS_MAX = 100_000
 """Then a new life begins, with the next seed: a life is held in memory."""
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 
 Show = Callable[[int, int], None]
 """Hours that are played, of how many."""
@@ -52,17 +57,20 @@ class Player:
         self._began = now()
         found = journal.load(score.file) if score.file else None
         self._retells = found is not None  # what an earlier run told and did not note makes no event again
-        self._journal = found or self._new(score.seed, score.days)
-        self._business = self._lived()
+        self._journal = found or self._new(score.seed, self._began - score.days * DAY)
 
     async def play(self, settings: Settings) -> Report:
         """To the end; where the present is followed there is none. Raises Mistake."""
         began = time.monotonic()
-        self._post = Post(settings, Tenant(self._journal.business, self._journal.mode), self.report.heard)
-        self._keep()
-        async with self._post:
+        tenant = Tenant(self._journal.business, self._journal.mode)
+        self._post = Post(settings, tenant, self._heard)
+        async with self._post, Requests(settings, tenant) as requests:
+            self._live(await requests.known())
+            self._keep()
             from_ = self._journal.until
             while (at := self._journal.until) < (until := self._until(from_)) or self._score.follow:
+                for event in await requests.news():
+                    self._answers.take(event)
                 await self._step(min(until, at + STEP_MAX))
                 self._show(*((moment - from_) // HOUR for moment in (self._journal.until, until)))
                 if self._journal.until == until:
@@ -96,10 +104,13 @@ class Player:
             self.report.delivered(one)
         self._journal.until = until
         self._retells = False
-        self._keep()
+        if letters:
+            self._keep()
         if self._business.visits > VISITS_MAX:
-            self._journal = self._new(self._journal.seed + 1, 0)
-            self._business = self._lived()
+            self._journal = self._new(self._journal.seed + 1, until)
+            self._live(())
+            self._post.forget()
+            self.report.forget()
 
     def _drained(self) -> Iterator[Delivery]:
         """What is late, so that in the end everything is told; a run that goes on later tells it again."""
@@ -108,25 +119,30 @@ class Player:
             self.report.delivered(one)
             yield one
 
-    def _new(self, seed: int, days: int) -> Journal:
+    def _new(self, seed: int, start: int) -> Journal:
         score = self._score
-        start = self._began - days * DAY
         return Journal(
             seed=seed,
             business=score.business,
             mode=score.mode,
             start=start,
             until=start,
-            joining=min(10 * DAY, max(HOUR, days * DAY // 2)),
+            joining=min(10 * DAY, max(HOUR, (self._began - start) // 2)),
             clean=score.clean,
             rates=[(start, score.rate)],
         )
 
-    def _lived(self) -> Business:
+    def _heard(self, asked: Asked, reply: Reply) -> None:
+        self.report.heard(asked, reply)
+        if isinstance(asked.ask, SettleInvoice) and reply.applied is not UNSET:
+            self._business.settled(asked.ask, reply.applied)
+
+    def _live(self, requests: Iterable[RequestEvent]) -> None:
+        """As far as the journal says."""
         rates, follow = self._journal.rates, self._score.follow
         if follow and rates[-1][1] != follow:
             rates.append((max(self._journal.until, self._began), follow))
-        return self._journal.lived()
+        self._business, self._answers = self._journal.lived(requests)
 
     def _keep(self) -> None:
         if self._score.file:

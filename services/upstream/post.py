@@ -115,6 +115,10 @@ class Post:
             sent.append(await self._producer.send(COMMANDS.name, command, key=key, partition=place))
         await asyncio.gather(*sent)
 
+    def forget(self) -> None:
+        """What was told: another life begins."""
+        self._newest.clear()
+
     async def recorded(self) -> None:
         """Returns when the ledger has recorded the newest that was told of each watched payment. Raises Mistake."""
         await self._until_none(

@@ -36,6 +36,10 @@ class Report:
         self._seen.add(news)
         self.kinds[one.kind] += 1
 
+    def forget(self) -> None:
+        """What may still be repeated: another life begins."""
+        self._seen.clear()
+
     def heard(self, _: Asked, reply: Reply) -> None:
         """An outcome; a repeat has the outcome of the first."""
         self.commands += 1

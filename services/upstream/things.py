@@ -120,7 +120,7 @@ def settle(thing: Thing, chance: Random, now: int, status: str) -> None:
     method, kind = chance.choice(thing.buyer.market.methods)
     tax = data["total_amount"] - untaxed(thing)
     data |= {"tax": tax, "settlement_tax": tax, "payment_method": method, "payment_method_type": kind}
-    data |= {"invoice_id": f"inv_{thing.name[4:]}"}
+    data["invoice_id"] = data["invoice_id"] or f"inv_{thing.name[4:]}"
     if method == "card":
         data |= {"card_last_four": f"{chance.randrange(10_000):04}", "card_network": chance.choice(CARDS)}
         data |= {"card_type": "credit", "card_exp_month": "09", "card_exp_year": "2031"}

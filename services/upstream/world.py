@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from events.codec import timestamp
-from events.commands import CustomerAsk
+from events.commands import AnyAsk
 from events.ids import derived
 from services.upstream.books import Books
 from services.upstream.things import Data, Thing
@@ -54,7 +54,7 @@ class Asked(NamedTuple):
     at: int
     customer_id: str
     key: str
-    ask: CustomerAsk
+    ask: AnyAsk
 
 
 Letter = Delivery | Asked
@@ -120,7 +120,7 @@ class World:
         """News of something that is no object with a life."""
         self._send(partial(self._write, kind, self.now, name, data), data.get("customer_id"))
 
-    def ask(self, customer_id: str, name: str, ask: CustomerAsk) -> None:
+    def ask(self, customer_id: str, name: str, ask: AnyAsk) -> None:
         """Of the ledger; some of it twice, with the same key."""
         asked = Asked(self.now, customer_id, f"shop-{self.seed}/{name}", ask)
         self._out.append(asked)

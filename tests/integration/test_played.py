@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +126,9 @@ def report(played: Played, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     assert life is not None
     clean = replace(life, business="bus_clean", clean=True, until=life.start)
     journal.save(folder / "clean.json", clean)
-    Report.books = {
-        purse: n for purse, n in life.lived().world.books.wallets.items() if n and purse[1] in OPEN
-    }
+    books = life.lived()[0].world.books
+    Report.things = books.things.keys()
+    Report.books = {purse: n for purse, n in books.wallets.items() if n and purse[1] in OPEN}
     played.run("upstream", "--journal", str(folder / "clean.json"))
     played.taken()
     return made
@@ -138,6 +138,7 @@ class Report:
     """What the books of the played business say."""
 
     books: dict[Purse, int]
+    things: Collection[str]
 
 
 def by_upstream(played: Played, business: str) -> Counter[Purse]:
@@ -147,6 +148,8 @@ def by_upstream(played: Played, business: str) -> Counter[Purse]:
         if one.envelope.businessid != business or one.envelope.actor != "intake":
             continue
         fact, customer = one.fact, one.envelope.subject
+        if getattr(fact, "reference", "") not in Report.things:
+            continue  # the rest of an invoice: how much that is depends on the wallet
         if isinstance(fact, Movement):
             found[(customer, fact.currency)] += (
                 fact.amount if isinstance(fact, WalletCredited) else -fact.amount
@@ -176,8 +179,11 @@ def test_rows_do_not_depend_on_how_news_travelled(report: dict[str, Any], played
             ).fetchall()
             for business in ("bus_clean", "bus_troubled")
         ]
-    assert sides[0] == sides[1]
-    assert len(sides[0]) > 5
+    clean, troubled = (
+        [row for (row,) in side if row.get("payment_id", "") in ("", *Report.things)] for side in sides
+    )
+    assert clean == troubled
+    assert len(clean) > 5
 
 
 def test_balances_are_those_of_the_events(report: dict[str, Any], played: Played) -> None:

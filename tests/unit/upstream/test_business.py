@@ -10,6 +10,7 @@ from dodopayments.types import UnsafeUnwrapWebhookEvent
 from msgspec import convert, to_builtins
 from pydantic import TypeAdapter
 
+from events.requests import SettleInvoice
 from services.intake.understanding import TYPES
 from services.upstream.business import Business
 from services.upstream.people import people
@@ -156,3 +157,22 @@ def test_what_the_shop_asks_is_what_the_ledger_takes() -> None:
     for one in asked:
         convert(to_builtins(one.ask), type(one.ask))
     assert len({one.key for one in asked}) == len(asked) > 3_000
+
+
+def test_what_the_wallet_has_not_of_an_invoice_is_charged_once() -> None:
+    business = Business(1, "bus_dev", "test", START, 240)
+    letters = list(business.world.play(START + 3 * DAY))
+    first, second = [
+        one.ask for one in letters if isinstance(one, Asked) and isinstance(one.ask, SettleInvoice)
+    ][:2]
+    for _ in range(2):
+        business.settled(first, first.amount - 100)
+    business.settled(second, second.amount)
+    told = deliveries(list(business.world.play(START + 4 * DAY)))
+    charged = [json.loads(one.value)["data"] for one in told]
+    rest = [
+        one for one in charged if one.get("invoice_id") == first.invoice_id and one["status"] != "processing"
+    ]
+    assert len(rest) == 1
+    assert 100 <= rest[0]["total_amount"] < 120
+    assert not [one for one in charged if one.get("invoice_id") == second.invoice_id]
