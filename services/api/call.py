@@ -58,7 +58,7 @@ class Call:
         self.headers = found
         self.query = scope["query_string"]
         self.policy = API_POLICY
-        client = scope["client"]
+        client = scope.get("client")  # ASGI need not say it
         self.address = client[0] if client is not None else ""
         self.limits: list[tuple[bytes, bytes]] = []
         """Headers of the answer."""
