@@ -5,15 +5,18 @@ process that was frozen comes back to partitions that are another's.
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Iterator
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from events.topics import PAYMENTS, PAYMENTS_PARTITIONS
 from services.upstream.business import Business
 from services.upstream.trade import DAY
 from services.upstream.world import Delivery, Trouble
-from tests.integration.test_intake import checked_off, publish, wallets
+from tests.integration.test_intake import checked_off, envelope, payment, publish, wallets
 from tests.running import Process, System, eventually, running
 
 pytestmark = pytest.mark.timeout(240)
@@ -110,3 +113,65 @@ def test_nothing_is_lost_and_nothing_is_doubled(system: System, fault: Fault) ->
     assert +balances == {customer: amount for customer, amount in expected.items() if amount}
     assert types["wallet.shortfall_recorded.v1"] == 0
     system.kill_services("intake", "intake-2")
+
+
+def poison() -> list[bytes | None]:
+    """What a topic that anybody may write to will hold one day."""
+    whole = envelope("payment.succeeded", 1, payment(1, "succeeded"), "bus_poison")
+
+    def with_(**more: object) -> bytes:
+        return json.dumps({**whole, "data": {**whole["data"], "payment_id": "pay_bad", **more}}).encode()
+
+    def without(*names: str) -> bytes:
+        return json.dumps({name: value for name, value in whole.items() if name not in names}).encode()
+
+    return [
+        None, b"", b"\xff\xfe", b"\x1f\x8b\x08\x00", b"\xef\xbb\xbf{}", b"null", b"7", b'"text"', b"[]", b"{", b"{}",
+        b"[" * 100_000, b'{"a":' * 5_000, b'{"data":' + b"9" * 5_000 + b"}", b"NaN", b'{"type":"payment.succeeded"}',
+        without("type"), without("timestamp"), without("data"), without("business_id"),
+        json.dumps({**whole, "timestamp": "yesterday"}).encode(),
+        json.dumps({**whole, "timestamp": "0000-00-00T00:00:00Z"}).encode(),
+        json.dumps({**whole, "timestamp": 1.5}).encode(),
+        json.dumps({**whole, "mode": "production"}).encode(),
+        json.dumps({**whole, "business_id": {"a": 1}}).encode(),
+        json.dumps({**whole, "business_id": "b" * 10_000}).encode(),
+        json.dumps({**whole, "data": []}).encode(),
+        with_(total_amount=-1), with_(total_amount=1.5), with_(total_amount="1"), with_(total_amount=2**70),
+        with_(total_amount=None), with_(total_amount=True), with_(currency="usd"), with_(currency=None),
+        with_(currency="USDX"), with_(payment_id=None), with_(payment_id=7), with_(payment_id=""),
+        with_(payment_id="p" * 500), with_(payment_id="pay \u0000"), with_(payment_id="pay_é"),
+        with_(customer={"customer_id": "../../etc"}), with_(customer={"customer_id": "c" * 500}),
+        with_(customer={"customer_id": 5}), with_(filler="x" * 140_000),
+        b'{"business_id":"bus_poison","type":"payment.succeeded","timestamp":"2026-11-23T10:00:00Z",'
+        b'"data":{"payment_id":"pay_bad","currency":"USD","total_amount":1,"customer":{"customer_id":"cus_\\ud800"}}}',
+    ]  # fmt: skip
+
+
+def test_poison_between_good_ones_stops_no_partition(system: System) -> None:
+    intake = system.started("intake")
+    bad = poison()
+    asyncio.run(_laced(system, bad))
+    published[0] += len(bad) + len(bad) + PAYMENTS_PARTITIONS
+    eventually(lambda: checked(system) == published[0], what="all checked off")
+    balances, types = wallets(system, "bus_poison")
+    good = len(bad) + PAYMENTS_PARTITIONS
+    assert balances.total() == sum(900 + number for number in range(1_000, 1_000 + good)), (
+        "the good ones only"
+    )
+    assert types["payment.recorded.v1"] == good
+    letters = intake.metric("wallet_ledger_intake_dead_letters_total")
+    assert letters == len(bad), "each of the bad ones lies in dead letters"
+    system.kill_services("intake")
+
+
+async def _laced(system: System, bad: list[bytes | None]) -> None:
+    """Every bad record between two good ones of its partition."""
+    async with AIOKafkaProducer(bootstrap_servers=system.settings.kafka_bootstrap) as producer:
+        for number, value in enumerate([*bad, *[b"-"] * PAYMENTS_PARTITIONS]):
+            place = number % PAYMENTS_PARTITIONS
+            body = payment(1_000 + number, "succeeded")
+            good = json.dumps(envelope("payment.succeeded", number, body, "bus_poison")).encode()
+            await producer.send(PAYMENTS.name, good, partition=place)
+            if value != b"-":
+                await producer.send(PAYMENTS.name, value, key=b"any", partition=place)
+        await producer.flush()
