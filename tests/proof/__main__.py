@@ -14,13 +14,16 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.proof import abuse, bugs, model, races, service
+from tests.proof import abuse, bugs, model, mutation, races, service
 from tests.proof.checker import check
 from tests.proof.explore import Found, explore, smallest, told
 
 HISTORIES = 10_000
 BROKEN_SHOWN_MAX = 3
 PARTS = ("model", "simulation", "service", "races", "abuse", "bugs")
+LONG = ("mutation",)
+"""Only when named."""
+
 DEBITS = 20_000
 Report = dict[str, Any]
 
@@ -29,7 +32,10 @@ def main(words: list[str]) -> int:
     """0 when every promise was kept, and every bug that was put back was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all of them unless named"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"of {', '.join(PARTS)}; all of them unless named; and {', '.join(LONG)}",
     )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**8))
     parser.add_argument("--histories", type=int, help=f"of the simulation ({HISTORIES:,} unless said)")
@@ -40,21 +46,21 @@ def main(words: list[str]) -> int:
     parser.add_argument("--first", action="store_true", help="stop at the first broken promise")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     given = parser.parse_args(words)
-    if unknown := set(given.parts) - set(PARTS):
+    if unknown := set(given.parts) - {*PARTS, *LONG}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     console = Console(stderr=given.json, highlight=False, soft_wrap=True)
     console.print(f'seed {given.seed}; make prove ARGS="--seed {given.seed}" repeats this run')
     parts = {
         "model": _model, "simulation": _simulation, "service": _service, "races": _races, "abuse": _abuse,
-        "bugs": _bugs,
+        "bugs": _bugs, "mutation": _mutation,
     }  # fmt: skip
     report: Report = {"seed": given.seed}
-    for part in PARTS:
+    for part in (*PARTS, *LONG):
         if part in (given.parts or PARTS):
             report[part] = parts[part](given, console)
     if given.json:
         print(json.dumps(report, indent=2))
-    return 0 if all(report[part]["kept"] for part in PARTS if part in report) else 1
+    return 0 if all(report[part]["kept"] for part in parts if part in report) else 1
 
 
 def _model(given: argparse.Namespace, console: Console) -> Report:
@@ -168,6 +174,18 @@ def _bugs(given: argparse.Namespace, console: Console) -> Report:
         console.print(f"  {result.line}")
         results.append(result._asdict())
     return {"kept": all(result["promise"] for result in results), "bugs": results}
+
+
+def _mutation(given: argparse.Namespace, console: Console) -> Report:
+    console.print(
+        "-- mutation: what decides, changed in one place at a time, in a copy: does a fast test fail?"
+    )
+    groups = {}
+    for name in mutation.GROUPS:
+        found = mutation.mutate(name, given.jobs)
+        console.print(found.line, *found.survivors.values(), sep="\n", markup=False)
+        groups[name] = {"counts": dict(found.counts), "survivors": found.survivors}
+    return {"kept": all(group["counts"] for group in groups.values()), "groups": groups}
 
 
 if __name__ == "__main__":

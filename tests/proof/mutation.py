@@ -40,13 +40,21 @@ GROUPS = {
             "tests/unit/ledger/test_worker_sharing.py",
         ),
     ),
-    "domain": Group(
-        ("services/ledger/domain/*.py",),
+    "customer": Group(
+        tuple(f"services/ledger/domain/{name}.py" for name in ("customer", "changes", "teller", "together", "states")),
         (
             "tests/unit/ledger/test_customer.py", "tests/unit/ledger/test_customer_laws.py",
-            "tests/unit/ledger/test_changes.py", "tests/unit/ledger/test_refunds.py",
-            "tests/unit/ledger/test_settlements.py", "tests/unit/ledger/test_upstream.py",
-            "tests/unit/ledger/test_upstream_laws.py",
+            "tests/unit/ledger/test_changes.py", "tests/unit/ledger/test_settlements.py",
+        ),
+    ),
+    "upstream": Group(
+        tuple(
+            f"services/ledger/domain/{name}.py"
+            for name in ("upstream", "foreign", "rules", "refunds", "settlements", "invoice", "requests", "given")
+        ),
+        (
+            "tests/unit/ledger/test_upstream.py", "tests/unit/ledger/test_upstream_laws.py",
+            "tests/unit/ledger/test_refunds.py", "tests/unit/ledger/test_settlements.py",
         ),
     ),
 }  # fmt: skip
