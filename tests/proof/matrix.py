@@ -14,6 +14,13 @@ from services.api.bulk_shapes import CreateLedgerEntries
 from services.api.keys import Scope
 from services.api.operation import Operation
 from services.api.operations import OPERATIONS
+from services.api.request_shapes import (
+    CreateRefund,
+    CreateRefundToWallet,
+    CreateSettlement,
+    CreateTopUp,
+    UpdateSubscription,
+)
 from services.api.shapes import BlockCustomer, ChangeStatus, CreateCustomer, CreateLedgerEntry, UpdateCustomer
 
 KINDS = {
@@ -47,8 +54,13 @@ BODIES: dict[type, Any] = {
             }
         ]
     },
+    CreateRefund: {"payment_id": "{payment}"},
+    CreateRefundToWallet: {"payment_id": "{payment}", "amount": 1, "currency": "USD"},
+    UpdateSubscription: {"cancel_at_next_billing_date": True},
+    CreateSettlement: {"invoice_id": "inv_matrix", "currency": "USD", "amount": 1},
+    CreateTopUp: {"currency": "USD", "amount": 1},
 }  # fmt: skip
-"""A valid body for each; `{customer}` stands for the id of one."""
+"""A valid body for each; `{customer}` stands for the id of one, and so on for other kinds."""
 
 STRANGERS: dict[str, dict[str, str]] = {
     "no key": {},
@@ -173,7 +185,7 @@ def _filled(body: Any, ids: Ids) -> Any:
         return {name: _filled(value, ids) for name, value in body.items()}
     if isinstance(body, list):
         return [_filled(value, ids) for value in body]
-    return ids.customer if body == "{customer}" else body
+    return getattr(ids, body[1:-1]) if isinstance(body, str) and body.startswith("{") else body
 
 
 def _seen(client: httpx.Client, headers: dict[str, str], ids: Ids) -> list[tuple[str, str]]:
