@@ -159,15 +159,15 @@ class Batch:
                 other = asked.other(fact.CATEGORY)
                 stream = asked.key.stream if other is None else other.place
                 key = self._data_key(asked, fact)
-                version = states[stream].version + 1
-                envelope, value, row = wrapped(asked, hashed, fact, key, version, row, self._now)
-                states[stream] = evolve_any(states[stream], fact, envelope.time)
+                state = states[stream]
+                envelope, value, row = wrapped(asked, hashed, fact, key, state.version + 1, row, self._now)
+                states[stream] = evolve_any(state, fact, envelope.time)
                 recorded[-1].append(Recorded(stream, envelope, fact, value))
         found = []
         self.states |= states
+        registered = self.customer(first.key.stream).registered
         for (asked, hashed, _), events in zip(decided, recorded, strict=True):
             self._merge(asked, hashed, row, events)
-            registered = self.customer(asked.key.stream).registered
             found.append(
                 replies.from_event("", events[0].envelope, events[0].fact, registered, replayed=False)
             )
@@ -201,7 +201,7 @@ class Batch:
     def given(self, asked: Asked) -> Given:
         rules = self._rules
         return Given(
-            receipts.entry_of(asked.key), rules.currencies, rules.wallet_rules, time=timestamp(self._now)
+            receipts.material_of(asked.key), rules.currencies, rules.wallet_rules, time=timestamp(self._now)
         )
 
     def _data_key(self, asked: Asked, fact: AnyFact) -> bytes | None:

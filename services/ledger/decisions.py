@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Protocol
 from uuid import UUID
 
@@ -28,6 +29,7 @@ BATCH_COLD_OBJECTS_MAX = 1_000
 RUN_EVENTS_MAX = 2 * BATCH_COLD_MAX * SNAPSHOT_EVERY
 DUE_MAX = 1_000
 KEPT_AT_ONCE_MAX = 200
+_NUMBER = attrgetter("int")  # UUIDs compare in Python
 NOTHING = Loaded({}, {}, {})
 REGISTERING = (RegisterCustomer, RecordUpstream)
 """After these an unknown customer may be known: he needs a data key."""
@@ -91,7 +93,7 @@ class Decisions:
         asked = [each for one in taken for each in commands_of(one)]
         streams = {stream for one in asked for stream in one.streams}
         states = {one: state for one in streams if (state := self._state(one, on)) is not None}
-        cold = sorted(streams.difference(states))
+        cold = sorted(streams.difference(states), key=_NUMBER)
         loaded = await self._load(cold, asked, now, receipts)
         if cold:
             kinds = {other.place: other.category for one in asked for other in one.others}

@@ -54,7 +54,10 @@ class Asked(NamedTuple):
 
     def other(self, category: str) -> Other | None:
         """The one of this category."""
-        return next((other for other in self.others if other.category == category), None)
+        for other in self.others:
+            if other.category == category:
+                return other
+        return None
 
 
 class Rejected(NamedTuple):

@@ -14,7 +14,6 @@ from msgspec import UNSET
 from events.codec import business_fields
 from events.commands import AnyAsk, Command
 from events.envelope import Envelope
-from events.ids import entry_id
 from events.upstream import Named
 
 
@@ -74,9 +73,9 @@ def print_of(secret: bytes, command: Command, named: Named) -> str:
     return hmac.digest(secret, head + business_fields(named), "sha256").hex()[:16]
 
 
-def entry_of(key: ReceiptKey) -> str:
-    """The entry id that follows from a receipt: one receipt, one entry."""
-    return entry_id(key.stream.bytes + key.origin.encode() + key.key_hash)
+def material_of(key: ReceiptKey) -> bytes:
+    """What the names of all that a receipt makes follow from."""
+    return key.stream.bytes + key.origin.encode() + key.key_hash
 
 
 def row_of(envelope: Envelope) -> ReceiptRow:

@@ -2,16 +2,23 @@
 
 from typing import NamedTuple
 
+from events.ids import entry_id
+
 
 class Given(NamedTuple):
     """What a decision may depend on besides state and command. The prints concern what upstream says."""
 
-    entry_id: str
+    receipt: bytes
     currencies: frozenset[str]
     rules: frozenset[str] = frozenset()
     print: str = ""
     profile_print: str = ""
     time: str = "1970-01-01T00:00:00.000000Z"
+
+    @property
+    def entry_id(self) -> str:
+        """Made when it is needed: most of what upstream says moves no money."""
+        return entry_id(self.receipt)
 
     @property
     def block_id(self) -> str:

@@ -33,9 +33,9 @@ from events.money import AMOUNT_MAX
 from events.personal import Personal
 from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve, fold, signed
 
-ENTRY = "wle_" + "0" * 21
-BLOCK, OTHER_BLOCK = "blk_" + "0" * 21, "blk_" + "1" * 21
-GIVEN = Given(ENTRY, frozenset({"USD", "INR"}))
+GIVEN = Given(b"receipt", frozenset({"USD", "INR"}))
+ENTRY = "wle_xB7zK2GeLiSBFbSJE720f"
+BLOCK, OTHER_BLOCK = "blk_" + ENTRY.removeprefix("wle_"), "blk_" + "1" * 21
 RECORDED = "2026-11-23T12:00:00.000000Z"
 LATER = "2026-11-24T12:00:00.000000Z"
 

@@ -25,7 +25,7 @@ from services.ledger.domain.states import State, evolve_any, initial
 from tests.laws.strategies import asks, debits, statuses
 from tests.unit.events.strategies import facts
 
-GIVEN = Given("wle_" + "0" * 21, frozenset({"USD", "INR"}))
+GIVEN = Given(b"receipt", frozenset({"USD", "INR"}))
 RECORDED = "2026-11-23T12:00:00.000000Z"
 REGISTER = RegisterCustomer(name="n", email="e")
 after_a_block = st.lists(st.one_of(debits, debits, statuses), min_size=1, max_size=8).map(
