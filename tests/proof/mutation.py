@@ -25,11 +25,12 @@ class Group(NamedTuple):
 
 GROUPS = {
     "chain": Group(("services/projections/chain.py",), ("tests/unit/projections/test_chain.py",)),
+    "scan": Group(("services/ledger/scan.py",), ("tests/unit/ledger/test_scan.py",)),
     "receipts": Group(
-        ("services/ledger/receipts.py", "services/ledger/wrapping.py", "services/ledger/scan.py"),
+        ("services/ledger/receipts.py", "services/ledger/wrapping.py"),
         (
-            "tests/unit/ledger/test_receipts.py", "tests/unit/ledger/test_batch.py", "tests/unit/ledger/test_relay.py",
-            "tests/unit/ledger/test_relay_takeover.py", "tests/unit/ledger/test_worker_positions.py",
+            "tests/unit/ledger/test_receipts.py", "tests/unit/ledger/test_batch.py",
+            "tests/unit/ledger/test_batch_keys.py", "tests/unit/ledger/test_upstream.py",
         ),
     ),
     "fence": Group(
@@ -100,7 +101,7 @@ def mutate(name: str, children: int = CHILDREN_DEFAULT) -> Mutated:
         if not outcomes:
             return Mutated(name, Counter(), {}, f"no mutants ran:\n{done[-2_000:]}")
         left = sorted(mutant for mutant, outcome in outcomes.items() if outcome not in KILLED)
-        survivors = {mutant: f"{outcomes[mutant]}\n{_mutmut(folder, 'show', mutant)}" for mutant in left}
+        survivors = {mutant: _mutmut(folder, "show", mutant) for mutant in left}
         return Mutated(name, Counter(outcomes.values()), survivors)
 
 

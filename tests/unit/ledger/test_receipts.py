@@ -1,14 +1,18 @@
 """What makes two requests the same, and what a key's receipt is made of."""
 
+import hashlib
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from events.codec import decode_command, digest, encode_ask
+from events.codec import business_fields, decode_command, digest, encode_ask
 from events.commands import ChangeProfile, Command, CreditWallet, CustomerAsk, DebitWallet, Origin
 from events.facts import Cause
 from events.ids import Tenant, entry_id, stream_id
+from events.upstream import Named
 from services.ledger import receipts
 from tests.fakes.asking import REGISTER, command, credit, debit
 from tests.unit.events.strategies import asks
@@ -111,3 +115,19 @@ def test_an_entry_is_named_after_its_receipt_and_nothing_else() -> None:
     again = receipts.receipt_key(made(debit(9), key="k", identity="another")[0], STREAM)
     assert entry_id(receipts.material_of(key)) == entry_id(receipts.material_of(again))
     assert entry_id(receipts.material_of(key)).startswith("wle_")
+
+
+def test_what_is_stored_of_keys_and_requests_is_for_ever() -> None:
+    """Receipts of years ago must be met: these bytes may never change."""
+    keyless, ask = made(CREDIT, identity="cmd_1")
+    assert receipts.key_hash(keyless) == hashlib.sha256(b"\x00command\x00cmd_1").digest()
+    keyed, _ = made(CREDIT, key="k")
+    assert receipts.key_hash(keyed) == hashlib.sha256(b"k").digest()
+    head = b"wallet.credit.v1\x00biz_1/live\x00cus_a\x00"
+    wanted = hmac.new(SECRET, head + business_fields(ask), "sha256").hexdigest()
+    assert receipts.request_hash(SECRET, keyless, ask) == f"1:{wanted}"
+    named = Named(name="Mai")
+    wanted = hmac.new(
+        SECRET, b"named\x00biz_1/live\x00cus_a\x00" + business_fields(named), "sha256"
+    ).hexdigest()
+    assert receipts.print_of(SECRET, keyless, named) == wanted[:16]
