@@ -75,6 +75,12 @@ def dsn(postgres: str) -> str:
             "FROM generate_series(1, %s) g",
             [NUMBER],
         )
+        connection.execute(
+            "INSERT INTO requests SELECT 'bus_mine', 'test', 'cus_' || g %% 2000, 'ref_' || g, g %% 4, 'refund', "
+            "'pending', 'pay_' || g, 'USD', 5, timestamptz '2026-01-01' + g * interval '1 minute', now() "
+            "FROM generate_series(1, %s) g",
+            [NUMBER],
+        )
         connection.execute("ANALYZE")
     return made
 
@@ -167,6 +173,18 @@ TAB: list[tuple[Statement, dict[str, Any]]] = [
 def test_a_customers_tab(dsn: str, statement: Statement, after: dict[str, Any]) -> None:
     plan = plan_of(dsn, KEYED, statement, of(MINE, WHO | {"limit": 10} | after))
     indexed(plan, PAYMENTS, "payments_of_customer", 60)
+
+
+REQUESTED: list[tuple[Statement, dict[str, Any]]] = [
+    (foreign_sql.REQUESTS, {}),
+    (foreign_sql.REQUESTS_AFTER, {"after_created_at": START.replace(year=2027), "after_request_id": "ref_9"}),
+]
+
+
+@pytest.mark.parametrize(("statement", "after"), REQUESTED)
+def test_a_customers_requests(dsn: str, statement: Statement, after: dict[str, Any]) -> None:
+    plan = plan_of(dsn, KEYED, statement, of(MINE, WHO | {"limit": 10} | after))
+    expect(plan, {"requests_of_customer"}, 10)
 
 
 def test_instances(dsn: str) -> None:

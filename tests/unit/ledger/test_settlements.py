@@ -15,6 +15,7 @@ from events.upstream import RecordPayment
 from services.ledger.domain.foreign import Foreign
 from services.ledger.domain.invoice import Invoice
 from services.ledger.domain.rules import Rule
+from services.ledger.folding import Folding
 from tests.fakes import asking
 from tests.unit.ledger.deck import RULES, Deck, envelopes, linked, replies
 from tests.unit.ledger.telling import payment, refund
@@ -135,6 +136,19 @@ def test_one_command_writes_to_three_streams_in_one_chain() -> None:
     entry = decode_fact(envelopes(batch)[-1])
     assert isinstance(entry, Movement)
     assert (entry.cause, entry.reference, entry.amount) == ("payment_reversal", "pay_1", 80)
+
+
+def test_what_is_not_in_memory_is_read_from_all_three_streams() -> None:
+    deck = Deck()
+    events = [event for ask in (asking.REGISTER, CREDIT, settle(), FAILS)
+              for event in deck.play(deck.asked(A, ask)).events]  # fmt: skip
+    kinds = {other.place: other.category for other in deck.asked(A, FAILS).others}
+    assert set(kinds.values()) == {"payment", "invoice"}
+    folding = Folding({event.stream for event in events}, {}, kinds)
+    for event in events:
+        folding.take(event.stream, event.version, event.value)
+    folding.end_run(whole=True)
+    assert folding.states == deck.customers
 
 
 def test_a_top_up_that_is_asked_for_moves_nothing() -> None:

@@ -3,11 +3,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from events.codec import decode_fact
 from events.commands import AnyAsk
 from events.facts import COUNTER_ACCOUNTS, Movement, WalletCredited
+from events.requests import RefundToWallet, RequestRefund
 from events.upstream import Named, RecordDispute, RecordPayment, RecordRefund
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.foreign import Foreign
@@ -50,6 +52,10 @@ disputes = st.builds(
 )
 upstream = st.one_of(payments, payments | purchases, refunds, disputes, st.just(telling.licence_key()))
 movements = st.builds(asking.debit, totals.filter(bool)) | st.builds(asking.credit, totals.filter(bool))
+refunding = st.one_of(
+    st.builds(RefundToWallet, payment_id=st.just("pay_1"), amount=st.just(UNSET) | st.integers(1, 9)),
+    st.builds(RequestRefund, payment_id=st.just("pay_1"), amount=st.just(UNSET) | st.integers(1, 9)),
+)
 Money = RecordPayment | RecordRefund | RecordDispute
 
 
@@ -126,7 +132,7 @@ def expected(asks: list[Money]) -> int:
     return max(0, net - to_card - held)
 
 
-@given(st.lists(upstream | movements, max_size=12))
+@given(st.lists(upstream | movements | refunding, max_size=12))
 def test_never_below_zero_and_every_entry_has_its_other_side(asks: list[AnyAsk]) -> None:
     deck, moved = told([payment(1, total=20, tax=0, name="pay_0"), *asks])
     signs = [(1 if isinstance(fact, WalletCredited) else -1, fact) for fact in moved]
@@ -137,6 +143,16 @@ def test_never_below_zero_and_every_entry_has_its_other_side(asks: list[AnyAsk])
     by_rules = sum(sign * fact.amount for sign, fact in signs if fact.cause != "adjustment")
     assert by_rules == sum(one.moved for one in booked)
     assert all(one.short >= 0 for one in booked)
+
+
+@given(st.lists(purchases | refunding | refunding, max_size=12))
+def test_no_more_is_given_back_than_was_paid(asks: list[AnyAsk]) -> None:
+    """Whatever is asked for, and however the payment turns meanwhile."""
+    deck, _ = told([telling.purchase(1, total=12), *asks])
+    paid = [s for s in deck.customers.values() if isinstance(s, Foreign) and s.payment is not None]
+    most = max(12, *(ask.payment.total_amount for ask in asks if isinstance(ask, RecordPayment)), 0)
+    for state in paid:
+        assert sum(part.amount for part in state.refunds.values()) <= most
 
 
 def test_without_the_order_by_time_the_laws_would_notice(monkeypatch: pytest.MonkeyPatch) -> None:
