@@ -105,3 +105,10 @@ async def test_one_may_diverge_while_another_is_lost(log: Log) -> None:
 async def test_more_than_the_store_has_diverged(log: Log) -> None:
     store = log | {0: log[0][:3]}
     assert await scanned(log, store, NOTHING) == ({0: (3, 2), 1: (4, 3)}, {0})
+
+
+async def test_another_record_where_the_known_one_was_is_not_it_and_stops_no_other(log: Log) -> None:
+    """Somebody took a record out of shard 0: what follows it stands where it stood."""
+    topic = log | {0: [log[0][0], *log[0][2:]]}
+    found, diverged = await scanned(topic, log, {0: (2, 1), 1: (2, 1)})
+    assert (found[1], diverged) == ((4, 3), {0})
