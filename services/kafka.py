@@ -1,7 +1,8 @@
 """How every process reaches Kafka."""
 
+import asyncio
 import ssl
-from typing import Any
+from typing import Any, Protocol
 
 from services.settings import Settings
 
@@ -27,3 +28,29 @@ def ssl_context(settings: Settings) -> ssl.SSLContext | None:
     if not settings.kafka_security_protocol.endswith("SSL"):
         return None
     return ssl.create_default_context(cafile=settings.kafka_ssl_cafile or None)
+
+
+class Client(Protocol):
+    """A producer or consumer of aiokafka."""
+
+    async def stop(self) -> None: ...
+
+
+async def ended(client: Client, seconds: float) -> None:
+    """Stop it, or leave it after a while.
+
+    A consumer whose fetch waits to be repeated stops with a CancelledError, though nobody cancelled anything: whoever
+    awaited that would take himself for cancelled.
+
+    Raises:
+        KafkaError, TimeoutError: it did not stop in order.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    try:
+        await asyncio.wait({stopping}, timeout=seconds)
+        if not stopping.done():
+            raise TimeoutError
+        if not stopping.cancelled():
+            stopping.result()
+    finally:
+        stopping.cancel()

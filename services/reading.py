@@ -8,13 +8,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from events.topics import EVENTS
-from services.kafka import client_options
+from services.kafka import client_options, ended
 from services.settings import Settings
 
 RECORDS_MAX = 4_000
 PARTITION_FETCH_BYTES_MAX = 1024 * 1024
 POLL_MS = 500
 SILENCE_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 5.0
 
 
 class Record(NamedTuple):
@@ -47,7 +48,7 @@ class BulkReader:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._consumer.stop()
+        await ended(self._consumer, STOP_SECONDS_MAX)
 
     async def ends(self, shards: Iterable[int]) -> dict[int, int]:
         """The offset behind the last record of each shard, now."""

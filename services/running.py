@@ -33,8 +33,9 @@ async def until_over(work: Sequence[asyncio.Future[Any]], stop: asyncio.Event) -
     waiting = {*work, stopping}
     while not stopping.done():
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            if (error := task.exception()) is not None:
+        for task in done:  # cancelled, and not by us: failed, like any other
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            if error is not None:
                 stopping.cancel()
                 return error
     return None

@@ -9,7 +9,7 @@ from itertools import count
 from typing import NamedTuple
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from events import codec
@@ -21,6 +21,7 @@ from services.api.breaker import Breaker
 from services.api.ports import NotHandedOver, OutcomeUnknown, Ticket
 from services.kafka import client_options
 from services.pace import Pace
+from services.producing import LastingProducer
 from services.settings import Settings
 
 log = structlog.get_logger()
@@ -67,7 +68,7 @@ class KafkaGateway:
         self._tasks: list[asyncio.Task[None]] = []
         self._replied = time.monotonic()
         self._timed_out = float("-inf")
-        self._producer: AIOKafkaProducer
+        self._producer: LastingProducer
         self._consumer: AIOKafkaConsumer
 
     async def start(self) -> None:
@@ -77,15 +78,12 @@ class KafkaGateway:
             KafkaError: no broker answers.
         """
         options = client_options(self._settings) | {"request_timeout_ms": _REQUEST_TIMEOUT_MS}
-        self._producer = AIOKafkaProducer(
-            acks="all", enable_idempotence=True, max_batch_size=_BATCH_BYTES_MAX, **options
-        )
+        self._producer = LastingProducer(self._commands, max_batch_size=_BATCH_BYTES_MAX, **options)
         self._consumer = AIOKafkaConsumer(
             group_id=None, enable_auto_commit=False, auto_offset_reset="latest", **options
         )
         await self._producer.start()
         await self._consumer.start()
-        await self._producer.partitions_for(self._commands)
         partition = int.from_bytes(self._instance[:4]) % REPLIES_PARTITIONS
         await self._listen(TopicPartition(self._replies, partition))
         self._reply_prefix = f"{partition}/"
@@ -133,9 +131,7 @@ class KafkaGateway:
         value = codec.encode_command(command)
         await self._pace.turn()
         try:
-            acknowledged = await self._producer.send(
-                self._commands, value, key=command.subject.encode(), partition=shard
-            )
+            acknowledged = await self._producer.send(value, key=command.subject.encode(), partition=shard)
         except KafkaError as error:  # raised before the record is in a batch
             raise self._refuse(f"Kafka does not take it: {type(error).__name__}") from error
         self._breaker.handed_over(shard, acknowledged)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec.structs import replace
 
 from events.codec import Malformed, decode_reply, encode_command
@@ -14,12 +14,14 @@ from events.commands import Command
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
 from events.topics import COMMANDS, DEAD_LETTERS, REPLIES, REPLIES_PARTITIONS
-from services.kafka import client_options
+from services.kafka import client_options, ended
+from services.producing import LastingProducer
 from services.settings import Settings
 from services.topics import DEAD_LETTER_BYTES_MAX
 
 RESEND_SECONDS = 5.0
 AGAIN_SECONDS = 0.5
+STOP_SECONDS_MAX = 3.0
 LATER = {Outcome.UNAVAILABLE, Outcome.LATE}
 
 
@@ -39,15 +41,14 @@ class Asker:
         self._instance = secrets.token_bytes(16)
         self._numbers = count(1)
         self._pending: dict[str, asyncio.Future[Reply]] = {}
-        self._producer: AIOKafkaProducer
+        self._producer: LastingProducer
         self._consumer: AIOKafkaConsumer
 
     async def start(self) -> None:
         """The end of our partition of replies is known before anything is asked."""
         options = client_options(self._settings)
-        self._producer = AIOKafkaProducer(
-            acks="all",
-            enable_idempotence=True,
+        self._producer = LastingProducer(
+            COMMANDS.name,
             max_batch_size=512 * 1024,
             max_request_size=DEAD_LETTER_BYTES_MAX,
             linger_ms=2,
@@ -56,7 +57,6 @@ class Asker:
         self._consumer = AIOKafkaConsumer(group_id=None, enable_auto_commit=False, **options)
         await self._producer.start()
         await self._consumer.start()
-        await self._producer.partitions_for(COMMANDS.name)
         self._partition = int.from_bytes(self._instance[:4]) % REPLIES_PARTITIONS
         replies = TopicPartition(REPLIES.name, self._partition)
         self._consumer.assign([replies])
@@ -65,7 +65,7 @@ class Asker:
     async def stop(self) -> None:
         for client in ("_producer", "_consumer"):
             if hasattr(self, client):
-                await asyncio.wait_for(getattr(self, client).stop(), 3)
+                await ended(getattr(self, client), STOP_SECONDS_MAX)
 
     async def read_forever(self) -> None:
         """Raises what the client raises: the process starts again."""
@@ -90,7 +90,7 @@ class Asker:
 
     async def dead_letter(self, key: bytes, value: bytes) -> None:
         """Returns when Kafka has it."""
-        await self._producer.send_and_wait(DEAD_LETTERS.name, value, key=key, partition=0)
+        await (await self._producer.send(value, key=key, partition=0, topic=DEAD_LETTERS.name))
 
     async def _send(self, commands: Sequence[Command]) -> list[_Asked]:
         """Two commands that are the same share an outcome."""
@@ -101,7 +101,6 @@ class Asker:
             asked.append(_Asked(command.id, correlation, future))
             addressed = replace(command, replyto=f"{self._partition}/{correlation}")
             await self._producer.send(
-                COMMANDS.name,
                 encode_command(addressed),
                 key=command.subject.encode(),
                 partition=shard_of(command.subject, self._settings.shards),

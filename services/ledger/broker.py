@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS, Topic
-from services.kafka import client_options
+from services.kafka import client_options, ended
 from services.ledger import metrics
 from services.ledger.command_log import CommandLog, new_consumer, read_from
 from services.ledger.ports import CommandRecord, StoredRow
@@ -20,6 +20,7 @@ from services.settings import Settings
 log = structlog.get_logger()
 
 PUBLISH_BYTES_MAX = 768 * 1024
+STOP_SECONDS_MAX = 5.0
 REPLIES_QUEUED_MAX = 100_000
 READ_SECONDS_MAX = 10.0
 SCAN_WAIT_MS = 1
@@ -61,7 +62,7 @@ class KafkaBroker:
         for client in (commands, self._replier, self._publisher, *scanners):
             if client is not None:
                 with contextlib.suppress(KafkaError, asyncio.TimeoutError):
-                    await asyncio.wait_for(client.stop(), 5)
+                    await ended(client, STOP_SECONDS_MAX)
         self._commands = self._replier = self._publisher = self._reply_pump = None
         self._replies.clear()
         self._replies_queued = 0
@@ -163,7 +164,8 @@ class KafkaBroker:
         try:
             yield scanner
         except BaseException:
-            await scanner.stop()
+            with contextlib.suppress(KafkaError, asyncio.TimeoutError):
+                await ended(scanner, STOP_SECONDS_MAX)
             raise
         scanner.pause(*scanner.assignment())
         idle.append(scanner)
@@ -220,5 +222,5 @@ def _note_lost_reply(future: "asyncio.Future[object]") -> None:
 
 async def _discard(producer: AIOKafkaProducer) -> None:
     """Stop a producer without waiting for what it still holds."""
-    with contextlib.suppress(KafkaError, asyncio.TimeoutError, asyncio.CancelledError):
-        await asyncio.wait_for(producer.stop(), 1)
+    with contextlib.suppress(KafkaError, asyncio.TimeoutError):
+        await ended(producer, 1)

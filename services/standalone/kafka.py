@@ -112,7 +112,7 @@ class Kafka(Server):
         if head_start.exists():
             java.append(f"-XX:AOTCache={head_start}")
         properties = self.folder / "server.properties"
-        properties.write_text(PROPERTIES.format(port=self.port, controller_port=self._controller_port))
+        properties.write_text(self.properties())
         if not (self.folder / "log" / "meta.properties").exists():
             self._format(java)
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
@@ -122,6 +122,10 @@ class Kafka(Server):
             cwd=self.folder,
             env=self._environment(),
         )
+
+    def properties(self) -> str:
+        """What the broker is told."""
+        return PROPERTIES.format(port=self.port, controller_port=self._controller_port)
 
     def wait_ready(self, timeout: float = 60) -> None:
         """Return when clients can produce and consume."""

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from events.codec import decode_command, encode_ask, micros
 from events.commands import Command, CreditWallet, Origin
 from events.replies import Outcome, Reply
+from services.api import gateway as gateway_module
 from services.api import webhook_publisher
 from services.api.breaker import UNACKNOWLEDGED_SECONDS_MAX
 from services.api.gateway import GRACE_SECONDS, KafkaGateway
@@ -185,6 +186,30 @@ async def test_while_kafka_is_away_nothing_is_handed_over(
     assert (await gateway.ask(command(gateway), 0)).outcome is Outcome.APPLIED
     await until(lambda: len(ledger.received) >= 3)
     assert len({one.id for one in ledger.received}) == 3  # and none of the ten
+
+
+async def test_after_a_record_was_given_up_the_next_ones_are_taken(
+    settings: Settings, topics: Topics, ledger: TinyLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a broker ends in order and is away for longer than the client's patience."""
+    monkeypatch.setattr(gateway_module, "_REQUEST_TIMEOUT_MS", 300)
+    gateway = KafkaGateway(settings, topics.commands, topics.replies)
+    await gateway.start()
+    try:
+        await gateway.ask(command(gateway), 0)
+        with monkeypatch.context() as leaderless:
+            leaderless.setattr(gateway._producer.client.cluster, "leader_for_partition", lambda _: -1)
+            with pytest.raises(OutcomeUnknown):
+                await gateway.ask(command(gateway), 0)
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    assert (await gateway.ask(command(gateway), 0)).outcome is Outcome.APPLIED
+                    break
+                except (OutcomeUnknown, NotHandedOver):
+                    await asyncio.sleep(0.1)
+    finally:
+        await gateway.stop()
 
 
 async def test_a_webhook_counts_as_published_only_when_kafka_says_so(
