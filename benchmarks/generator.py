@@ -70,6 +70,8 @@ class Load:
         self.acknowledged: list[tuple[int, bytes]] = []
         self.begin = perf_counter() + plan.warmup_seconds
         self.end = self.begin + plan.seconds
+        self._interval = 1 / plan.per_second if plan.per_second else 0.0
+        self._due = perf_counter()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def answered(self, number: int, sent: float, now: float, answer: bytes) -> None:
@@ -84,6 +86,11 @@ class Load:
                 self.latencies.append(now - sent)
                 if _STALE in answer:
                     self.stale += 1
+
+    def pause(self, now: float) -> float:
+        """How long the next request has to wait for its turn."""
+        self._due = max(self._due + self._interval, now - self._interval)
+        return max(0.0, self._due - now)
 
     def left(self) -> None:
         """A client is through; the last one ends the run."""
@@ -116,10 +123,12 @@ class Client(asyncio.Protocol):
         now = perf_counter()
         load = self._load
         load.answered(self._number, self._sent, now, data)
-        if now < load.end:
-            self._send()
-        else:
+        if now >= load.end:
             self._leave()
+        elif (pause := load.pause(now)) > 0:
+            asyncio.get_running_loop().call_later(pause, self._send)
+        else:
+            self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._through:
@@ -127,6 +136,8 @@ class Client(asyncio.Protocol):
             self._leave()
 
     def _send(self) -> None:
+        if self._through:  # lost while it waited
+            return
         load = self._load
         self._number = number = load.next
         load.next = number + 1

@@ -30,6 +30,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     customers: list[str]
     run: str = ""
     respond_async: bool = False
+    per_second: int = 0
+    """Of all clients together; 0: as much as they can. Nobody hurries to make up for what was slow."""
 
 
 class Latency(Struct, frozen=True):

@@ -178,8 +178,12 @@ def _kill(servers: Sequence[Server]) -> None:
 
 
 @contextmanager
-def running(shards: int = 4, **settings: object) -> Iterator[System]:
-    """Servers, schema and topics, ready for services. Not in pytest's folders: those are closed to the database."""
+def running(
+    shards: int = 4, prepare: Callable[[System], None] | None = None, **settings: object
+) -> Iterator[System]:
+    """Servers, schema and topics, ready for services. Not in pytest's folders: those are closed to the database.
+
+    `prepare` may put other servers in, before they start."""
     made: Mapping[str, object] = {
         "shards": shards,
         "key_encryption_key": SecretStr(base64.b64encode(secrets.token_bytes(32)).decode()),
@@ -191,6 +195,8 @@ def running(shards: int = 4, **settings: object) -> Iterator[System]:
         folder.chmod(0o711)
         system = System(folder, Settings().model_copy(update={**made, **settings}))
         try:
+            if prepare is not None:
+                prepare(system)
             system.start_servers()
             yield system
         finally:

@@ -1,106 +1,117 @@
-"""Which process is hurt, when and how: a plan from a seed, and a supervisor that starts the dead again."""
+"""What is hurt, when and how: plans from a seed. A kind says how long its effect may outlast it."""
 
-import asyncio
 import random
-import time
-from collections import Counter
-from collections.abc import Callable
 from typing import NamedTuple
 
-from services.standalone.process import Server
-from tests.running import Process, System
+WORKER_SECONDS_MAX = 10.0
+SERVER_SECONDS_MAX = 20.0
+SHORT_SECONDS = (1.0, 6.0)
+LONG_SECONDS = (1.0, 14.0)
+"""Others take the shards of a worker that is silent for longer than its lease."""
+LINKED = ("ledger-1", "ledger-2", "projections")
+
+
+class Kind(NamedTuple):
+    """`lasting`: its time counts from its end, when the server is back, for nobody can answer before; else at once."""
+
+    target: str
+    how: str
+    times: int
+    limit: float = WORKER_SECONDS_MAX
+    lasting: bool = False
+    seconds: tuple[float, float] = SHORT_SECONDS
+
+    @property
+    def name(self) -> str:
+        return f"{self.how} {self.target}"
+
+
+KINDS = (
+    Kind("ledger", "kill", 3),
+    Kind("ledger", "freeze", 3, seconds=LONG_SECONDS),
+    Kind("ledger", "end", 1),
+    Kind("ledgers", "kill", 1),
+    Kind("projections", "kill", 2),
+    Kind("projections", "freeze", 1),
+    Kind("projections", "end", 1),
+    Kind("api", "kill", 1),
+    Kind("api", "freeze", 1, lasting=True),
+    Kind("api", "end", 1),
+    Kind("intake", "kill", 1),
+    Kind("intake", "freeze", 1),
+    Kind("intake", "end", 1),
+    Kind("kafka", "kill", 2, SERVER_SECONDS_MAX, lasting=True),
+    Kind("kafka", "freeze", 1, SERVER_SECONDS_MAX, lasting=True),
+    Kind("kafka", "end", 1, SERVER_SECONDS_MAX, lasting=True),
+    Kind("postgres", "kill", 2, SERVER_SECONDS_MAX, lasting=True),
+    Kind("postgres", "freeze", 1, SERVER_SECONDS_MAX, lasting=True),
+    Kind("postgres", "end", 1, SERVER_SECONDS_MAX, lasting=True),
+    *(
+        Kind(
+            f"{process} to {server}",
+            how,
+            times,
+            SERVER_SECONDS_MAX,
+            lasting=how in ("slow", "stall"),
+            seconds=LONG_SECONDS if how == "half" else SHORT_SECONDS,
+        )
+        for server in ("postgres", "kafka")
+        for process, how, times in (
+            ("ledger", "cut", 1), ("ledger", "half", 1), ("ledger", "slow", 1), ("ledger", "stall", 1),
+            ("projections", "cut", 1), ("projections", "half", 1), ("projections", "stall", 1),
+        )
+    ),
+    Kind("disk of postgres", "fill", 1, SERVER_SECONDS_MAX, lasting=True),
+    Kind("disk of kafka", "fill", 1, SERVER_SECONDS_MAX, lasting=True),
+)  # fmt: skip
+"""`end` is SIGTERM (SIGINT to PostgreSQL), and a new start."""
 
 KILLS = {
-    ("ledger", "kill"): 5,
-    ("ledger", "freeze"): 4,
+    ("ledger", "kill"): 4,
+    ("ledger", "freeze"): 3,
     ("projections", "kill"): 3,
-    ("projections", "freeze"): 2,
+    ("projections", "freeze"): 1,
     ("api", "kill"): 3,
     ("api", "freeze"): 1,
-    ("kafka", "kill"): 3,
-    ("kafka", "freeze"): 2,
+    ("kafka", "kill"): 2,
+    ("kafka", "freeze"): 1,
     ("postgres", "kill"): 2,
 }
-PAUSE_SECONDS = (2.5, 4.0)
-FROZEN_SECONDS = (1.0, 6.0)
-BACK_OFF_SECONDS = 0.5
+"""Of the storm: one upon the other, and nobody waits until all is well."""
+
+DELAY_SECONDS = (0.05, 0.25)
+STORM_PAUSE_SECONDS = (0.8, 1.8)
 
 
 class Fault(NamedTuple):
-    """One line of the plan."""
+    """`other`: of two ledger workers the one that owns less. `pause` comes before it."""
 
-    target: str
-    how: str
+    kind: Kind
+    seconds: float
+    delay: float
+    other: bool
     pause: float
-    frozen: float
 
 
-class Hurt(NamedTuple):
-    """What was done, and with how many requests in flight."""
-
-    at: float
-    target: str
-    how: str
-    in_flight: int
-
-
-def plan(seed: int) -> list[Fault]:
-    """The same for the same seed."""
+def drawn(seed: int, count: int) -> list[Fault]:
+    """So many faults, each kind as often as its share of them, in any order; each after all is well again."""
     draw = random.Random(seed)
-    kinds = [kind for kind, times in KILLS.items() for _ in range(times)]
+    kinds: list[Kind] = []
+    while len(kinds) < count:
+        turn = [kind for kind in KINDS for _ in range(kind.times)]
+        draw.shuffle(turn)
+        kinds += turn
+    return [_fault(draw, kind, draw.uniform(0.2, 1.0)) for kind in kinds[:count]]
+
+
+def storm(seed: int) -> list[Fault]:
+    """Processes are killed and frozen in quick succession."""
+    draw = random.Random(seed)
+    kinds = [Kind(target, how, 1) for (target, how), times in KILLS.items() for _ in range(times)]
     draw.shuffle(kinds)
-    return [Fault(*kind, draw.uniform(*PAUSE_SECONDS), draw.uniform(*FROZEN_SECONDS)) for kind in kinds]
+    return [_fault(draw, kind, draw.uniform(*STORM_PAUSE_SECONDS)) for kind in kinds]
 
 
-class Faults:
-    """Hurts the processes of a system and starts the dead again, as the supervisor of a machine would."""
-
-    def __init__(
-        self, system: System, processes: dict[str, list[Process]], in_flight: Callable[[], int]
-    ) -> None:
-        self._processes = processes
-        self._servers: dict[str, Server] = {"kafka": system.kafka, "postgres": system.postgres}
-        self._in_flight = in_flight
-        self._began = time.monotonic()
-        self._frozen: set[asyncio.Task[None]] = set()
-        self.hurts: list[Hurt] = []
-        self.restarts: Counter[str] = Counter()
-
-    async def supervise(self) -> None:
-        """Until cancelled."""
-        while True:
-            services = [one for group in self._processes.values() for one in group]
-            for server in (*self._servers.values(), *services):
-                if server.returncode() is not None:
-                    self.restarts[server.name] += 1
-                    await asyncio.sleep(BACK_OFF_SECONDS)
-                    server.start()
-            await asyncio.sleep(0.1)
-
-    async def carry_out(self, faults: list[Fault]) -> None:
-        """One after the other; a frozen process thaws while the next ones are hurt."""
-        for fault in faults:
-            await asyncio.sleep(fault.pause)
-            server = self._chosen(fault.target)
-            if server.returncode() is not None:
-                await asyncio.sleep(2 * BACK_OFF_SECONDS)
-            self.hurts.append(
-                Hurt(time.monotonic() - self._began, fault.target, fault.how, self._in_flight())
-            )
-            if fault.how == "kill":
-                server.kill()
-            else:
-                server.freeze()
-                self._frozen.add(asyncio.create_task(self._thaw(server, fault.frozen)))
-        await asyncio.gather(*self._frozen)
-
-    def _chosen(self, target: str) -> Server:
-        """Of two ledger workers the one that owns more."""
-        if target in self._servers:
-            return self._servers[target]
-        return max(self._processes[target], key=lambda one: one.metric("wallet_ledger_shards_owned"))
-
-    async def _thaw(self, server: Server, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        if server.returncode() is None:
-            server.thaw()
+def _fault(draw: random.Random, kind: Kind, pause: float) -> Fault:
+    seconds, delay = draw.uniform(*kind.seconds), draw.uniform(*DELAY_SECONDS)
+    return Fault(kind, seconds, delay, draw.random() < 0.3, pause)

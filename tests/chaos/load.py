@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import count
@@ -43,12 +44,21 @@ class Request:
 class Load:
     """A slow answer does not slow the next request down."""
 
-    def __init__(self, base_url: str, api_key: str, customers: list[str], seed: int, per_second: int) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        customers: list[str],
+        seed: int,
+        per_second: int,
+        heard: Callable[[str], None] = lambda customer: None,
+    ) -> None:
         self._base_url = base_url
         self._headers = {"authorization": f"Bearer {api_key}", "content-type": "application/json"}
         self._customers = customers
         self._random = random.Random(seed)
-        self._per_second = per_second
+        self.per_second = per_second
+        self._heard = heard
         self._numbers = count(1)
         self._seed = seed
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,10 +75,13 @@ class Load:
     async def run(self, session: aiohttp.ClientSession) -> None:
         """Ask until `stop`."""
         loop = asyncio.get_running_loop()
-        began, asked = loop.time(), 0
+        began = last = loop.time()
+        due = 0.0
         while not self._stopping:
-            for _ in range(int((loop.time() - began) * self._per_second) - asked):
-                asked += 1
+            due += (loop.time() - last) * self.per_second
+            last = loop.time()
+            while due >= 1:
+                due -= 1
                 if self.in_flight < IN_FLIGHT_MAX:
                     self._ask(session)
             await asyncio.sleep(TICK_SECONDS)
@@ -117,10 +130,13 @@ class Load:
         request.status = UNKNOWN
         try:
             async with session.post(url, json=body, headers=headers) as answer:
-                request.body = await answer.json()
+                said = await answer.json()
+                request.body = {name: said[name] for name in ("balance", "code") if name in said}
                 request.status = answer.status
                 request.position = answer.headers.get("ledger-position", "")
                 request.seen.append(str(answer.status))
+                if answer.status in (HTTPStatus.OK, HTTPStatus.BAD_REQUEST):
+                    self._heard(request.customer)
         except (aiohttp.ClientConnectorError, ConnectionRefusedError) as error:
             request.status = NOT_APPLIED  # nobody was there to take it
             request.seen.append(type(error).__name__)

@@ -6,22 +6,24 @@ Every run prints its seed; `--seed` repeats it. `python -m tests.proof simulatio
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
+import signal
 import sys
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.proof import abuse, bugs, model, mutation, races, service
+from tests.proof import abuse, bugs, model, mutation, races, service, soak, sweeping
 from tests.proof.checker import check
 from tests.proof.explore import Found, explore, smallest, told
 
 HISTORIES = 10_000
 BROKEN_SHOWN_MAX = 3
-PARTS = ("model", "simulation", "service", "races", "abuse", "bugs")
-LONG = ("mutation",)
+PARTS = ("model", "simulation", "service", "races", "abuse", "sweep", "bugs")
+LONG = ("mutation", "soak")
 """Only when named."""
 
 DEBITS = 20_000
@@ -39,9 +41,16 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**8))
     parser.add_argument("--histories", type=int, help=f"of the simulation ({HISTORIES:,} unless said)")
-    parser.add_argument("--minutes", type=float, help="for the simulation, instead of a number of histories")
+    parser.add_argument(
+        "--minutes", type=float, help=f"of simulation, sweep, soak ({soak.MINUTES:g} unless said)"
+    )
+    parser.add_argument("--rate", type=int, default=0, help="requests/s of sweep or soak")
     parser.add_argument("--debits", type=int, default=DEBITS, help=f"of the races ({DEBITS:,} unless said)")
     parser.add_argument("--cases", type=int, default=abuse.CASES, help="of abuse, for each operation")
+    parser.add_argument(
+        "--faults", type=int, default=sweeping.FAULTS, help=f"of the sweep ({sweeping.FAULTS} unless said)"
+    )
+    parser.add_argument("--write-report", action="store_true", help="write tables into docs/proof.md")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--first", action="store_true", help="stop at the first broken promise")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -52,10 +61,11 @@ def main(words: list[str]) -> int:
     console.print(f'seed {given.seed}; make prove ARGS="--seed {given.seed}" repeats this run')
     parts = {
         "model": _model, "simulation": _simulation, "service": _service, "races": _races, "abuse": _abuse,
-        "bugs": _bugs, "mutation": _mutation,
+        "sweep": _sweep, "bugs": _bugs, "mutation": _mutation, "soak": _soak,
     }  # fmt: skip
     report: Report = {"seed": given.seed}
-    for part in (*PARTS, *LONG):
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that what it started ends
+    for part in parts:
         if part in (given.parts or PARTS):
             report[part] = parts[part](given, console)
     if given.json:
@@ -103,6 +113,25 @@ def _abuse(given: argparse.Namespace, console: Console) -> Report:
     for line in broken[:BROKEN_SHOWN_MAX]:
         console.print(f"BROKEN: {line}")
     return {"kept": not broken, "cells": matrix.cells, "told": fuzzed.line, "broken": broken}
+
+
+def _sweep(given: argparse.Namespace, console: Console) -> Report:
+    rate = given.rate or sweeping.PER_SECOND
+    report = sweeping.run(given.seed, given.faults, given.minutes or math.inf, rate, console)
+    if given.write_report:
+        sweeping.write("sweep", sweeping.table(report))
+    return report
+
+
+def _soak(given: argparse.Namespace, console: Console) -> Report:
+    minutes = soak.MINUTES if given.minutes is None else given.minutes
+    report, picture = soak.run(given.seed, minutes, given.rate, console)
+    for line in report["broken"]:
+        console.print(f"BROKEN: {line}")
+    if given.write_report:
+        soak.PICTURE.write_text(picture)
+        sweeping.write("soak", soak.table(report))
+    return report
 
 
 def _simulation(given: argparse.Namespace, console: Console) -> Report:

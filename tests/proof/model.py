@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from msgspec import UNSET
 
 from events.codec import decode_envelope
+from events.commands import CreditWallet, DebitWallet
 from events.ids import Tenant, parse_position
 from events.replies import Outcome, Reply
 from services.ledger import intake
@@ -22,8 +23,8 @@ from tests.fakes.keys import MemoryKeys
 from tests.fakes.simulation import START_MICROS, SimLoop
 from tests.fakes.store import MemoryDatabase, MemoryStore
 from tests.fakes.world import RULES
-from tests.laws.strategies import asks, registrations
-from tests.proof.oracle import Oracle, Request, Said
+from tests.laws.strategies import asks, credits, debits, registrations
+from tests.proof.oracle import ANOTHER_FAILED, Oracle, Request, Said
 
 OPEN = {"USD", "INR"}
 TENANTS = {str(tenant): tenant for tenant in (Tenant("biz_1", "live"), Tenant("biz_1", "test"))}
@@ -40,6 +41,21 @@ requests = st.builds(
     tries=st.sampled_from([0, 0, 0, 1, 2]),
 )
 batches = st.lists(requests, min_size=1, max_size=4)
+customers = st.sampled_from(["cus_a", "cus_b"])
+moves = {
+    f"k{number}": (DebitWallet if number % 3 == 0 else CreditWallet)(currency="USD", amount=number)
+    for number in range(1, 9)
+}
+"""The same under the same key, so that repeats are frequent."""
+entries = st.lists(
+    st.one_of(*(
+        st.builds(lambda customer, key: Request("", customer, moves[key], key), customers, st.sampled_from([*moves])),
+        st.builds(lambda customer, key: Request("", customer, moves[key], key), customers, st.sampled_from([*moves])),
+        st.builds(Request, st.just(""), customers, st.one_of(credits, debits), st.sampled_from([*moves])),
+    )),
+    min_size=1,
+    max_size=5,
+)  # fmt: skip
 
 
 class Core:
@@ -77,6 +93,16 @@ class Core:
                 tenant=TENANTS[request.tenant],
             )
             read.append(intake.read(CommandRecord(0, self._numbers, value), 1, self._micros, True))
+        return self._run(self._decisions.decide(read, self._owned, self._micros, receipts=True))
+
+    def enter(self, requests: Sequence[Request], together: bool) -> Batch:
+        """One bulk record of them, which is not true yet."""
+        self._numbers += 1
+        entries = [asking.entry(one.customer, one.ask, one.key or "") for one in requests]  # type: ignore[arg-type]
+        record = asking.bulk(*entries, together=together)
+        tenant = TENANTS[requests[0].tenant]
+        value = asking.command(self._numbers, requests[0].customer, record, tenant=tenant)
+        read = [intake.read(CommandRecord(0, self._numbers, value), 1, self._micros, True)]
         return self._run(self._decisions.decide(read, self._owned, self._micros, receipts=True))
 
     def commit(self, batch: Batch) -> list[Reply]:
@@ -135,6 +161,20 @@ class CoreMachine(Counted):
         self.count()
         self.core.decide(requests)
 
+    @rule(
+        tenant=st.sampled_from(sorted(TENANTS)), entries=entries, together=st.booleans(), lost=st.booleans()
+    )
+    def entered(self, tenant: str, entries: list[Request], together: bool, lost: bool) -> None:
+        self.count()
+        record = [entry._replace(tenant=tenant) for entry in entries]
+        batch = self.core.enter(record, together)
+        if lost:
+            return
+        [reply] = self.core.commit(batch)
+        said = self.oracle.enter(record, together)
+        found = [answer_of(one, self.core.version(one) if one.position else 0) for one in reply.entries]
+        assert found == said, f"{record}\nFOUND {found}\nSAID {said}"
+
     @rule()
     def forgot(self) -> None:
         self.count()
@@ -157,7 +197,7 @@ class CoreMachine(Counted):
 def answer_of(reply: Reply, version: int) -> Said:
     """A reply in the oracle's words."""
     if reply.outcome is Outcome.KEY_REUSED:
-        return Said("key_reused")
+        return Said("key_reused", ANOTHER_FAILED if reply.code == ANOTHER_FAILED else "")
     before = None if reply.balance_before is UNSET else reply.balance_before
     after = None if reply.balance_after is UNSET else reply.balance_after
     if reply.code not in ("", "INSUFFICIENT_WALLET_FUNDS"):

@@ -3,7 +3,9 @@
 One dictionary of customers, one request after the other. It shares the names of commands with the service, no rule.
 """
 
+import copy
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from events.commands import CustomerAsk
 
 LARGEST = 2**53 - 1
 RETRY_MINUTES = 15
+ANOTHER_FAILED = "ANOTHER_ENTRY_FAILED"
 NULLABLE = ("phone_number", "metadata", "preferred_locale")
 
 
@@ -95,6 +98,55 @@ class Oracle:
             return self._keyed(account, request)
         return self._repeated(account, request) or self._new(account, request)
 
+    def enter(self, requests: Sequence[Request], together: bool) -> list[Said]:
+        """Entries of one bulk record, each with a key: like one by one, or all or none of a customer's."""
+        if not together:
+            return [self.ask(request) for request in requests]
+        said: dict[int, Said] = {}
+        for customer in dict.fromkeys(request.customer for request in requests):
+            own = [place for place, request in enumerate(requests) if request.customer == customer]
+            said |= zip(own, self._all_or_none([requests[place] for place in own]), strict=True)
+        return [said[place] for place in range(len(requests))]
+
+    def _all_or_none(self, requests: Sequence[Request]) -> list[Said]:
+        account = self.accounts.setdefault((requests[0].tenant, requests[0].customer), Account())
+        contents = {key: content for key, (content, _) in account.keys.items()}
+        fits = [contents.setdefault(str(one.key), one.content) == one.content for one in requests]
+        known = {str(one.key) for one in requests} & account.keys.keys()
+        if all(fits):
+            fresh: dict[str, Request] = {}
+            for one in requests:
+                if str(one.key) not in known:
+                    fresh.setdefault(str(one.key), one)
+            failed = any(account.keys[key][1].outcome == "refused" for key in known)
+            self._decide_together(account, list(fresh.values()), failed)
+        said = []
+        for request, right in zip(requests, fits, strict=True):
+            if not right:
+                said.append(Said("key_reused"))
+            elif str(request.key) in account.keys:
+                before = account.keys[str(request.key)][1]
+                said.append(before._replace(replayed=str(request.key) in known))
+                known.add(str(request.key))
+            else:
+                said.append(Said("key_reused", ANOTHER_FAILED))
+        return said
+
+    def _decide_together(self, account: Account, fresh: Sequence[Request], failed: bool) -> None:
+        """On a copy first: where one is refused, all are; that one for its own reason."""
+        trial, reasons = copy.deepcopy(account), {}
+        for place, request in enumerate(fresh if not failed else ()):
+            found = self._decided(trial, request.ask)
+            if found.outcome == "refused":
+                failed, reasons = True, {place: found}
+                break
+        for place, request in enumerate(fresh):
+            no = reasons.get(place, Said("refused", ANOTHER_FAILED))
+            found = no if failed else self._decided(account, request.ask)
+            found = found._replace(fact=len(account.facts) + 1)
+            account.facts.append(found)
+            account.keys[str(request.key)] = request.content, found
+
     def _keyed(self, account: Account, request: Request) -> Said:
         assert request.key is not None
         if request.key in account.keys:
@@ -135,7 +187,8 @@ class Oracle:
             account.profile |= {name: value for name, value in fields.items() if name in account.profile}
             return Said("applied")
         if kind in ("customer.block.v1", "customer.unblock.v1"):
-            account.blocked = kind == "customer.block.v1"
+            elsewhere = "block_id" in fields  # of a block that is over: stories know no id of one in force
+            account.blocked = kind == "customer.block.v1" or (account.blocked and elsewhere)
             return Said("applied")
         if kind == "customer.close.v1":
             if any(account.balances.values()):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from hypothesis import strategies as st
@@ -19,13 +19,15 @@ from events.commands import (
     CreditWallet,
     CustomerAsk,
     DebitWallet,
+    EnterInBulk,
     RegisterCustomer,
     UnblockCustomer,
 )
-from events.ids import Tenant, customer_id_from_key
+from events.ids import Tenant, customer_id_from_key, parse_position
 from events.replies import Reply
 from services.api.keys import create_key
 from tests.asking import Asker
+from tests.fakes.asking import bulk, entry
 from tests.proof.model import OPEN, Counted, answer_of, run
 from tests.proof.oracle import Oracle, Request, Said
 from tests.running import Process, System, running
@@ -47,6 +49,21 @@ statuses = st.sampled_from([BlockCustomer(), UnblockCustomer(), UnblockCustomer(
 asks = st.one_of(movements, movements, movements, st.just(RENAMED), statuses)
 keys = st.sampled_from([None, None, "k1", "k2", "k3"])
 names = st.sampled_from(NAMES)
+
+
+class Entry(NamedTuple):
+    """A movement in a bulk record."""
+
+    name: str
+    ask: CreditWallet | DebitWallet
+    key: str
+
+
+entries = st.lists(
+    st.builds(Entry, names, movements, st.sampled_from(["k1", "k2", "k3", "k4", "k5"])),
+    min_size=1,
+    max_size=5,
+)
 
 
 class Service:
@@ -73,6 +90,12 @@ class Service:
     def ask(self, tenant: Tenant, customer: str, ask: CustomerAsk, key: str | None) -> Reply:
         """A command, as a producer of `ledger.commands` would send it."""
         sent = self.run(self._asker.send(customer, ask, key or "", tenant=tenant, awaited=True))
+        reply: Reply = self.run(self._asker.reply(sent, SECONDS_MAX))
+        return reply
+
+    def enter(self, tenant: Tenant, customer: str, record: EnterInBulk) -> Reply:
+        """Many commands in one record."""
+        sent = self.run(self._asker.send(customer, record, tenant=tenant, awaited=True))
         reply: Reply = self.run(self._asker.reply(sent, SECONDS_MAX))
         return reply
 
@@ -104,6 +127,17 @@ class ServiceMachine(Counted):
     @rule(name=names, ask=asks, key=keys, kafka=st.booleans())
     def asked(self, name: str, ask: CustomerAsk, key: str | None, kafka: bool) -> None:
         self._asked(name, ask, key, kafka)
+
+    @rule(entries=entries, together=st.booleans(), kafka=st.booleans())
+    def entered(self, entries: list[Entry], together: bool, kafka: bool) -> None:
+        """In one record; through Kafka it is of one shard, here of one customer."""
+        self.count()
+        if kafka:
+            entries = [entry for entry in entries if entry.name == entries[0].name]
+        record = [Request(str(self.tenant), self.ids[name], ask, key) for name, ask, key in entries]
+        said = self.oracle.enter(record, together)
+        found = self._bulk_by_kafka(record, together) if kafka else self._bulk_by_http(record, together)
+        assert found == [one._replace(fact=0, before=one.before if kafka else None) for one in said]
 
     @rule(name=names)
     def read(self, name: str) -> None:
@@ -139,6 +173,33 @@ class ServiceMachine(Counted):
         assert found == wanted._replace(
             after=said.after if isinstance(ask, CreditWallet | DebitWallet) else None
         )
+
+    def _bulk_by_kafka(self, record: list[Request], together: bool) -> list[Said]:
+        made = [entry(one.customer, one.ask, str(one.key)) for one in record]  # type: ignore[arg-type]
+        customer = record[0].customer
+        reply = self.service.enter(self.tenant, customer, bulk(*made, together=together))
+        self.positions[customer] = reply.position or self.positions.get(customer, "")
+        return [answer_of(one, 0) for one in reply.entries]
+
+    def _bulk_by_http(self, record: list[Request], together: bool) -> list[Said]:
+        items = [
+            self._request(one.customer, one.ask)[2]
+            | {"customer_id": one.customer, "idempotency_key": one.key}
+            for one in record
+        ]
+        body = {"items": items, "all_or_nothing": together}
+        answer = self.service.http.post("/v1/ledger-entries/bulk", json=body, headers=self.headers)
+        assert answer.status_code == 200, answer.text
+        outcomes = answer.json()["items"]
+        for one, outcome in zip(record, outcomes, strict=True):
+            self._reached(one.customer, outcome.get("ledger_position"))
+        return [_said(outcome) for outcome in outcomes]
+
+    def _reached(self, customer: str, position: str | None) -> None:
+        """Reads have to show the latest."""
+        known = self.positions.get(customer)
+        if position and (not known or parse_position(position) > parse_position(known)):
+            self.positions[customer] = position
 
     def _by_kafka(self, customer: str, ask: CustomerAsk, key: str | None) -> Said:
         reply = self.service.ask(self.tenant, customer, ask, key)
@@ -182,6 +243,17 @@ class ServiceMachine(Counted):
     def teardown(self) -> None:
         for name in NAMES:
             self.read(name)
+
+
+def _said(outcome: dict[str, Any]) -> Said:
+    """An item's outcome in the oracle's words."""
+    if outcome["status"] == 200:
+        return Said("applied", replayed=outcome["replayed"], after=outcome["balance"])
+    code = outcome["code"]
+    if code == "IDEMPOTENCY_KEY_REUSED":
+        return Said("key_reused")
+    recorded = outcome.get("ledger_position") is not None
+    return Said("refused" if recorded else "key_reused", code, replayed=outcome["replayed"])
 
 
 @contextmanager
