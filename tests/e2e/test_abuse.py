@@ -13,7 +13,7 @@ from services.api.wall import Statement
 from tests.proof import abuse, service
 from tests.proof.matrix import keyed, names_somebody, request
 
-pytestmark = pytest.mark.timeout(300)  # the machine may have to start first
+pytestmark = pytest.mark.timeout(600)  # the machine may have to start first
 
 
 def test_every_operation_is_in_the_matrix() -> None:

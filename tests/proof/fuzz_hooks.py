@@ -40,6 +40,8 @@ RULES = (
     # JSON Schema does not tell 1e300, which is taken as it is, from the same number in digits, which is not exact
     ("INVALID_REQUEST_BODY", "Expected `int` <= 9007199254740991 - at `$.metadata[...]`"),
     ("INVALID_REQUEST_BODY", "Expected `int` >= -9007199254740991 - at `$.metadata[...]`"),
+    # to JSON Schema 2020-12 a format is a note
+    ("INVALID_REQUEST_BODY", "Invalid RFC3339 encoded datetime"),
     ("INVALID_QUERY_PARAMS", "balance_gte, balance_lte and sort by balance need a currency"),
     ("INVALID_QUERY_PARAMS", "currency goes with balance_gte"),
     ("INVALID_QUERY_PARAMS", "currency is the one that the payment was made in"),
