@@ -25,7 +25,10 @@ class Group(NamedTuple):
 
 GROUPS = {
     "chain": Group(("services/projections/chain.py",), ("tests/unit/projections/test_chain.py",)),
-    "scan": Group(("services/ledger/scan.py",), ("tests/unit/ledger/test_scan.py",)),
+    "scan": Group(
+        ("services/ledger/scan.py",),
+        ("tests/unit/ledger/test_scan.py", "tests/unit/ledger/test_relay_takeover.py"),
+    ),
     "receipts": Group(
         ("services/ledger/receipts.py", "services/ledger/wrapping.py"),
         (
