@@ -249,13 +249,17 @@ async def _post(
 
 
 def _used(server: Server) -> dict[str, float]:
-    """Of a process with its children; shared memory counts once."""
+    """Of a process with its children, among whom shared memory counts once.
+
+    Of one alone what is resident: a proportional share would grow when strangers with the same libraries end.
+    """
     parent = psutil.Process(server.pid)
     memory = files = connections = 0
-    for process in (parent, *parent.children(recursive=True)):
+    family = (parent, *parent.children(recursive=True))
+    for process in family:
         try:
             info = process.memory_full_info()
-            memory += getattr(info, "pss", info.rss)
+            memory += info.rss if len(family) == 1 else getattr(info, "pss", info.rss)
             files += process.num_fds()
             connections += len(process.net_connections("tcp"))
         except psutil.NoSuchProcess:
