@@ -110,8 +110,10 @@ def installed() -> Iterator[Installation]:
             try:
                 yield Installation(system, network, disks)
             finally:
-                system.stop()
-                unmount(disks)
+                try:
+                    system.stop()
+                finally:
+                    unmount(disks)
     finally:
         unmount(disks)
         network.stop()

@@ -1,6 +1,7 @@
 """Everything that can die is killed and frozen in a storm under load, then hurt in any way; every answer must be true.
 
-`WALLET_LEDGER_TEST_SEED` repeats a run: the same requests, the same faults. `make prove ARGS=sweep` is the long form.
+`WALLET_LEDGER_TEST_SEED` repeats a run: the same requests, the same faults. `make prove ARGS=sweep` is the long form, which
+also judges how long each recovery took: that depends on what else the machine does.
 """
 
 import os
@@ -19,7 +20,7 @@ STORM_FAULTS_MIN = 20
 FAULTS = 6
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_every_answer_is_true_after_everything_was_hurt_again_and_again() -> None:
     seed = int(os.environ.get("WALLET_LEDGER_TEST_SEED") or random.SystemRandom().randrange(10**6))
     print(f"WALLET_LEDGER_TEST_SEED={seed}")
@@ -27,7 +28,7 @@ def test_every_answer_is_true_after_everything_was_hurt_again_and_again() -> Non
     report(swept)
     check_pressure(swept)
     assert len(swept.hurts) == FAULTS
-    assert not swept.broken
+    assert not swept.verdict.broken
 
 
 def report(swept: Swept) -> None:
