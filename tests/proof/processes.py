@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 
 from events.topics import EVENTS
+from services import producing
 from services.api import breaker, gateway
 from services.api.asking import Asking
 from services.inbox import Inbox
@@ -160,7 +161,7 @@ def simulated_world(town: "Installation") -> Iterator[None]:
 
     signals = SimpleNamespace(SIGTERM=0, raise_signal=lambda _: town.routine_died(here()))
     patches: list[tuple[Any, str, Any]] = [
-        (gateway, "AIOKafkaProducer", lambda **_: MemoryProducer(town.kafka, here().gate, town.sent)),
+        (producing, "AIOKafkaProducer", lambda **_: MemoryProducer(town.kafka, here().gate, town.sent)),
         (gateway, "AIOKafkaConsumer", lambda **_: MemoryConsumer(town.kafka, here().gate)),
         (gateway, "time", SimpleNamespace(monotonic=monotonic, time=wall)),
         (gateway, "secrets", SimpleNamespace(token_bytes=town.token_bytes)),
