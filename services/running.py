@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import structlog
 from aiohttp import web
+from aiokafka.errors import KafkaError
 
 from services import health
 
@@ -46,7 +47,7 @@ async def stopped(part: str, stopping: Awaitable[None]) -> bool:
     try:
         async with asyncio.timeout(STOP_SECONDS_MAX):
             await stopping
-    except (TimeoutError, psycopg.Error) as error:
+    except (TimeoutError, psycopg.Error, KafkaError) as error:
         log.warning("did not stop in order", part=part, error=type(error).__name__)
         return False
     return True

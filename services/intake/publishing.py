@@ -13,7 +13,7 @@ from events.topics import EVENTS, REQUESTS
 from services.intake import metrics
 from services.intake.publications import Publications
 from services.intake.requests import asks_upstream, encode_request, owner, request_of
-from services.kafka import client_options
+from services.kafka import client_options, ended
 from services.keyring import KeyRing
 from services.settings import Settings
 
@@ -22,6 +22,7 @@ POLL_MS = 500
 KEEP_SECONDS = 5.0
 """So often it is noted how far it is while nothing is asked: a look at an event again costs little."""
 FETCH_BYTES_MAX = 1024 * 1024
+CLOSE_SECONDS_MAX = 0.5
 
 
 class Found(NamedTuple):
@@ -61,10 +62,9 @@ class Publisher:
                 kept, moved = loop.time(), False
 
     async def close(self) -> None:
-        if self._consumer is not None:
-            await self._consumer.stop()
-        if self._producer is not None:
-            await self._producer.stop()
+        for client in (self._consumer, self._producer):
+            if client is not None:
+                await ended(client, CLOSE_SECONDS_MAX)
         await self._publications.close()
         self._ring.forget()
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -20,6 +21,7 @@ from services.intake.table import Table
 from services.intake.taking import Taking
 from services.intake.together import Together
 from services.intake.watch import Watch
+from services.kafka import reached
 from services.keyring import KeyRing
 from services.reading import Record
 from services.receiving import Reading, make_app
@@ -77,7 +79,7 @@ async def run(settings: Settings, instance: str, ring: Ring, micros: Clock, stop
     await asker.start()
     with tempfile.TemporaryDirectory(prefix="wallet-ledger-intake-") as folder:
         app = make_app(settings, READING, instance, Path(folder), next_offsets, inbox.put)
-        watch = Watch(app, taking)
+        watch = Watch(app, taking, partial(reached, settings))
         port = settings.intake_metrics_port or settings.http_port + 3
         server = await serve(settings.http_host, port, watch.problems)
         parts = (app.start(), asker.read_forever(), taking.work_forever(), watch.watch_forever(), failed)

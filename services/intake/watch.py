@@ -9,6 +9,7 @@ from faust.types import TP
 
 from events.topics import PAYMENTS
 from services.intake.taking import Taking
+from services.kafka import Reached
 from services.receiving import CheckpointApp
 
 WATCH_SECONDS = 1.0
@@ -24,8 +25,9 @@ class Hangs(Exception):
 class Watch:
     """Asks Kafka for the topic's ends: a deaf consumer does not know them."""
 
-    def __init__(self, app: CheckpointApp, taking: Taking) -> None:
+    def __init__(self, app: CheckpointApp, taking: Taking, reached: Reached) -> None:
         self._app = app
+        self._reached = reached
         self._taking = taking
         self._problems = {"assignment": "no partition is assigned yet"}
         self._since = time.monotonic()
@@ -54,7 +56,8 @@ class Watch:
         except ConsumerNotStarted:
             return {"assignment": "no partition is assigned"}
         except (KafkaError, TimeoutError) as error:
-            self._since = now  # without Kafka there is no progress to miss
+            if not await self._reached():
+                self._since = time.monotonic()  # without Kafka there is no progress to miss
             return {"kafka": f"no answer: {type(error).__name__}"}
         if not assigned:  # others have them all
             self._since = now

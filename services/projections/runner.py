@@ -14,6 +14,7 @@ import structlog
 
 from events.topics import EVENTS
 from services.inbox import Inbox
+from services.kafka import reached
 from services.keyring import KeyRing, parse_kek
 from services.projections import verify
 from services.projections.applying import ChainBroken
@@ -51,7 +52,7 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
 
     with tempfile.TemporaryDirectory(prefix="wallet-ledger-projections-") as folder:
         app = make_app(settings, READING, instance, Path(folder), next_offsets, inbox.put)
-        watch = Watch(app, writer, lag, instance)
+        watch = Watch(app, writer, lag, instance, partial(reached, settings))
         port = settings.projections_metrics_port or settings.http_port + 2
         server = await serve(settings.http_host, port, watch.problems)
         checking = _check(settings, watch)

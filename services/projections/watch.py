@@ -9,6 +9,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from events.topics import EVENTS
+from services.kafka import Reached
 from services.projections import metrics
 from services.projections.lag import Lag
 from services.projections.writer import Writer
@@ -30,8 +31,9 @@ class Hangs(Exception):
 class Watch:
     """Looks from outside: it asks Kafka for the topic's ends, for a deaf consumer does not know them."""
 
-    def __init__(self, app: CheckpointApp, writer: Writer, lag: Lag, instance: str) -> None:
+    def __init__(self, app: CheckpointApp, writer: Writer, lag: Lag, instance: str, reached: Reached) -> None:
         self._app = app
+        self._reached = reached
         self._writer = writer
         self._lag = lag
         self._instance = instance
@@ -79,7 +81,8 @@ class Watch:
             async with asyncio.timeout(ENDS_SECONDS_MAX):
                 ends = await self._app.consumer.highwaters(*tps)
         except (KafkaError, TimeoutError, ConsumerNotStarted) as error:
-            self._since = now  # without Kafka there is no progress to miss
+            if not await self._reached():
+                self._since = time.monotonic()  # without Kafka there is no progress to miss
             return {"kafka": f"no answer: {type(error).__name__}"}
         self._lag.observe(now, {tp.partition: end for tp, end in ends.items()})
         behind = self._lag.records(without=self._writer.halted())

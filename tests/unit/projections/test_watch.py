@@ -53,7 +53,11 @@ class Stage:
     def __init__(self) -> None:
         self.consumer, self.writer, self.lag = Consumer(), Writer(), Lag()
         self.app: Any = SimpleNamespace(consumer=self.consumer, crashed=False, crash_reason=None)
-        self.watch = Watch(self.app, self.writer, self.lag, "one")  # type: ignore[arg-type]
+        self.kafka_answers = False
+        self.watch = Watch(self.app, self.writer, self.lag, "one", self.reached)  # type: ignore[arg-type]
+
+    async def reached(self) -> bool:
+        return self.kafka_answers
 
     async def run(self, seconds: float) -> None:
         """Raises what the watch raises; returns if it does not within that time."""
@@ -108,6 +112,12 @@ async def test_without_kafka_it_waits_but_is_not_ready(stage: Stage) -> None:
     stage.consumer.ends = None
     await stage.run(0.4)
     assert "kafka" in stage.watch.problems()
+
+
+async def test_a_consumer_that_hears_nothing_of_a_kafka_that_answers_ends_the_process(stage: Stage) -> None:
+    stage.consumer.ends, stage.kafka_answers = None, True
+    with pytest.raises(Hangs, match="kafka"):
+        await stage.run(2)
 
 
 async def test_a_halted_shard_is_no_reason_to_restart_but_to_alarm(stage: Stage) -> None:
