@@ -3,36 +3,17 @@
 import asyncio
 from collections.abc import Mapping
 
-import psycopg
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-
-from services.intake.table import SESSION
+from services.intake.session import Session
 
 LOCK = 7_214_001
 """Advisory: who publishes requests. It is gone with the session that holds it."""
 ELECTION_SECONDS = 1.0
 
 
-class Publications:
-    """One connection; after an error the process ends."""
+class Publications(Session):
+    """Where each shard is read from next, and a lock."""
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection: AsyncConnection[TupleRow] | None = None
-
-    async def open(self) -> None:
-        self._connection = await AsyncConnection.connect(
-            self._dsn,
-            autocommit=True,
-            connect_timeout=5,
-            options=SESSION,
-            application_name="wallet-ledger intake requests",
-        )
-
-    async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+    name = "wallet-ledger intake requests"
 
     async def be_the_one(self) -> None:
         """Returns when no other process publishes any more."""
@@ -54,9 +35,3 @@ class Publications:
             "ON CONFLICT (shard) DO UPDATE SET next_offset = greatest(old.next_offset, excluded.next_offset)",
             [list(next_offsets), list(next_offsets.values())],
         )
-
-    @property
-    def _session(self) -> AsyncConnection[TupleRow]:
-        if self._connection is None:
-            raise psycopg.OperationalError("the session is closed")
-        return self._connection

@@ -3,11 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import psycopg
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
+from services.intake.session import Session
 
-SESSION = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=5s"
 DUE_MAX = 500
 
 
@@ -47,25 +44,10 @@ _CHECK_OFF = """
 """
 
 
-class Table:
+class Table(Session):
     """One connection; each call is one statement, so that two may be made at a time. After an error the process ends."""
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection: AsyncConnection[TupleRow] | None = None
-
-    async def open(self) -> None:
-        self._connection = await AsyncConnection.connect(
-            self._dsn,
-            autocommit=True,
-            connect_timeout=5,
-            options=SESSION,
-            application_name="wallet-ledger intake",
-        )
-
-    async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+    name = "wallet-ledger intake"
 
     async def next_offsets(self) -> dict[int, int]:
         """Where to read from, by partition; 0 where nothing was read yet."""
@@ -127,12 +109,6 @@ class Table:
         await self._session.execute(
             _CHECK_OFF, [*_columns(places, 2), *_columns(list(next_offsets.items()), 2)]
         )
-
-    @property
-    def _session(self) -> AsyncConnection[TupleRow]:
-        if self._connection is None:
-            raise psycopg.OperationalError("the session is closed")
-        return self._connection
 
     async def _rows(self, query: Any, *parameters: object) -> list[Any]:
         return await (await self._session.execute(query, parameters)).fetchall()
