@@ -17,6 +17,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path(".data"), description="where `up` keeps servers, secrets and ready.json")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = Field(True, description="JSON lines; false prints for people")
+    starts_when: str = Field(
+        "", description="a file: a service is loaded at once and begins when it is there; `up` sets it"
+    )
 
     # Kafka
     kafka_bootstrap: str = Field("", description="host:port,…; empty: `up` runs its own")

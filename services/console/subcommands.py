@@ -1,10 +1,15 @@
 """`wallet-ledger keys …` and `wallet-ledger events …`: their options and help."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+AWAITED_SECONDS_MAX = 180.0
+AWAITED_EVERY_SECONDS = 0.02
 
 keys = typer.Typer(
     no_args_is_help=True, help="API keys: made, listed, rotated, revoked. A secret is shown once."
@@ -17,14 +22,32 @@ Mode = Annotated[str, typer.Option(help="test or live: their data never meet.")]
 
 
 def serve(module: str, *required: str) -> None:
-    """Run a service until it is told to stop; its exit code is ours."""
+    """Run a service until it is told to stop; its exit code is ours.
+
+    Loading takes a second of processor time: whoever starts Kafka at the same time has it done meanwhile.
+    """
     from importlib import import_module
 
     from services.console.mistakes import load
 
     settings = load(*required)
     run: Callable[[Any], int] = import_module(module).main
+    if settings.starts_when:
+        await_file(Path(settings.starts_when), AWAITED_SECONDS_MAX)
     raise typer.Exit(run(settings))
+
+
+def await_file(path: Path, seconds_max: float) -> None:
+    """Returns when it is there.
+
+    Raises:
+        TimeoutError: it did not come.
+    """
+    deadline = time.monotonic() + seconds_max
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{path.name} did not come in {seconds_max:g} s")
+        time.sleep(AWAITED_EVERY_SECONDS)
 
 
 def quiet_clients() -> None:

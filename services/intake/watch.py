@@ -13,6 +13,7 @@ from services.kafka import Reached
 from services.receiving import CheckpointApp
 
 WATCH_SECONDS = 1.0
+STARTING_SECONDS = 0.1
 ENDS_SECONDS_MAX = 5.0
 NOT_READY_SECONDS = 10.0
 NO_PROGRESS_SECONDS_MAX = 60.0
@@ -39,7 +40,7 @@ class Watch:
     async def watch_forever(self) -> None:
         """Raises Hangs."""
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(STARTING_SECONDS if "assignment" in self._problems else WATCH_SECONDS)
             if self._app.crashed:
                 raise Hangs(f"Faust crashed: {type(self._app.crash_reason).__name__}")
             self._problems = await self._look()

@@ -16,6 +16,7 @@ from services.projections.writer import Writer
 from services.receiving import CheckpointApp
 
 WATCH_SECONDS = 1.0
+STARTING_SECONDS = 0.1
 ENDS_SECONDS_MAX = 5.0
 NO_PROGRESS_SECONDS_MAX = 30.0
 READY_LAG_SECONDS_MAX = 5.0
@@ -53,7 +54,7 @@ class Watch:
     async def watch_forever(self) -> None:
         """Raises Hangs."""
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(STARTING_SECONDS if "assignment" in self._problems else WATCH_SECONDS)
             if self._app.crashed:
                 raise Hangs(f"Faust crashed: {type(self._app.crash_reason).__name__}")
             shards = self.assigned()

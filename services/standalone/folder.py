@@ -23,6 +23,7 @@ class Folder:
         self.path = path.absolute()
         self.logs = self.path / "logs"
         self.ready = self.path / "ready.json"
+        self.prepared = self.path / "prepared"
         self.played = self.path / "upstream.json"
 
     @contextmanager
@@ -49,11 +50,15 @@ class Folder:
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
-            self.ready.unlink(missing_ok=True)
+            self._tell_nothing()  # after kill -9 it still stands there
             try:
                 yield
             finally:
-                self.ready.unlink(missing_ok=True)
+                self._tell_nothing()
+
+    def _tell_nothing(self) -> None:
+        for file in (self.ready, self.prepared):
+            file.unlink(missing_ok=True)
 
     def log(self, name: str) -> Path:
         """Where a child writes; a long log of earlier runs is put aside, and the one before it dropped."""

@@ -52,11 +52,13 @@ class Machine:
         self._settings = settings.model_copy(
             update={
                 "data_dir": folder.path,
+                "starts_when": str(folder.prepared),
                 "upstream_mode": settings.upstream_mode or DEVELOPMENT_MODE,
                 **{name: getattr(settings, name) or settings.http_port + n for name, n in SERVED.items()},
             }
         )
         self._all_ours = not settings.kafka_bootstrap and not self._secret("store_dsn")
+        self._services: list[Service] = []
 
     def run(self) -> None:
         """Everything, until a signal interrupts it or a child cannot be kept alive."""
@@ -64,7 +66,7 @@ class Machine:
         try:
             self._settle_secrets()
             self._start_servers_and_prepare()
-            self._start_services()
+            self._await_services()
             api_key = self._api_key()
             self._play()
             self._announce(api_key)
@@ -120,14 +122,17 @@ class Machine:
             for name in missing:
                 self._update(name, SecretStr(postgres.create_database(DATABASES[name])))
             self._say(f"PostgreSQL on 127.0.0.1:{postgres.port}, its files in {postgres.place}")
+        if kafka is not None:
+            self._update("kafka_bootstrap", kafka.bootstrap)
         migrate = self._job("migrate")
+        self._load_services()
         if kafka is not None:
             kafka.wait_ready()
-            self._update("kafka_bootstrap", kafka.bootstrap)
             self._say(f"Kafka on {kafka.bootstrap}")
         for name, job in {"topics": self._job("topics"), "migrate": migrate}.items():
             if self._finished(job) != 0:
                 raise StandaloneError(f"{name} failed: {last_lines(self._folder.log(name), 1)}")
+        self._folder.prepared.touch()
         self._say("databases and topics are as they must be")
 
     def _start_postgres(self) -> Postgres:
@@ -153,12 +158,14 @@ class Machine:
         self._supervisor.run_until(lambda: job.poll() is not None)
         return job.returncode
 
-    def _start_services(self) -> None:
-        """Started together, stopped in the reverse order: the api first, so that nobody asks who has left."""
+    def _load_services(self) -> None:
+        """Together, while servers still start: they begin when all is prepared. Stopped in the reverse order: the api
+        first, so that nobody asks who has left."""
         local = "http://127.0.0.1"
         ports = {"ledger": self._settings.ledger_metrics_port}
         ports |= {f"ledger-{number}": free_port() for number in range(2, self._settings.ledger_workers + 1)}
-        services = [self._service("projections", f"{local}:{self._settings.projections_metrics_port}")]
+        services = self._services
+        services.append(self._service("projections", f"{local}:{self._settings.projections_metrics_port}"))
         for name, port in ports.items():
             services.append(self._service(name, f"{local}:{port}", ledger_metrics_port=port))
             if name != "ledger":
@@ -167,7 +174,9 @@ class Machine:
         services.append(self._service("api", self.base_url))
         for service in services:
             self._supervisor.start(service)
-        for service in services:
+
+    def _await_services(self) -> None:
+        for service in self._services:
             if not self._supervisor.run_until(service.is_ready, READY_SECONDS_MAX):
                 raise StandaloneError(
                     f"{service.name} is not ready after {READY_SECONDS_MAX:g} s; {service.log} ends with:\n"
@@ -186,17 +195,8 @@ class Machine:
         if stored and self._is_accepted(stored):
             return stored
         log = self._folder.log("keys")
-        options = (
-            "--business",
-            DEVELOPMENT_BUSINESS,
-            "--mode",
-            DEVELOPMENT_MODE,
-            "--name",
-            "development",
-            "--scopes",
-            SCOPES,
-        )
-        if self._finished(self._job("keys", "create", *options, "--json")) != 0:
+        options = f"--business {DEVELOPMENT_BUSINESS} --mode {DEVELOPMENT_MODE} --name development --scopes {SCOPES}"
+        if self._finished(self._job("keys", "create", *options.split(), "--json")) != 0:
             raise StandaloneError(f"no API key could be made: {last_lines(log, 1)}")
         (answer,) = (line for line in log.read_text().splitlines() if '"api_key"' in line)
         key: str = json.loads(answer)["api_key"]

@@ -71,6 +71,7 @@ class Stage:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(watching, "WATCH_SECONDS", 0.005)
+    monkeypatch.setattr(watching, "STARTING_SECONDS", 0.005)
     monkeypatch.setattr(watching, "NO_PROGRESS_SECONDS_MAX", 0.1)
     return Stage()
 
