@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import faust
 from aiokafka import ConsumerRecord
 from faust.exceptions import ConsumerNotStarted
+from faust.tables import TableManager
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, StreamT, TransportT
@@ -83,6 +84,15 @@ class CheckpointConsumer(driver.Consumer):
         self._thread._ensure_consumer()._coordinator._group_instance_id = None
 
 
+class NoTables(TableManager):
+    """Faust waits a second for tables to come; there are none."""
+
+    async def on_start(self) -> None:
+        if not self.should_stop:
+            await self._update_channels()
+            await self.recovery.start()
+
+
 class CheckpointTransport(driver.Transport):
     Consumer: ClassVar[Any] = CheckpointConsumer
 
@@ -120,6 +130,7 @@ def make_app(
         stream_buffer_maxsize=BUNDLES_MAX,
         broker_max_poll_records=BUNDLED_MAX,
         cython_optimizations=True,
+        TableManager=NoTables,
     )
     app.next_offsets = offsets
     app.read_topic = reading.topic
