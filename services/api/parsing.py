@@ -130,15 +130,18 @@ def currency_of(query: Mapping[str, str]) -> str | None:
     return currency
 
 
-def positions_of(call: Call, shards: int) -> list[tuple[int, int]]:
-    """`Ledger-Position` of a read: the answer must be at least as new as each of them."""
+def positions_of(call: Call, shards: int) -> dict[int, int]:
+    """`Ledger-Position` of a read, sequence by shard: the answer must be at least as new as each of them."""
     text = call.header(b"ledger-position")
     if text is None:
-        return []
+        return {}
     parts = text.split(",")
     if len(parts) > shards:
         raise invalid_parameters("Ledger-Position has at most one position for each shard")
-    return [_position(part.strip(), shards) for part in parts]
+    positions: dict[int, int] = {}
+    for shard, sequence in (_position(part.strip(), shards) for part in parts):
+        positions[shard] = max(sequence, positions.get(shard, 0))
+    return positions
 
 
 def _position(text: str, shards: int) -> tuple[int, int]:

@@ -50,6 +50,8 @@ class Visit(NamedTuple):
     parts: Parts
     path: dict[str, str]
     """Path parameters as sent."""
+    at_least: dict[int, int]
+    """Sequence by shard that the answer has to include."""
 
 
 def parts_of(scope: AsgiScope) -> Parts:
@@ -57,8 +59,15 @@ def parts_of(scope: AsgiScope) -> Parts:
 
 
 def as_of(visit: Visit, customer_id: str, sequence: int) -> dict[str, str]:
-    """The header of an answer about one customer: how new it is."""
-    return {"ledger-position": position(shard_of(customer_id, visit.parts.settings.shards), sequence)}
+    """The header of an answer about one customer: how new it is.
+
+    Raises:
+        ApiError: 503 NOT_YET_VISIBLE: the server of the read models came back older than it was when it was waited for.
+    """
+    shard = shard_of(customer_id, visit.parts.settings.shards)
+    if sequence < visit.at_least.get(shard, 0):
+        raise not_yet_visible()
+    return {"ledger-position": position(shard, sequence)}
 
 
 def as_of_all(visit: Visit) -> dict[str, str]:
@@ -84,11 +93,12 @@ async def reading(scope: AsgiScope) -> Visit:
     """
     visit = await _visit(scope, Scope.READ)
     settings = visit.parts.settings
-    if positions := positions_of(visit.call, settings.shards):
-        wait, seconds = visit.parts.visibility.wait, settings.read_wait_seconds
-        if not all(await asyncio.gather(*(wait(*position, seconds) for position in positions))):
-            raise not_yet_visible()
-    return visit
+    if not (at_least := positions_of(visit.call, settings.shards)):
+        return visit
+    wait, seconds = visit.parts.visibility.wait, settings.read_wait_seconds
+    if not all(await asyncio.gather(*(wait(*position, seconds) for position in at_least.items()))):
+        raise not_yet_visible()
+    return visit._replace(at_least=at_least)
 
 
 async def writing(scope: AsgiScope) -> Visit:
@@ -105,4 +115,4 @@ async def _visit(scope: AsgiScope, needed: Scope) -> Visit:
     parts = parts_of(scope)
     call: Call = scope["state"]["call"]
     caller = await parts.auth.caller(call, needed)
-    return Visit(call, caller, parts, scope["path_params"])
+    return Visit(call, caller, parts, scope["path_params"], {})

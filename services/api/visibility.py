@@ -101,6 +101,12 @@ class PostgresVisibility:
                 if wanted <= sequence:
                     _resolve(waiter, True)
 
+    def _forget(self) -> None:
+        """The server may have crashed, and read models commit asynchronously: it comes back older than it was."""
+        self._reached = [0] * len(self._reached)
+        now = monotonic()
+        self._expected = {shard: (sequence, now) for shard, (sequence, _) in self._expected.items()}
+
     async def _listen(self) -> None:
         """For ever. What was said while there was no connection, the first look says again."""
         while True:
@@ -114,6 +120,7 @@ class PostgresVisibility:
                         self._note(_positions(notify.payload))
             except (psycopg.Error, ViewsUnavailable) as error:
                 log.warning("no notifications of positions", error=type(error).__name__)
+            self._forget()
             await asyncio.sleep(_BACK_OFF_SECONDS)
 
     def _poll_while_waiting(self) -> None:

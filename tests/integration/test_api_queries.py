@@ -268,23 +268,29 @@ async def test_waits_end_at_the_notification(dsn: str, queries: PostgresQueries)
         await visibility.stop()
 
 
-async def test_a_listener_that_was_cut_off_comes_back(dsn: str, queries: PostgresQueries) -> None:
+async def test_a_listener_that_was_cut_off_comes_back_and_believes_the_server(
+    dsn: str, queries: PostgresQueries
+) -> None:
     visibility = PostgresVisibility(dsn, SHARDS, queries.checkpoints)
     await visibility.start()
     try:
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
             listeners = (
-                "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+                "SELECT pid FROM pg_stat_activity "
+                "WHERE query LIKE 'LISTEN%' AND state = 'idle' AND datname = current_database()"
             )
             async with asyncio.timeout(10):
                 while not (old := await (await connection.execute(listeners)).fetchone()):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
+                await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, "2:9"])
+                assert await visibility.wait(2, 9, 3)
                 await connection.execute("SELECT pg_terminate_backend(%s)", [old[0]])
                 await connection.execute("UPDATE checkpoints SET sequence = 5 WHERE shard = 3")
                 while (new := await (await connection.execute(listeners)).fetchone()) in (None, old):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             assert new is not None
         assert await visibility.wait(3, 5, 3)  # what it missed, it has looked up
+        assert not await visibility.wait(2, 9, 0)  # what was lost in a crash, it does not promise any more
     finally:
         await visibility.stop()
 

@@ -61,6 +61,18 @@ async def test_the_ledger_is_shown_newest_first(client: httpx.AsyncClient, entri
     assert (await client.get(f"{entries}?page_size=1&page_number=1")).json()["items"] == [oldest]
 
 
+async def test_read_models_that_came_back_older_than_they_were_are_not_shown(
+    api: Api, client: httpx.AsyncClient, customer: str, entries: str
+) -> None:
+    shown = await client.get(entries)
+    shard, _, sequence = shown.headers["ledger-position"].partition(":")
+    assert api.visibility.visible
+    for path in (entries, f"/customers/{customer}", f"/customers/{customer}/wallets"):
+        assert (await client.get(path, headers={"ledger-position": f"{shard}:{sequence}"})).status_code == 200
+        answer = await client.get(path, headers={"ledger-position": f"{shard}:{int(sequence) + 1}"})
+        assert (answer.status_code, answer.json()["code"]) == (503, "NOT_YET_VISIBLE")
+
+
 def test_every_cause_has_a_public_word() -> None:
     assert set(EVENT_TYPES) == set(Cause)
 
@@ -140,11 +152,12 @@ async def test_a_write_waits_for_its_read_models(api: Api, client: httpx.AsyncCl
 
 
 async def test_a_read_can_demand_a_position(api: Api, client: httpx.AsyncClient, entries: str) -> None:
-    answer = await client.get(entries, headers={"ledger-position": "3:17"})
+    position = (await client.get(entries)).headers["ledger-position"]
+    answer = await client.get(entries, headers={"ledger-position": position})
     assert answer.status_code == 200
-    assert api.visibility.waits[-1] == (3, 17, 0.5)
+    assert api.visibility.waits[-1] == (*map(int, position.split(":")), 0.5)
     api.visibility.visible = False
-    answer = await client.get(entries, headers={"ledger-position": "3:17"})
+    answer = await client.get(entries, headers={"ledger-position": position})
     assert (answer.status_code, answer.json()["code"]) == (503, "NOT_YET_VISIBLE")
     assert answer.headers["x-should-retry"] == "true"
 
