@@ -2,10 +2,11 @@
 
 import pytest
 
-from tests.proof import model, races, service
+from tests.proof import model, races, refunding, service
 
 STEPS = 80
 DEBITS = 1_500
+RETRIES = 480
 
 
 @pytest.mark.timeout(300)
@@ -25,3 +26,15 @@ async def test_wallets_that_can_pay_for_half_pay_for_half(
     assert not raced.broken
     assert raced.applied.total() == raced.debits // 2
     assert raced.requests > raced.debits
+
+
+@pytest.mark.timeout(300)
+async def test_of_racing_refunds_exactly_what_was_paid_comes(
+    machine: type[service.ServiceMachine], seed: int
+) -> None:
+    running = machine.service
+    refunded = await refunding.race(running.system, running.url, seed, RETRIES)
+    print(refunded.line)
+    assert not refunded.broken
+    assert refunded.requests > RETRIES > len(refunded.outcomes)
+    assert len(refunded.by_upstream) > len(refunded.payments) / 2

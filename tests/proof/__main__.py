@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.proof import abuse, bugs, model, mutation, races, service, soak, sweeping
+from tests.proof import abuse, bugs, model, mutation, races, refunding, service, soak, sweeping
 from tests.proof.checker import check
 from tests.proof.explore import Found, explore, smallest, told
 
@@ -27,6 +27,7 @@ LONG = ("mutation", "soak")
 """Only when named."""
 
 DEBITS = 20_000
+RETRIES = 2_000
 Report = dict[str, Any]
 
 
@@ -46,6 +47,7 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("--rate", type=int, default=0, help="requests/s of sweep or soak")
     parser.add_argument("--debits", type=int, default=DEBITS, help=f"of the races ({DEBITS:,} unless said)")
+    parser.add_argument("--retries", type=int, default=RETRIES, help=f"of refunds ({RETRIES:,} unless said)")
     parser.add_argument("--cases", type=int, default=abuse.CASES, help="of abuse, for each operation")
     parser.add_argument(
         "--faults", type=int, default=sweeping.FAULTS, help=f"of the sweep ({sweeping.FAULTS} unless said)"
@@ -90,14 +92,18 @@ def _service(given: argparse.Namespace, console: Console) -> Report:
 
 def _races(given: argparse.Namespace, console: Console) -> Report:
     console.print(
-        f"-- races: {races.CLIENTS} clients, wallets that can pay for half, a tenth asked twice at once"
+        f"-- races: {races.CLIENTS} clients, wallets that can pay for half, a tenth asked twice at once; "
+        "refunds of more than was paid, each key about five times"
     )
     with service.started() as machine:
-        raced = asyncio.run(races.race(machine.service.system, machine.service.url, given.seed, given.debits))
-    console.print(raced.line)
-    for line in raced.broken[:BROKEN_SHOWN_MAX]:
+        system, url = machine.service.system, machine.service.url
+        raced = asyncio.run(races.race(system, url, given.seed, given.debits))
+        refunded = asyncio.run(refunding.race(system, url, given.seed, given.retries))
+    broken = raced.broken + refunded.broken
+    console.print(raced.line, refunded.line, sep="\n")
+    for line in broken[:BROKEN_SHOWN_MAX]:
         console.print(f"BROKEN: {line}")
-    return {"kept": not raced.broken, "told": raced.line, "broken": raced.broken}
+    return {"kept": not broken, "told": raced.line, "refunds": refunded.line, "broken": broken}
 
 
 def _abuse(given: argparse.Namespace, console: Console) -> Report:
