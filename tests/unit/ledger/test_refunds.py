@@ -130,6 +130,11 @@ def test_a_rule_that_is_off_lets_nothing_into_the_wallet() -> None:
     assert deck.balance(A) == 0
 
 
+def test_a_top_up_may_go_into_the_wallet_where_nothing_else_brings_it_there() -> None:
+    deck = Deck(RULES._replace(wallet_rules=frozenset(Rule) - {Rule.TOP_UP}))
+    assert last(deck, [payment(), TO_WALLET]).amount == deck.balance(A) == 110
+
+
 def test_upstream_answers_by_the_id_that_the_asker_was_given() -> None:
     deck = Deck()
     asked = last(deck, [purchase(), some(30)]).object_id

@@ -87,7 +87,8 @@ async def test_a_known_record_that_is_gone_is_read_again_and_told(log: Log) -> N
     topic = log | {0: log[0][:2]}
     with capture_logs() as told:
         assert await scanned(topic, log, {0: (4, 3), 1: (2, 1)}) == ({0: (2, 1), 1: (4, 3)}, set())
-    assert [(one["event"], one["shards"]) for one in told] == [("topic_lost_events", [0])]
+    action = "reading them from the beginning"
+    assert told == [{"event": "topic_lost_events", "shards": [0], "action": action, "log_level": "error"}]
 
 
 async def test_what_is_found_again_is_not_lost(log: Log) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from events.codec import decode_fact
 from events.commands import AnyAsk, BlockCustomer, CloseCustomer
 from events.facts import COUNTER_ACCOUNTS, Movement, WalletCredited
+from events.money import AMOUNT_MAX
 from events.requests import RequestTopUp, SettleInvoice
 from events.upstream import RecordPayment
 from services.ledger.domain.foreign import Foreign
@@ -108,6 +109,8 @@ def test_the_same_key_pays_once_and_says_the_same() -> None:
         pytest.param([settle(), FAILS, asking.debit(90), pay(3, "succeeded")], 0, 70, id="taken, as far as there"),
         pytest.param([settle(), FAILS, asking.debit(90), pay(3, "succeeded"), pay(4, "failed")], 10, 0,
                      id="only what was taken is given back"),
+        pytest.param([settle(), FAILS, asking.debit(100), refund(2, 30, to_wallet=True), pay(3, "succeeded")], 0, 50,
+                     id="given first, so that less is lacking"),
         pytest.param([settle(), FAILS, refund(3, 10)], 100, 0, id="a refund leaves it alone"),
         pytest.param([settle(100), CloseCustomer(), FAILS], 0, 0, id="a closed customer gets nothing"),
     ],
@@ -115,6 +118,18 @@ def test_the_same_key_pays_once_and_says_the_same() -> None:
 def test_the_wallets_part_of_a_payment_that_fails(asks: Sequence[AnyAsk], balance: int, lacking: int) -> None:
     deck = play(asking.REGISTER, CREDIT, *asks)
     assert (deck.balance(A), short(deck)) == (balance, lacking)
+
+
+def test_what_a_payment_and_an_invoice_can_claim_is_limited() -> None:
+    full = [asking.REGISTER, asking.credit(AMOUNT_MAX), settle(AMOUNT_MAX)]
+    deck = play(*full)
+    assert replies(deck.play(deck.asked(A, settle(1))))[0].code == "BALANCE_LIMIT_EXCEEDED"
+    assert play(*full, FAILS).balance(A) == AMOUNT_MAX
+    twice = play(*full, FAILS, settle(AMOUNT_MAX), pay(3, "succeeded"), pay(4, "failed"))
+    assert (twice.balance(A), short(twice)) == (
+        0,
+        0,
+    )  # the first part is forgiven, the second stays the invoice's
 
 
 def test_a_rule_that_is_off_gives_nothing_back() -> None:
@@ -157,6 +172,12 @@ def test_a_top_up_that_is_asked_for_moves_nothing() -> None:
     assert (reply.amount, reply.object_id[:4], deck.balance(A)) == (500, "top_", 0)
     [refused] = replies(deck.play(deck.asked(A, RequestTopUp(currency="EUR", amount=500))))
     assert refused.code == "UNSUPPORTED_CURRENCY"
+    play(asking.credit(AMOUNT_MAX - 5), deck=deck)
+    codes = [
+        replies(deck.play(deck.asked(A, RequestTopUp(currency="USD", amount=n))))[0].code for n in (5, 6)
+    ]
+    assert codes == ["", "BALANCE_LIMIT_EXCEEDED"]
+    play(asking.debit(AMOUNT_MAX - 5), deck=deck)
     play(payment(1, request_id=reply.object_id), deck=deck)
     assert deck.balance(A) == 100
 

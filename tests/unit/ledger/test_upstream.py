@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec import UNSET
 
 from events.codec import decode_fact
 from events.commands import AnyAsk, ChangeProfile, CloseCustomer
@@ -49,6 +50,7 @@ def short(deck: Deck) -> int:
         pytest.param([payment(2, "failed"), payment(1)], 0, 0, id="what is older is not believed"),
         pytest.param([payment(1), payment(2, "failed")], 0, 0, id="a success that was none is taken back"),
         pytest.param([purchase()], 0, 0, id="a purchase is no top-up"),
+        pytest.param([payment(1), purchase(2)], 0, 0, id="what turns out to be a purchase is taken back"),
         pytest.param([payment(currency="EUR")], 0, 0, id="a currency that is not open"),
         pytest.param([payment(total=10, tax=10)], 0, 0, id="nothing but tax"),
         pytest.param([payment(total=5, tax=10)], 0, 0, id="more tax than money"),
@@ -58,6 +60,9 @@ def short(deck: Deck) -> int:
         pytest.param([purchase(), refund(to_wallet=True)], 50, 0, id="refund to wallet"),
         pytest.param([purchase(), refund(amount=None, to_wallet=True)], 110, 0, id="without an amount: all"),
         pytest.param([purchase(), refund(amount=900, to_wallet=True)], 110, 0, id="never more than was paid"),
+        pytest.param([purchase(), refund(2, 80, to_wallet=True), refund(3, 80, name="ref_2", to_wallet=True)], 110, 0,
+                     id="in two parts neither"),
+        pytest.param([payment(), refund(amount=0)], 100, 0, id="a refund of nothing"),
         pytest.param(
             [purchase(), refund(amount=80, name="ref_2"), refund(amount=80, to_wallet=True)],
             30,
@@ -78,6 +83,7 @@ def short(deck: Deck) -> int:
         pytest.param([payment(), dispute()], 0, 0, id="a dispute takes what the top-up gave"),
         pytest.param([payment(), dispute(amount=30)], 70, 0, id="or a part of it"),
         pytest.param([payment(), dispute(currency="EUR", amount=1)], 0, 0, id="in another currency: all"),
+        pytest.param([payment(), dispute(currency=UNSET, amount=30)], 70, 0, id="without one: in the payment's"),
         pytest.param([payment(), dispute(), dispute(4, LOST)], 0, 0, id="lost: taken once"),
         pytest.param([payment(), dispute(), dispute(4, WON)], 100, 0, id="won: given back"),
         pytest.param([payment(), dispute(4, WON), dispute(3)], 100, 0, id="won before it was heard of"),
@@ -153,6 +159,16 @@ def test_what_is_known_or_older_leaves_nothing() -> None:
             [payment(1), ChangeProfile(name="N"), purchase(2, name="pay_2", customer=Named(name="M"))],
             1,
             id="ours is last",
+        ),
+        pytest.param(
+            [
+                payment(1),
+                asking.debit(100),
+                CloseCustomer(),
+                purchase(2, name="pay_2", customer=Named(name="M")),
+            ],
+            0,
+            id="a closed customer has his name",
         ),
     ],
 )
