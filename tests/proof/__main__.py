@@ -220,7 +220,8 @@ def _mutation(given: argparse.Namespace, console: Console) -> Report:
         found = mutation.mutate(name, given.jobs)
         console.print(found.line, *found.survivors.values(), sep="\n", markup=False)
         groups[name] = {"counts": dict(found.counts), "survivors": found.survivors}
-    return {"kept": all(group["counts"] for group in groups.values()), "groups": groups}
+    noticed = all(group["counts"].get("killed") for group in groups.values())  # else nothing was changed
+    return {"kept": noticed, "groups": groups}
 
 
 if __name__ == "__main__":

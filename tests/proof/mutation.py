@@ -1,19 +1,22 @@
 """Mutation testing of what decides: every small change to it, one at a time in a copy, must fail a fast test (mutmut)."""
 
-import re
+import os
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from tests.checkout import copy_to
+from tests.proof.mutation_plan import Plan
 
 HOURS_MAX = 6
 CHILDREN_DEFAULT = 2
-KILLED = frozenset({"killed", "timeout", "segfault"})
+KILLED = frozenset({"killed", "timeout", "crashed"})
 
 
 class Group(NamedTuple):
@@ -33,32 +36,40 @@ GROUPS = {
         ("services/ledger/receipts.py", "services/ledger/wrapping.py"),
         (
             "tests/unit/ledger/test_receipts.py", "tests/unit/ledger/test_batch.py",
-            "tests/unit/ledger/test_batch_keys.py", "tests/unit/ledger/test_upstream.py",
+            "tests/unit/ledger/test_batch_keys.py", "tests/unit/ledger/test_wrapping.py",
+            "tests/unit/ledger/test_facts_whole.py",
         ),
     ),
     "fence": Group(
         ("services/ledger/settling.py", "services/ledger/ownership.py"),
         (
-            "tests/unit/ledger/test_settling.py", "tests/unit/ledger/test_worker_ownership.py",
+            "tests/unit/ledger/test_ownership.py", "tests/unit/ledger/test_settling.py",
+            "tests/unit/ledger/test_settling_again.py", "tests/unit/ledger/test_worker_tells.py",
+            "tests/unit/ledger/test_worker_ownership.py", "tests/unit/ledger/test_acknowledge.py",
             "tests/unit/ledger/test_worker_positions.py", "tests/unit/ledger/test_worker_answers.py",
             "tests/unit/ledger/test_worker_sharing.py",
         ),
     ),
     "customer": Group(
-        tuple(f"services/ledger/domain/{name}.py" for name in ("customer", "changes", "teller", "together", "states")),
+        tuple(f"services/ledger/domain/{name}.py" for name in ("customer", "changes", "together", "states")),
         (
             "tests/unit/ledger/test_customer.py", "tests/unit/ledger/test_customer_laws.py",
-            "tests/unit/ledger/test_changes.py", "tests/unit/ledger/test_settlements.py",
+            "tests/unit/ledger/test_changes.py", "tests/unit/ledger/test_bulk.py",
+            "tests/unit/ledger/test_states.py", "tests/unit/ledger/test_requests_whole.py",
         ),
     ),
     "upstream": Group(
         tuple(
             f"services/ledger/domain/{name}.py"
-            for name in ("upstream", "foreign", "rules", "refunds", "settlements", "invoice", "requests", "given")
+            for name in (
+                "upstream", "foreign", "rules", "teller", "refunds", "settlements", "invoice", "requests", "given",
+            )
         ),
         (
             "tests/unit/ledger/test_upstream.py", "tests/unit/ledger/test_upstream_laws.py",
             "tests/unit/ledger/test_refunds.py", "tests/unit/ledger/test_settlements.py",
+            "tests/unit/ledger/test_changes.py", "tests/unit/ledger/test_foreign.py",
+            "tests/unit/ledger/test_facts_whole.py", "tests/unit/ledger/test_requests_whole.py",
         ),
     ),
 }  # fmt: skip
@@ -69,9 +80,16 @@ CONFIG = """
 source_paths = ["services"]
 only_mutate = {modules}
 also_copy = ["events", "deploy", "benchmarks", "tests"]
-pytest_add_cli_args_test_selection = {tests}
-pytest_add_cli_args = ["-p", "tests.proof.mutation_pytest", "-p", "no:cacheprovider"]
 """
+UNREACHABLE = frozenset({"case _:", "assert_never(ask)", "assert_never(fact)"})
+"""mypy holds that nothing comes there: to change or to leave out nothing but this changes nothing."""
+PYTEST = (
+    "-m", "pytest", "-q", "-s", "--assert=plain", "-k", "not thousands",
+    "-p", "asyncio", "-p", "tests.proof.mutation_pytest",
+    *(word for plugin in ("cacheprovider", "timeout", "logging", "warnings", "unraisableexception", "threadexception")
+      for word in ("-p", f"no:{plugin}")),
+)  # fmt: skip
+"""Only what each of thousands of runs needs."""
 
 
 class Mutated(NamedTuple):
@@ -91,27 +109,47 @@ class Mutated(NamedTuple):
 
 def mutate(name: str, children: int = CHILDREN_DEFAULT) -> Mutated:
     """One group, in a copy of the code."""
-    group = GROUPS[name]
     with tempfile.TemporaryDirectory(prefix="wallet-ledger-") as place:
         folder = Path(place)
-        copy_to(folder)
-        with (folder / "pyproject.toml").open("a") as file:
-            file.write(CONFIG.format(modules=_list(group.modules), tests=_list(group.tests)))
-        done = _mutmut(folder, "run", "--max-children", str(children))
-        outcomes = dict(
-            re.findall(r"^\s*(\S+__mutmut_\d+): (.+)$", _mutmut(folder, "results", "--all", "true"), re.M)
-        )
-        if not outcomes:
-            return Mutated(name, Counter(), {}, f"no mutants ran:\n{done[-2_000:]}")
-        left = sorted(mutant for mutant, outcome in outcomes.items() if outcome not in KILLED)
-        survivors = {mutant: _mutmut(folder, "show", mutant) for mutant in left}
-        return Mutated(name, Counter(outcomes.values()), survivors)
+        lay_out(folder, GROUPS[name])
+        return run(folder, name, children)
 
 
-def _mutmut(folder: Path, *words: str) -> str:
+def lay_out(folder: Path, group: Group) -> None:
+    """A copy of the code with its mutants."""
+    copy_to(folder)
+    with (folder / "pyproject.toml").open("a") as file:
+        file.write(CONFIG.format(modules=_list(group.modules)))
+    _python(folder, "-m", "tests.proof.mutation_made", *group.modules)
+
+
+def run(folder: Path, name: str, children: int, mutants: Sequence[str] = ()) -> Mutated:
+    """All mutants, or these."""
+    changes = msgspec.json.decode((folder / "mutants.json").read_bytes(), type=dict[str, str])
+    reachable = [mutant for mutant, change in changes.items() if not _changes_nothing(change)]
+    plan = folder / "plan.json"
+    plan.write_bytes(msgspec.json.encode(Plan(list(mutants) or reachable, children)))
+    environment = {"MUTATION_PLAN": str(plan), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    said = _python(folder / "mutants", *PYTEST, *GROUPS[name].tests, **environment)
+    outcomes = msgspec.json.decode(plan.read_bytes(), type=Plan).outcomes
+    if not outcomes:
+        return Mutated(name, Counter(), {}, f"no mutants ran:\n{said[-2_000:]}")
+    counts = Counter(outcomes.values()) + Counter(unreachable=0 if mutants else len(changes) - len(reachable))
+    left = sorted(mutant for mutant, outcome in outcomes.items() if outcome not in KILLED)
+    return Mutated(
+        name, counts, {mutant: f"{mutant}: {outcomes[mutant]}\n{changes[mutant]}" for mutant in left}
+    )
+
+
+def _changes_nothing(change: str) -> bool:
+    return {line[1:].strip() for line in change.splitlines() if line.startswith("-")} <= UNREACHABLE
+
+
+def _python(folder: Path, *words: str, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "mutmut", *words],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=HOURS_MAX * 3600, check=False,
+        [sys.executable, *words],
+        cwd=folder, env=os.environ | environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=HOURS_MAX * 3600, check=False,
     )  # fmt: skip
     return done.stdout.decode(errors="replace")
 
