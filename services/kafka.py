@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from services.settings import Settings
 
 REACHED_SECONDS_MAX = 3.0
+STOP_SECONDS_MAX = 3.0
 
 Reached = Callable[[], Awaitable[bool]]
 """Whether Kafka answers a stranger: where it does, a client that hears nothing is deaf."""
@@ -46,7 +47,7 @@ class Client(Protocol):
     async def stop(self) -> None: ...
 
 
-async def ended(client: Client, seconds: float) -> None:
+async def ended(client: Client, seconds: float = STOP_SECONDS_MAX) -> None:
     """Stop it, or leave it after a while.
 
     A consumer whose fetch waits to be repeated stops with a CancelledError, though nobody cancelled anything: whoever

@@ -18,7 +18,6 @@ from services.kafka import ended
 log = structlog.get_logger()
 
 PAUSE_SECONDS = 0.5
-STOP_SECONDS_MAX = 3.0
 
 
 class LastingProducer:
@@ -98,4 +97,4 @@ class LastingProducer:
 
 async def _discard(producer: AIOKafkaProducer) -> None:
     with contextlib.suppress(KafkaError, TimeoutError):
-        await ended(producer, STOP_SECONDS_MAX)
+        await ended(producer)

@@ -15,7 +15,6 @@ RECORDS_MAX = 4_000
 PARTITION_FETCH_BYTES_MAX = 1024 * 1024
 POLL_MS = 500
 SILENCE_SECONDS_MAX = 30.0
-STOP_SECONDS_MAX = 5.0
 
 
 class Record(NamedTuple):
@@ -48,7 +47,7 @@ class BulkReader:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await ended(self._consumer, STOP_SECONDS_MAX)
+        await ended(self._consumer)
 
     async def ends(self, shards: Iterable[int]) -> dict[int, int]:
         """The offset behind the last record of each shard, now."""

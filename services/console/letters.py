@@ -16,7 +16,7 @@ from events.sealing import Unsealable
 from events.topics import DEAD_LETTERS
 from services.coffin import month_owner, opened
 from services.console.mistakes import ExitCode, Mistake, load
-from services.kafka import client_options
+from services.kafka import client_options, ended
 from services.keyring import KeyRing, parse_kek
 from services.settings import Settings
 
@@ -116,7 +116,7 @@ async def _letters(settings: Settings) -> AsyncIterator[tuple[int, SealedLetter]
                 if at <= end and (letter := _read(record.offset, record.value)) is not None:
                     yield record.offset, letter
     finally:
-        await consumer.stop()
+        await ended(consumer)
 
 
 def _read(number: int, value: bytes | None) -> SealedLetter | None:
@@ -135,7 +135,7 @@ async def _send(settings: Settings, records: list[tuple[SealedLetter, bytes]]) -
         for letter, value in records:
             await producer.send_and_wait(letter.topic, value, partition=letter.partition)
     finally:
-        await producer.stop()
+        await ended(producer)
 
 
 def _fields(number: int, letter: SealedLetter) -> dict[str, object]:

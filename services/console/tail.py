@@ -18,7 +18,7 @@ from events.facts import AnyFact, Movement, WalletCredited, WalletDebitRefused
 from events.sharding import shard_of
 from events.topics import EVENTS
 from services.console.mistakes import ExitCode, Mistake, found, load
-from services.kafka import client_options
+from services.kafka import client_options, ended
 from services.settings import Settings
 from services.topics import check_topics
 
@@ -104,7 +104,7 @@ class Tail:
             async for seen in self._select(consumer, ends):
                 yield seen
         finally:
-            await consumer.stop()
+            await ended(consumer)
 
     def summary(self) -> str:
         """One line on what the chain says of the events that were read."""

@@ -21,7 +21,6 @@ from services.topics import DEAD_LETTER_BYTES_MAX
 
 RESEND_SECONDS = 5.0
 AGAIN_SECONDS = 0.5
-STOP_SECONDS_MAX = 3.0
 LATER = {Outcome.UNAVAILABLE, Outcome.LATE}
 
 
@@ -65,7 +64,7 @@ class Asker:
     async def stop(self) -> None:
         for client in ("_producer", "_consumer"):
             if hasattr(self, client):
-                await ended(getattr(self, client), STOP_SECONDS_MAX)
+                await ended(getattr(self, client))
 
     async def read_forever(self) -> None:
         """Raises what the client raises: the process starts again."""

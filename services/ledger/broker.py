@@ -20,7 +20,6 @@ from services.settings import Settings
 log = structlog.get_logger()
 
 PUBLISH_BYTES_MAX = 768 * 1024
-STOP_SECONDS_MAX = 5.0
 REPLIES_QUEUED_MAX = 100_000
 READ_SECONDS_MAX = 10.0
 SCAN_WAIT_MS = 1
@@ -62,7 +61,7 @@ class KafkaBroker:
         for client in (commands, self._replier, self._publisher, *scanners):
             if client is not None:
                 with contextlib.suppress(KafkaError, asyncio.TimeoutError):
-                    await ended(client, STOP_SECONDS_MAX)
+                    await ended(client)
         self._commands = self._replier = self._publisher = self._reply_pump = None
         self._replies.clear()
         self._replies_queued = 0
@@ -165,7 +164,7 @@ class KafkaBroker:
             yield scanner
         except BaseException:
             with contextlib.suppress(KafkaError, asyncio.TimeoutError):
-                await ended(scanner, STOP_SECONDS_MAX)
+                await ended(scanner)
             raise
         scanner.pause(*scanner.assignment())
         idle.append(scanner)

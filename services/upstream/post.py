@@ -15,7 +15,7 @@ from events.replies import Reply
 from events.sharding import shard_of
 from events.topics import COMMANDS, EVENTS, PAYMENTS, REPLIES, REPLIES_PARTITIONS
 from services.console.mistakes import ExitCode, Mistake
-from services.kafka import client_options
+from services.kafka import client_options, ended
 from services.settings import Settings
 from services.topics import check_topics
 from services.upstream.world import Asked, Delivery
@@ -86,8 +86,8 @@ class Post:
     async def __aexit__(self, *_: object) -> None:
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
-        await self._producer.stop()
-        await self._consumer.stop()
+        await ended(self._producer)
+        await ended(self._consumer)
 
     async def deliver(self, deliveries: Iterable[Delivery], watched: bool) -> None:
         """Returns when Kafka has them. `watched`: somebody is going to wait until they are recorded."""

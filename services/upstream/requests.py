@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from events.for_upstream import RequestEvent
 from events.ids import Tenant
 from events.topics import REQUESTS
-from services.kafka import client_options
+from services.kafka import client_options, ended
 from services.settings import Settings
 
 _POLL_MS = 500
@@ -32,7 +32,7 @@ class Requests:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
+        await ended(self._consumer)
 
     async def known(self) -> list[RequestEvent]:
         """All that there are now."""
