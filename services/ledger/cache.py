@@ -28,6 +28,11 @@ class Cache:
     def __iter__(self) -> Iterator[UUID]:
         return iter(tuple(self._packed))
 
+    @property
+    def bytes(self) -> int:
+        """At most `CACHE_BYTES_MAX`."""
+        return self._bytes + ENTRY_BYTES * len(self._packed)
+
     def get(self, stream: UUID) -> State | None:
         packed = self._packed.get(stream)
         if packed is None:
@@ -40,5 +45,5 @@ class Cache:
         packed = pack(state)
         self._bytes += len(packed) - len(self._packed.pop(stream, b""))
         self._packed[stream] = packed
-        while self._bytes + ENTRY_BYTES * len(self._packed) > CACHE_BYTES_MAX and len(self._packed) > 1:
+        while self.bytes > CACHE_BYTES_MAX and len(self._packed) > 1:
             self._bytes -= len(self._packed.popitem(last=False)[1])

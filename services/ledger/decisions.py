@@ -125,6 +125,7 @@ class Decisions:
         for stream, state in batch.states.items():
             self.cache.put(stream, state)
         metrics.CACHED_CUSTOMERS.set(len(self.cache))
+        metrics.CACHED_BYTES.set(self.cache.bytes)
         due = {event.stream for event in batch.events if event.version % SNAPSHOT_EVERY == 0}
         if due:
             lasts = {event.stream: event.value for event in batch.events if event.stream in due}

@@ -35,6 +35,7 @@ EFFECTS = Counter(
     "wallet_ledger_upstream_effects_total", "What upstream's word meant for wallets", ["rule", "outcome"]
 )
 CACHED_CUSTOMERS = Gauge("wallet_ledger_cached_customers", "Aggregates in memory")
+CACHED_BYTES = Gauge("wallet_ledger_cached_bytes", "What they take")
 EVENTS_FOLDED = Counter("wallet_ledger_events_folded_total", "Events read for aggregates not in memory")
 SNAPSHOTS_KEPT = Counter("wallet_ledger_snapshots_kept_total", "Snapshots written")
 SNAPSHOTS_IGNORED = Counter(

@@ -155,6 +155,8 @@ class Soak:
         for name, server in self.watched.items():
             for kind, value in _used(server).items():
                 found[name, kind].append(value)
+        for one in self.ledgers:
+            found[one.name, "memory"][-1] -= one.metric("wallet_ledger_cached_bytes") / MEBI
         behind = total(store, "shards") - total(views, "checkpoints")
         found["read models", "lag"].append(max(0, behind))
         relay = sum(one.metric("wallet_ledger_relay_lag_events") for one in self.ledgers)
