@@ -357,7 +357,7 @@ BREAKS = [
     Break(
         "a dispute takes what is not there",
         "services/ledger/domain/teller.py",
-        "if debit := min(self._balances.get(target.currency, 0), amount):",
+        "if debit := min(self._balance(target.currency), amount):",
         "if debit := amount:",
         ("tests/unit/ledger/test_upstream.py",),
     ),

@@ -72,7 +72,7 @@ class Settling:
         self._shards = shards
         self._awaited = awaited
         self._committing: _Committing | None = None
-        self._careful = CAREFUL_COMMANDS
+        self.careful()
 
     def careful(self) -> None:
         """Repeats are likely for a while: receipts are read before deciding."""
@@ -170,7 +170,7 @@ class Settling:
                 await self._settle(again, self._doubtful(again))
             return
         log.error("command_unstorable", shard=records[0].shard, offset=records[0].offset, error=str(error))
-        rejected = _Work(records, [intake.unstorable(records[0])], work.now)
+        rejected = work._replace(read=[intake.unstorable(records[0])])
         batch = await self._decide(rejected, doubtful=False)
         await self._commit(batch)
         await self._finish(batch)

@@ -107,7 +107,7 @@ def _unfit(ask: RequestRefund | RefundToWallet, state: Foreign) -> Refusal | Non
 def _not_to_wallet(state: Foreign, given: Given) -> Refusal | None:
     """The money of a top-up is in the wallet already."""
     payment = state.payment
-    assert payment is not None, "looked at before"
+    assert payment is not None  # looked at before
     is_top_up = payment.action == Rule.TOP_UP and Rule.TOP_UP in given.rules
     allowed = Rule.REFUND_TO_WALLET in given.rules and not is_top_up
     return None if allowed else Refusal.REFUND_TO_WALLET_NOT_ALLOWED
@@ -116,7 +116,7 @@ def _not_to_wallet(state: Foreign, given: Given) -> Refusal | None:
 def _share(ask: RequestRefund | RefundToWallet, state: Foreign) -> _Share | Refusal:
     """What is wanted, if it is there."""
     payment, left = state.payment, refundable(state)
-    assert payment is not None, "looked at before"
+    assert payment is not None  # looked at before
     if not left:
         is_open = _is_open(state)
         return Refusal.EXISTING_REFUND_REQUEST_PROCESSING if is_open else Refusal.PAYMENT_ALREADY_REFUNDED

@@ -69,7 +69,7 @@ class Teller:
     def _take(self, target: Target, before: Booked, amount: int) -> Effect:
         """What is there; the rest is a fact, not a debt below zero."""
         moved, short = before.moved, before.short
-        if debit := min(self._balances.get(target.currency, 0), amount):
+        if debit := min(self._balance(target.currency), amount):
             self._book(target, -debit)
             moved -= debit
         if lacking := amount - debit:
@@ -90,11 +90,14 @@ class Teller:
             return "customer_closed"
         if currency not in self._given.currencies:
             return "currency_not_open"
-        return "balance_limit" if self._balances.get(currency, 0) > AMOUNT_MAX - credit else ""
+        return "balance_limit" if self._balance(currency) > AMOUNT_MAX - credit else ""
+
+    def _balance(self, currency: str) -> int:
+        return self._balances.get(currency, 0)
 
     def _book(self, target: Target, amount: int) -> None:
         """One entry; `amount` has its sign: + credit, - debit."""
-        before = self._balances.get(target.currency, 0)
+        before = self._balance(target.currency)
         self._balances[target.currency] = before + amount
         causes = CAUSES[target.rule]
         fact, cause = (WalletCredited, causes.credit) if amount > 0 else (WalletDebited, causes.debit)

@@ -93,10 +93,12 @@ def _failing(
     invoice_id, payment_id = fact.payment.invoice_id, fact.payment.payment_id
     if not isinstance(invoice, Invoice) or failed_before or Rule.PAYMENT_REVERSAL not in given.rules:
         return fact, []
-    assert invoice_id is not UNSET, "it names the stream"
+    assert invoice_id is not UNSET  # it names the stream
     part = returned(invoice, invoice_id, payment_id)
-    amount = 0 if part is None else state.from_wallet.get(part.currency, 0) + part.amount
-    if part is None or amount > AMOUNT_MAX:
+    if part is None:
+        return fact, []
+    amount = state.from_wallet.get(part.currency, 0) + part.amount
+    if amount > AMOUNT_MAX:
         return fact, []
     return replace(fact, from_wallet=FromWallet(currency=part.currency, amount=amount)), [part]
 
