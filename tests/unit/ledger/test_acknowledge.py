@@ -2,10 +2,15 @@
 
 import asyncio
 
+import pytest
+from msgspec.structs import replace
+
+from events.codec import decode_command, encode_command
 from events.replies import Outcome
-from tests.fakes.asking import REGISTER, credit, debit
+from services.ledger.relay import CALM_SECONDS
+from tests.fakes.asking import REGISTER, command, correlation, credit, debit
 from tests.fakes.broker import PublishFailed
-from tests.fakes.simulation import START_MICROS, simulated
+from tests.fakes.simulation import START_MICROS, simulated, until
 from tests.fakes.world import World
 
 A = "cus_a"
@@ -79,3 +84,22 @@ async def test_shards_are_handed_back_with_all_answers_given() -> None:
         publish.released.set()
         assert await node.end() is None
     assert len(world.replies(asked)) == 1
+
+
+@pytest.mark.parametrize(
+    "acknowledge_topic", [True, False], ids=["all wait for the topic", "the asker waits"]
+)
+@simulated
+async def test_whoever_waits_for_the_topic_does_not_wait_for_company(acknowledge_topic: bool) -> None:
+    """The relay is calm where nobody waits for it."""
+    world = World()
+    shard = world.shard(A)
+    async with world.node(acknowledge_topic=acknowledge_topic):
+        await world.ask(A, REGISTER)
+        began = asyncio.get_running_loop().time()
+        for count in range(2, 12):
+            asked, _ = decode_command(command(count, A, credit(1)))
+            asked = replace(asked, awaited=not acknowledge_topic)
+            world.send_bytes(shard, encode_command(asked), correlation(count))
+            await until(lambda: len(world.topic(shard)) == count)  # noqa: B023
+        assert asyncio.get_running_loop().time() - began < 10 * CALM_SECONDS

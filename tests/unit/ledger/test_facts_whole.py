@@ -150,6 +150,7 @@ EUR, FULL = payment(currency="EUR"), payment(total=AMOUNT_MAX, tax=0)
         pytest.param([EUR], 0, "currency_not_open", id="a currency that is not open"),
         pytest.param([dispute(1, currency="EUR"), EUR], 0, "currency_not_open", id="what is not given is not taken"),
         pytest.param([CloseCustomer(), payment()], 0, "customer_closed", id="a closed customer"),
+        pytest.param([CloseCustomer(), payment(total=1, tax=0)], 0, "customer_closed", id="not even a cent"),
     ],
 )  # fmt: skip
 def test_what_is_not_given_says_why_and_is_not_taken_either(

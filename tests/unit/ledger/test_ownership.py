@@ -99,6 +99,7 @@ async def test_it_takes_no_more_than_its_share(owned: int, free: int) -> None:
     around.free = {shard: row(shard) for shard in range(SHARDS - free, SHARDS)}
     assert not await around.take()
     assert around.told("assign") == []
+    assert len(around.told("claim")) == (owned < 4)  # nothing is asked for where nothing is lacking
     assert REGISTRY.get_sample_value("wallet_ledger_shards_owned") == owned
 
 
@@ -146,19 +147,22 @@ async def test_it_reads_on_from_the_beginning_until_a_command_of_that_shard_is_c
 async def test_what_does_not_fit_is_given_back_and_not_tried_for_a_while() -> None:
     around = Around(ONE_OF_TWO)
     around.diverged = {0, 1}
+    around.owner.refused = {7: NOW + 3 * REFUSED_SECONDS}
     assert await around.take()
+    assert around.told("claim") == [([0, 1, 2, 3, 4, 5, 6], 4)]
     assert around.told("release") == [([row(0), row(1)],)]
-    assert around.owner.refused == dict.fromkeys((0, 1), NOW + REFUSED_SECONDS)
+    until = NOW + REFUSED_SECONDS
+    assert around.owner.refused == {0: until, 1: until, 7: NOW + 3 * REFUSED_SECONDS}
     assert around.owner.owned.keys() == {2, 3}
-    assert REGISTRY.get_sample_value("wallet_ledger_shards_refused") == 2
+    assert REGISTRY.get_sample_value("wallet_ledger_shards_refused") == 3
     around.did.clear()
     around.diverged = set()
     around.free = {shard: row(shard) for shard in (0, 1)}
     await around.take(NOW + REFUSED_SECONDS - 0.01)
-    assert around.told("claim") == [([4, 5, 6, 7], 2)]
+    assert around.told("claim") == [([4, 5, 6], 2)]
     assert await around.take(NOW + REFUSED_SECONDS)
     assert around.owner.owned.keys() == {0, 1, 2, 3}
-    assert around.owner.refused == {}
+    assert around.owner.refused.keys() == {7}
 
 
 async def test_whoever_refuses_everything_reads_nothing() -> None:

@@ -135,6 +135,10 @@ def test_a_top_up_may_go_into_the_wallet_where_nothing_else_brings_it_there() ->
     assert last(deck, [payment(), TO_WALLET]).amount == deck.balance(A) == 110
 
 
+def test_of_a_payment_that_nobody_knows_nothing_can_be_given_back() -> None:
+    assert refundable(Foreign()) == 0
+
+
 def test_upstream_answers_by_the_id_that_the_asker_was_given() -> None:
     deck = Deck()
     asked = last(deck, [purchase(), some(30)]).object_id

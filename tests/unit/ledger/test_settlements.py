@@ -106,6 +106,8 @@ def test_the_same_key_pays_once_and_says_the_same() -> None:
         pytest.param([settle(), FAILS, pay(3, "succeeded")], 20, 0, id="it did not fail: taken again"),
         pytest.param([settle(), pay(3, "succeeded"), FAILS], 20, 0, id="what is older is not believed"),
         pytest.param([settle(), FAILS, pay(3, "succeeded"), pay(4, "failed")], 100, 0, id="to and fro"),
+        pytest.param([settle(30), FAILS, settle(40), pay(3, "succeeded"), pay(4, "failed")], 100, 0,
+                     id="what it had taken each time"),
         pytest.param([settle(), FAILS, asking.debit(90), pay(3, "succeeded")], 0, 70, id="taken, as far as there"),
         pytest.param([settle(), FAILS, asking.debit(90), pay(3, "succeeded"), pay(4, "failed")], 10, 0,
                      id="only what was taken is given back"),
@@ -170,8 +172,9 @@ def test_a_top_up_that_is_asked_for_moves_nothing() -> None:
     deck = play(asking.REGISTER)
     [reply] = replies(deck.play(deck.asked(A, RequestTopUp(currency="USD", amount=500))))
     assert (reply.amount, reply.object_id[:4], deck.balance(A)) == (500, "top_", 0)
-    [refused] = replies(deck.play(deck.asked(A, RequestTopUp(currency="EUR", amount=500))))
-    assert refused.code == "UNSUPPORTED_CURRENCY"
+    for who, currency, code in ((A, "EUR", "UNSUPPORTED_CURRENCY"), ("cus_b", "USD", "NOT_FOUND")):
+        [refused] = replies(deck.play(deck.asked(who, RequestTopUp(currency=currency, amount=500))))
+        assert refused.code == code
     play(asking.credit(AMOUNT_MAX - 5), deck=deck)
     codes = [
         replies(deck.play(deck.asked(A, RequestTopUp(currency="USD", amount=n))))[0].code for n in (5, 6)

@@ -9,8 +9,10 @@ from events.replies import Outcome
 from services.ledger import settling
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions
-from tests.fakes.asking import REGISTER, credit
-from tests.fakes.simulation import simulated, until
+from services.ledger.ports import KnownKey
+from tests.fakes.asking import REGISTER, credit, stream_of
+from tests.fakes.simulation import sim_loop, simulated, until
+from tests.fakes.store import SessionLost
 from tests.fakes.world import World
 
 A = "cus_a"
@@ -124,3 +126,58 @@ async def test_what_may_be_known_is_not_decided_ahead(decided: list[Deciding]) -
         await world.answer(first)
         assert (await world.answer(again)).replayed
     assert decided == [ONCE, LOOKED_UP]
+
+
+@simulated
+async def test_a_batch_that_cannot_be_stored_is_halved_and_each_half_doubted_by_itself(
+    decided: list[Deciding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(shards=1)
+    async with world.node() as node:
+        for _ in range(3):
+            await world.ask(A, REGISTER)
+        monkeypatch.setattr(settling, "BATCH_COMMANDS_MAX", 2)
+        decided.clear()
+        world.database.refused.add(stream_of("cus_b"))
+        fetch = node.gate.hold("fetch")
+        await fetch.reached.wait()
+        asked = world.send(A, credit(5), attempt=1), world.send("cus_b", REGISTER)
+        fetch.released.set()
+        codes = [(await world.answer(one)).code for one in asked]
+    assert codes == ["", "UNSTORABLE"]
+    assert decided == [
+        LOOKED_UP,
+        LOOKED_UP,
+        ONCE,
+        ONCE,
+    ]  # both, the retry, the other, what it is put aside as
+
+
+@pytest.mark.parametrize(
+    "before", [0, 3], ids=["receipts were read", "receipts were read at the second attempt"]
+)
+@simulated
+async def test_a_key_that_is_known_and_has_no_receipt_ends_the_life(before: int) -> None:
+    """A defect: to go on would be to meet it for ever."""
+    world = World()
+    async with world.node() as node:
+        for _ in range(before):
+            await world.ask(A, REGISTER)
+        node.gate.fail("commit", "before", *[KnownKey()] * (2 if before else 1))
+        asked = world.send(A, credit(5))
+        assert isinstance(await node.end(), KnownKey)
+        assert world.replies(asked) == []
+
+
+@simulated
+async def test_a_life_that_ends_says_why_although_a_commit_is_under_way() -> None:
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, REGISTER)
+        commit = node.gate.hold("commit")
+        asked = world.send(A, credit(5))
+        await commit.reached.wait()
+        node.gate.fail("fetch", "before", SessionLost("cut"))
+        assert isinstance(await node.end(), SessionLost)
+        assert sim_loop().tasks_of(node) == []
+        assert world.replies(asked) == []
