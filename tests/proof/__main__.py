@@ -110,7 +110,7 @@ def _abuse(given: argparse.Namespace, console: Console) -> Report:
     console.print(
         f"-- abuse: every operation x every wrong caller, and {given.cases:,} generated requests to each"
     )
-    with service.started() as machine:
+    with service.started(command_deadline_seconds=abuse.DEADLINE_SECONDS) as machine:
         matrix = abuse.try_all(machine.service)
         console.print(f"{matrix.cells} cells of the matrix, {len(matrix.broken)} broken")
         fuzzed = abuse.hammer(machine.service, given.seed, given.cases)

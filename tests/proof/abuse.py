@@ -19,6 +19,8 @@ CASES = 500
 CASES_SHORT = 5
 PHASES_SHORT = "fuzzing"
 POLL_SECONDS = 0.1
+DEADLINE_SECONDS = 30
+"""Of a command, on machines that are busy with other things: a proof of what is answered, not of how soon."""
 _numbers = count(1)
 
 

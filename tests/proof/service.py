@@ -257,12 +257,14 @@ def _said(outcome: dict[str, Any]) -> Said:
 
 
 @contextmanager
-def started() -> Iterator[type[ServiceMachine]]:
-    """Machines in front of real processes: api, two ledger workers, projections, intake, Kafka and PostgreSQL."""
+def started(**api: object) -> Iterator[type[ServiceMachine]]:
+    """Machines in front of real processes: api, two ledger workers, projections, intake, Kafka and PostgreSQL.
+
+    `api`: settings of the api alone."""
     with running(SHARDS) as system:
         processes = [system.service("ledger", "ledger-1"), system.service("ledger", "ledger-2"),
                      system.service("projections"), system.service("intake"),
-                     system.service("api", rate_limit_refused_per_second=0)]  # fmt: skip
+                     system.service("api", rate_limit_refused_per_second=0, **api)]  # fmt: skip
         for process in processes:
             process.start()
         for process in processes:
