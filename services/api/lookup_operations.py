@@ -37,7 +37,11 @@ _PAIRS: dict[str, object] = {
     "additionalProperties": TEXT,
     "maxProperties": METADATA_MAX,
 }
-_WORDS = TEXT | {"pattern": rf"^\s*[^\s\x00]+(\s+[^\s\x00]+){{0,{WORDS_MAX - 1}}}\s*$"}
+_SPACES = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""Between words, to Python; a JSON Schema has another set."""
+
+_WORD = rf"[^{_SPACES}\x00]+"
+_WORDS = TEXT | {"pattern": rf"^[{_SPACES}]*{_WORD}([{_SPACES}]+{_WORD}){{0,{WORDS_MAX - 1}}}[{_SPACES}]*$"}
 _INVALID_CURSOR = ((422, "INVALID_CURSOR"),)
 
 

@@ -1,6 +1,7 @@
 """`/v1` lists: what a query asks for, cursors, totals, headers, and what is refused."""
 
 import base64
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from services.api.lookups import (
     FoundCustomer,
     FoundEntry,
 )
+from services.api.openapi import document
 from services.api.ports import ViewsTooSlow
 from tests.unit.api.fakes import OTHER, TENANT, Api
 
@@ -290,3 +292,16 @@ def test_a_forged_cursor_with_a_right_tag_is_still_checked(body: Any) -> None:
         raw = msgspec.msgpack.encode((1, (wrong,)))
         with pytest.raises(ApiError, match="INVALID_CURSOR"):
             numbers.decode(base64.urlsafe_b64encode(numbers._tag(raw) + raw).decode().rstrip("="))
+
+
+async def test_the_document_and_the_search_know_the_same_spaces(client: httpx.AsyncClient) -> None:
+    """`\\s` is another set to a JSON Schema than to Python: as in re.ASCII, it would be so here too."""
+    parameters = document()["paths"][CUSTOMERS]["get"]["parameters"]
+    [pattern] = [one["schema"]["pattern"] for one in parameters if one["name"] == "search"]
+    between = [chr(code) for code in range(0x3001) if chr(code).isspace()]
+    for space in [*between, "\u200b", "\ufeff", "\u180e"]:
+        for words, fits in (("abcdefgh", True), ("abcdefghi", space not in between)):
+            search = space + space.join(words)
+            assert bool(re.fullmatch(pattern, search, re.ASCII)) is fits, ascii(search)
+            answer = await client.get(CUSTOMERS, params={"search": search})
+            assert (answer.status_code == 200) is fits, ascii(search)
