@@ -52,6 +52,7 @@ def fuzz(url: str, secret: str, seed: int, cases: int, phases: str = PHASES) -> 
             tool, "--config-file", str(config), "run", f"{url}/openapi.json", "--checks", "all",
             "--phases", phases, "--seed", str(seed), "--max-examples", str(cases),
             "--header", f"Authorization: Bearer {secret}", "--request-timeout", str(REQUEST_SECONDS_MAX),
+            "--max-response-time", str(REQUEST_SECONDS_MAX),
             "--continue-on-failure", "--suppress-health-check", "all",
             "--report", "json", "--report-json-path", str(report),
         ]  # fmt: skip
