@@ -57,10 +57,10 @@ def migrate(as_json: Json = False) -> None:
 
         wallet-ledger migrate
     """
-    from services.console.mistakes import load
+    from services.console.mistakes import beside
     from services.migrate import migrate as run
 
-    _lines(run(load("store_dsn", "views_dsn", "keys_dsn")), as_json)
+    _lines(run(beside("store_dsn", "views_dsn", "keys_dsn")), as_json)
 
 
 @app.command()
@@ -73,11 +73,11 @@ def topics(as_json: Json = False) -> None:
 
         WALLET_LEDGER_KAFKA_BOOTSTRAP=localhost:9092 wallet-ledger topics
     """
-    from services.console.mistakes import load
+    from services.console.mistakes import beside
     from services.topics import ensure
 
     quiet_clients()
-    _lines(ensure(load("kafka_bootstrap")), as_json)
+    _lines(ensure(beside("kafka_bootstrap")), as_json)
 
 
 @app.command()
@@ -211,7 +211,6 @@ def upstream(
         wallet-ledger upstream --days 7 --speed 3600
         wallet-ledger upstream --days 0 --follow 4000 --journal upstream.json
     """
-    from services.console.mistakes import load
     from services.console.upstream import upstream as run
     from services.upstream.play import Score
 
@@ -219,7 +218,7 @@ def upstream(
         raise typer.BadParameter("is test or live", param_hint="--mode")
     quiet_clients()
     score = Score(seed, business, mode, days, rate, speed, follow, clean, journal)
-    run(load(), score, as_json=as_json)
+    run(score, as_json=as_json)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from services.api.keys import KeyRecord, KeyRefused, create_key, list_keys, revoke_key, rotate_key
-from services.console.mistakes import ExitCode, Mistake, found, load
+from services.console.mistakes import ExitCode, Mistake, beside
 
 COLUMNS = ("key", "secret", "business", "mode", "name", "may", "made", "state")
 WIDTH_MIN = 140
@@ -73,8 +73,7 @@ def _show_secret(record: KeyRecord, secret: str, *, as_json: bool) -> None:
 
 
 def _dsn() -> str:
-    settings = load()
-    return settings.views_dsn.get_secret_value() or found(settings, "database", "views")
+    return beside("views_dsn").views_dsn.get_secret_value()
 
 
 def _fields(record: KeyRecord) -> dict[str, object]:

@@ -15,7 +15,7 @@ from events.dead_letters import SealedLetter
 from events.sealing import Unsealable
 from events.topics import DEAD_LETTERS
 from services.coffin import month_owner, opened
-from services.console.mistakes import ExitCode, Mistake, load
+from services.console.mistakes import ExitCode, Mistake, beside
 from services.kafka import client_options, ended
 from services.keyring import KeyRing, parse_kek
 from services.settings import Settings
@@ -29,7 +29,7 @@ Letters = dict[int, SealedLetter]
 
 def show_all(code: str | None, limit: int, *, as_json: bool) -> None:
     """The newest ones."""
-    settings = load("kafka_bootstrap")
+    settings = beside("kafka_bootstrap")
     found = asyncio.run(_gathered(settings, code))
     shown = dict(list(found.items())[-min(limit, SHOWN_MAX) :])
     if as_json:
@@ -65,7 +65,7 @@ def redrive(numbers: list[int], code: str | None, *, as_json: bool) -> None:
 
 
 def _settings() -> Settings:
-    return load("kafka_bootstrap", "keys_dsn", "key_encryption_key")
+    return beside("kafka_bootstrap", "keys_dsn", "key_encryption_key")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import errno
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 
@@ -16,13 +16,13 @@ PREFIX = "WALLET_LEDGER_"
 WRAPPING_KEYS = ("key_encryption_key", "webhook_secret_key")
 DSNS = ("store_dsn", "views_dsn", "keys_dsn")
 _PROBE_SECONDS_MAX = 3
-_FOR = {
-    "base_url": f"{PREFIX}BASE_URL",
-    "api_key": f"{PREFIX}API_KEY",
-    "kafka": f"{PREFIX}KAFKA_BOOTSTRAP",
-    "database": f"{PREFIX}VIEWS_DSN",
+_READY = {
+    "kafka_bootstrap": ("kafka",),
+    "store_dsn": ("database", "store"),
+    "views_dsn": ("database", "views"),
+    "keys_dsn": ("database", "keys"),
 }
-"""What to set where nothing of `up` is there."""
+"""Where ready.json has a setting."""
 
 
 class ExitCode(IntEnum):
@@ -52,10 +52,8 @@ def load(*required: str) -> Settings:
         settings = Settings()
     except (ValidationError, SettingsError) as error:
         raise Mistake(_unusable(error)) from error
-    missing = [name for name in required if not _text(settings, name)]
-    if missing:
-        described = "; ".join(f"{variable(name)} ({_about(name)})" for name in missing)
-        raise Mistake(f"not set: {described}; `wallet-ledger up` needs none of them")
+    if missing := [name for name in required if not _text(settings, name)]:
+        raise Mistake(f"not set: {_described(missing)}; `wallet-ledger up` needs none of them")
     for name in DSNS:
         if dsn := _text(settings, name):
             _check_dsn(name, dsn)
@@ -67,38 +65,42 @@ def load(*required: str) -> Settings:
     return settings
 
 
-def found(settings: Settings, *path: str) -> str:
-    """What `wallet-ledger up` left in ready.json for scripts, e.g. `found(settings, "database", "views")`.
+def beside(*required: str) -> Settings:
+    """As `load`; where none of them is set, they are those of what `wallet-ledger up` runs in this data folder.
+
+    All or none: settings of two installations must not meet.
 
     Raises:
-        Mistake: nothing runs in this data folder.
+        Mistake: as `load`, or nothing runs there.
     """
-    file = settings.data_dir / "ready.json"
+    settings = load()
+    missing = [name for name in required if not _text(settings, name)]
+    if not missing:
+        return settings
     try:
-        value = json.loads(file.read_text())
-        for name in path:
-            value = value[name]
+        if len(missing) < len(required):
+            raise KeyError
+        left = {name: _left(settings.data_dir, name) for name in missing}
     except (OSError, ValueError, KeyError) as error:
         raise Mistake(
-            f"nothing is ready in {variable('data_dir')}={settings.data_dir}: start `wallet-ledger up`, or set "
-            f"{_FOR[path[0]]}"
+            f"not set: {_described(missing)}; or start `wallet-ledger up` "
+            f"in {variable('data_dir')}={settings.data_dir}: then none of them is needed here"
         ) from error
-    return str(value)
+    return Settings(**left)  # type: ignore[arg-type]
 
 
-def secret(settings: Settings, name: str) -> str:
-    """A secret that is configured, or that `wallet-ledger up` has made in this data folder.
+def _left(folder: Path, name: str) -> str:
+    """What a running `up` says of a setting."""
+    ready = json.loads((folder / "ready.json").read_text())
+    if name not in _READY:
+        return str(json.loads((folder / "secrets.json").read_text())[name])
+    for step in _READY[name]:
+        ready = ready[step]
+    return str(ready)
 
-    Raises:
-        Mistake: there is none.
-    """
-    if text := _text(settings, name):
-        return text
-    try:
-        made = json.loads((settings.data_dir / "secrets.json").read_text())
-        return str(made[name])
-    except (OSError, ValueError, KeyError) as error:
-        raise Mistake(f"not set: {variable(name)} ({_about(name)})") from error
+
+def _described(names: Sequence[str]) -> str:
+    return "; ".join(f"{variable(name)} ({_about(name)})" for name in names)
 
 
 def variable(field: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 
-from services.console.mistakes import ExitCode, Mistake, load
+from services.console.mistakes import ExitCode, Mistake, beside
 from services.console.progress import bars
 from services.projections.applying import ChainBroken
 from services.projections.digests import digests
@@ -17,7 +17,7 @@ def rebuild(processes: int, *, afresh: bool, as_json: bool) -> None:
     Raises:
         Mistake: what stands in the way; the live tables are as they were.
     """
-    settings = load("kafka_bootstrap", "views_dsn", "keys_dsn", "key_encryption_key")
+    settings = beside("kafka_bootstrap", "views_dsn", "keys_dsn", "key_encryption_key")
     from services.topics import check
 
     check(settings)
@@ -41,7 +41,7 @@ def rebuild(processes: int, *, afresh: bool, as_json: bool) -> None:
 
 def digest(*, as_json: bool) -> None:
     """One line per table."""
-    found = digests(load("views_dsn").views_dsn.get_secret_value())
+    found = digests(beside("views_dsn").views_dsn.get_secret_value())
     if as_json:
         tables = [table._asdict() for table in found.tables]
         print(json.dumps({"positions": found.positions, "tables": tables}))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import psycopg
 
-from services.console.mistakes import ExitCode, Mistake, load
+from services.console.mistakes import ExitCode, Mistake, beside
 from services.console.progress import bars
 from services.keyring import KeyRing, parse_kek
 from services.ledger.broker import KafkaBroker
@@ -35,7 +35,7 @@ def recover(*, dry: bool, as_json: bool) -> None:
     Raises:
         Mistake: something is left that the topic cannot mend; what could be taken was taken.
     """
-    settings = load("kafka_bootstrap", "store_dsn", "keys_dsn", "key_encryption_key")
+    settings = beside("kafka_bootstrap", "store_dsn", "keys_dsn", "key_encryption_key")
     try:
         outcome = asyncio.run(_run(settings, dry=dry, as_json=as_json))
     except OwnershipLost as error:

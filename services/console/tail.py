@@ -17,7 +17,7 @@ from events.envelope import Envelope
 from events.facts import AnyFact, Movement, WalletCredited, WalletDebitRefused
 from events.sharding import shard_of
 from events.topics import EVENTS
-from services.console.mistakes import ExitCode, Mistake, found, load
+from services.console.mistakes import ExitCode, Mistake, beside
 from services.kafka import client_options, ended
 from services.settings import Settings
 from services.topics import check_topics
@@ -194,9 +194,7 @@ def show(wanted: Wanted, *, as_json: bool) -> None:
     Raises:
         Mistake: the chain is broken.
     """
-    settings = load()
-    if not settings.kafka_bootstrap:
-        settings = settings.model_copy(update={"kafka_bootstrap": found(settings, "kafka")})
+    settings = beside("kafka_bootstrap")
     if wanted.shard is not None and wanted.shard >= settings.shards:
         raise Mistake(f"there are {settings.shards} shards, 0 to {settings.shards - 1}", ExitCode.REFUSED)
     if wanted.from_end and wanted.limit is None:

@@ -5,20 +5,18 @@ import time
 
 from rich.console import Console
 
-from services.console.mistakes import found
+from services.console.mistakes import beside
 from services.console.progress import bars
-from services.settings import Settings
 from services.upstream.play import Player, Score
 
 
-def upstream(settings: Settings, score: Score, *, as_json: bool) -> None:
+def upstream(score: Score, *, as_json: bool) -> None:
     """Play, with a bar on standard error, and print what was played.
 
     Raises:
         Mistake: a server does not answer, or not as it must.
     """
-    if not settings.kafka_bootstrap:
-        settings = settings.model_copy(update={"kafka_bootstrap": found(settings, "kafka")})
+    settings = beside("kafka_bootstrap")
     with bars(quiet=as_json) as shown:
         player = Player(
             score, lambda: time.time_ns() // 1_000, lambda done, total: shown.show("hours", done, total)

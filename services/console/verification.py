@@ -4,7 +4,7 @@ import asyncio
 import json
 from functools import partial
 
-from services.console.mistakes import ExitCode, Mistake, load
+from services.console.mistakes import ExitCode, Mistake, beside
 from services.console.progress import bars
 from services.keyring import KeyRing, parse_kek
 from services.ledger.verify import verify_shard as verify_store
@@ -21,7 +21,7 @@ def verify(rate: int, *, as_json: bool) -> None:
     Raises:
         Mistake: something does not fit.
     """
-    settings = load("kafka_bootstrap", "store_dsn", "views_dsn", "keys_dsn", "key_encryption_key")
+    settings = beside("kafka_bootstrap", "store_dsn", "views_dsn", "keys_dsn", "key_encryption_key")
     store, views = asyncio.run(_run(settings, Throttle(rate), as_json=as_json))
     findings = [finding for checked in (*store, *views) for finding in checked.findings]
     if as_json:

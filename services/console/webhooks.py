@@ -15,7 +15,7 @@ from services.api.webhook_endpoints import (
     revoke_endpoint,
     rotate_endpoint,
 )
-from services.console.mistakes import ExitCode, Mistake, found, load, secret
+from services.console.mistakes import ExitCode, Mistake, beside
 from services.keyring import parse_kek
 
 COLUMNS = ("endpoint", "business", "mode", "name", "made", "old secret", "state")
@@ -24,7 +24,7 @@ WIDTH_MIN = 140
 
 def create(business: str, mode: str, name: str, *, as_json: bool) -> None:
     """Make an endpoint and print its secret, the only time that it is seen."""
-    dsn, key = _dsn(), _key()
+    dsn, key = _dsn_and_key()
     try:
         _show_secret(*create_endpoint(dsn, key, business, mode, name), as_json=as_json)
     except KeyRefused as error:
@@ -33,7 +33,7 @@ def create(business: str, mode: str, name: str, *, as_json: bool) -> None:
 
 def rotate(endpoint_id: str, overlap_hours: float, *, as_json: bool) -> None:
     """Print a second secret."""
-    dsn, key = _dsn(), _key()
+    dsn, key = _dsn_and_key()
     try:
         rotated = rotate_endpoint(dsn, key, endpoint_id, timedelta(hours=overlap_hours))
         _show_secret(*rotated, as_json=as_json)
@@ -81,12 +81,12 @@ def _show_secret(endpoint: Endpoint, made: str, *, as_json: bool) -> None:
 
 
 def _dsn() -> str:
-    settings = load()
-    return settings.views_dsn.get_secret_value() or found(settings, "database", "views")
+    return beside("views_dsn").views_dsn.get_secret_value()
 
 
-def _key() -> bytes:
-    return parse_kek(secret(load(), "webhook_secret_key"))
+def _dsn_and_key() -> tuple[str, bytes]:
+    settings = beside("views_dsn", "webhook_secret_key")
+    return settings.views_dsn.get_secret_value(), parse_kek(settings.webhook_secret_key.get_secret_value())
 
 
 def _fields(endpoint: Endpoint) -> dict[str, object]:

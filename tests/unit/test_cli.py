@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
@@ -12,7 +13,7 @@ import typer.main
 from pydantic import SecretStr
 
 from services import cli
-from services.console.mistakes import ExitCode, Mistake, explain, load
+from services.console.mistakes import ExitCode, Mistake, beside, explain, load
 from services.migrate import WrongShards
 from services.settings import Settings
 from services.topics import WrongTopic
@@ -219,3 +220,31 @@ def test_a_process_starts_without_what_it_does_not_need() -> None:
     program = f"import sys, services.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What `up` writes while it runs."""
+    monkeypatch.setenv("WALLET_LEDGER_DATA_DIR", str(tmp_path))
+    databases = {name: f"postgresql://ledger:left@127.0.0.1:5/{name}" for name in ("store", "views", "keys")}
+    (tmp_path / "ready.json").write_text(json.dumps({"kafka": "127.0.0.1:7", "database": databases}))
+    (tmp_path / "secrets.json").write_text(json.dumps({"key_encryption_key": "A" * 43 + "="}))
+
+
+def test_an_operators_command_works_beside_up(left: None) -> None:
+    settings = beside("kafka_bootstrap", "store_dsn", "key_encryption_key")
+    assert settings.kafka_bootstrap == "127.0.0.1:7"
+    assert settings.store_dsn.get_secret_value() == "postgresql://ledger:left@127.0.0.1:5/store"
+    assert settings.key_encryption_key.get_secret_value() == "A" * 43 + "="
+
+
+def test_settings_of_two_installations_do_not_meet(left: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WALLET_LEDGER_STORE_DSN", NOWHERE)
+    assert beside("store_dsn").store_dsn.get_secret_value() == NOWHERE
+    with pytest.raises(Mistake, match=r"not set: WALLET_LEDGER_KAFKA_BOOTSTRAP .*`wallet-ledger up`"):
+        beside("kafka_bootstrap", "store_dsn")
+
+
+def test_services_take_nothing_from_beside(left: None) -> None:
+    with pytest.raises(Mistake, match="WALLET_LEDGER_STORE_DSN"):
+        load("store_dsn")
