@@ -63,7 +63,7 @@ def _items(body: CreateRefund, payment: Told) -> list[RefundItem]:
         raise ApiError(422, "DUPLICATE_LINE_ITEMS_IN_REQUEST", "An item may be named once")
     cart = [line["product_id"] for line in payment.known.get("product_cart", [])]
     known = {body.payment_id, *cart}
-    if cart and any(item.item_id not in known for item in items):
+    if any(item.item_id not in known for item in items):
         raise ApiError(422, "LINE_ITEM_NOT_FOUND", "The payment has no such item")
     if (
         len(items) == 1

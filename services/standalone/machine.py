@@ -241,6 +241,7 @@ class Machine:
         rows = {
             "API": self.base_url,
             "API key": api_key,
+            "its document": f"{self.base_url}/docs, {self.base_url}/openapi.json",
             "Kafka": kafka,
             "for scripts": str(self._folder.ready),
             "logs": str(self._folder.logs),

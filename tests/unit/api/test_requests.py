@@ -34,6 +34,8 @@ def told(api: Api) -> None:
         "settlement_currency": "INR",
     }
     api.foreign.told[TENANT, "pay_2"] = Told(person, MOMENT, MOMENT, wide, {}, row)
+    bare = {"payment_id": "pay_3", "settlement_currency": "USD"}
+    api.foreign.told[TENANT, "pay_3"] = Told(person, MOMENT, MOMENT, bare, {}, row)
     plan = {"status": "active", "brand_id": "bus_one"}
     api.foreign.told[TENANT, "sub_1"] = Told(
         person, MOMENT, MOMENT, {"subscription_id": "sub_1", "currency": "USD"}, {}, plan
@@ -87,6 +89,7 @@ async def test_a_refund_is_pending_and_says_what_will_be_given_back(api: Api) ->
         pytest.param("pay_1", [{"item_id": "pdt_1"}], None, id="the only item: all"),
         pytest.param("pay_2", [{"item_id": "pay_2"}], None, id="the payment as its item: all"),
         pytest.param("pay_1", [{"item_id": "pdt_1", "amount": 5}], [5], id="a part of it"),
+        pytest.param("pay_3", [{"item_id": "pay_3", "amount": 5}], [5], id="a part of a payment without a cart"),
         pytest.param("pay_2", [{"item_id": "pdt_1", "amount": 5}, {"item_id": "pdt_2", "amount": 6}], [5, 6], id="of two"),
     ],
 )  # fmt: skip
@@ -107,6 +110,8 @@ async def test_items_become_amounts(api: Api, payment: str, items: list[dict[str
                      "PARTIAL_REFUND_NOT_ALLOWED", id="a tax that nobody knows"),
         pytest.param({"payment_id": "pay_1", "items": [{"item_id": "pdt_9", "amount": 5}]},
                      "LINE_ITEM_NOT_FOUND", id="no item"),
+        pytest.param({"payment_id": "pay_3", "items": [{"item_id": "pdt_1", "amount": 5}]},
+                     "LINE_ITEM_NOT_FOUND", id="no item of a payment without a cart"),
         pytest.param({"payment_id": "pay_1", "items": [{"item_id": "pdt_1", "amount": 0}]},
                      "LINE_ITEM_REFUND_AMOUNT_TOO_LOW", id="nothing"),
         pytest.param({"payment_id": "pay_1", "items": 2 * [{"item_id": "pdt_1", "amount": 1}]},
