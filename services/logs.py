@@ -35,6 +35,7 @@ def configure(settings: Settings, service: str) -> None:
     )
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _of(service),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         redact,
@@ -63,7 +64,16 @@ def configure(settings: Settings, service: str) -> None:
     root.setLevel(settings.log_level.upper())
     for noisy in ("aiokafka", "alembic", "faust", "mode", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(service=service)
+
+
+def _of(service: str) -> structlog.types.Processor:
+    """No context variable does it: threads of Faust, and of aiokafka in them, have contexts of their own."""
+
+    def named(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        event.setdefault("service", service)
+        return event
+
+    return named
 
 
 class Seldom(logging.Filter):
