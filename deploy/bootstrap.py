@@ -30,7 +30,7 @@ JOBS = {
     "audit-deps": "deploy.audit",
 }  # fmt: skip
 HELP = """\
-make run     start everything on this machine: Kafka, PostgreSQL, ledger, projections, api
+make run     start everything on this machine: Kafka, PostgreSQL, ledger, projections, intake, api
 make test    run the tests (ARGS="tests/unit -k wallet" for some of them)
 make check   format, lint, types, layers, generated schemas
 make prove   prove the promises: model, simulated faults, running service, bugs put back (ARGS="--seed 7" repeats)

@@ -164,7 +164,7 @@ def verify(
 
 @app.command()
 def up() -> None:
-    """Run everything on this machine: Kafka, PostgreSQL, ledger, projections, api, and a business that is
+    """Run everything on this machine: Kafka, PostgreSQL, ledger, projections, intake, api, and a business that is
     played (`wallet-ledger upstream`).
 
     Servers that the settings name are used, the others are started. Once all answers, `ready.json` in the data

@@ -1,4 +1,4 @@
-"""Records that were put aside: sealed under a key of the month, which is destroyed with its letters."""
+"""Records that were put aside: each sealed under the key of its month."""
 
 from uuid import NAMESPACE_URL, UUID, uuid5
 

@@ -28,7 +28,9 @@ class Settings(BaseSettings):
     kafka_sasl_username: str = ""
     kafka_sasl_password: SecretStr = SecretStr("")
     kafka_ssl_cafile: str = ""
-    kafka_replication_factor: int = Field(0, ge=0, description="0: 3, or 1 where the cluster has one broker")
+    kafka_replication_factor: int = Field(
+        0, ge=0, description="0: 3, or 1 where the cluster has fewer than three brokers"
+    )
     kafka_port: int = Field(0, ge=0, le=65535, description="of the broker that `up` runs; 0: any free one")
 
     # PostgreSQL: three databases, because their backups live by different rules

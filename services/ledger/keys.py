@@ -38,7 +38,7 @@ class DataKeys:
 
 
 class MonthlyCoffin:
-    """Implements `worker.Coffin`: payloads sealed under a key of the month, which is destroyed with its letters."""
+    """Implements `worker.Coffin`: payloads sealed under the key of their month."""
 
     def __init__(self, keys: DataKeys, clock: Clock) -> None:
         self._keys = keys

@@ -1,4 +1,4 @@
-"""`wallet-ledger up`: Kafka, PostgreSQL, ledger, projections and api on this machine, from one command."""
+"""`wallet-ledger up`: Kafka, PostgreSQL, ledger, projections, intake and api on this machine, from one command."""
 
 import signal
 import sys
