@@ -239,9 +239,8 @@ class Machine:
         ready = {"base_url": self.base_url, "api_key": api_key, "kafka": kafka, "database": databases}
         write_private(self._folder.ready, ready)
         rows = {
-            "API": self.base_url,
+            "API": f"{self.base_url}, described at {self.base_url}/docs",
             "API key": api_key,
-            "its document": f"{self.base_url}/docs, {self.base_url}/openapi.json",
             "Kafka": kafka,
             "for scripts": str(self._folder.ready),
             "logs": str(self._folder.logs),
