@@ -111,7 +111,12 @@ class Taking:
     async def _join(self, records: Sequence[Record]) -> Batch:
         """Whose payments these are is remembered before they are asked: the next batch may need it."""
         began = time.monotonic()
-        said = [(record, one) for record in records if (one := await self._understood(record)) is not None]
+        understood = [
+            (record, one) for record in records if (one := await self._understood(record)) is not None
+        ]
+        said = [(record, one) for record, one in understood if one.ask is not None]
+        metrics.count(metrics.TYPES, (one.type if one.known else "unknown" for _, one in understood))
+        metrics.RECORDS.labels("passed").inc(len(understood) - len(said))  # nobody's wallet: payouts
         told = {_name(one): one.customer for _, one in said if one.customer and one.payment}
         waiters = await self._table.waiting_for(told) if told else []
         unknown = {_name(one) for _, one in said if not one.customer} - told.keys()
@@ -135,15 +140,10 @@ class Taking:
 
     async def _understood(self, record: Record) -> Said | None:
         try:
-            said = understand(record.value, self._mode)
+            return understand(record.value, self._mode)
         except NotUnderstood as error:
             await self._bury(record, error.code, str(error))
             return None
-        metrics.TYPES.labels(said.type if said.known else "unknown").inc()
-        if said.ask is None:  # it speaks of nobody's wallet: payouts
-            metrics.RECORDS.labels("passed").inc()
-            return None
-        return said
 
     async def _fitting(self, joined: Sequence[Joined]) -> list[Joined]:
         """What the ledger could not take is put aside by us, too: here it can be sent in again."""
@@ -157,8 +157,8 @@ class Taking:
 
     async def _settle(self, batch: Batch, replies: Sequence[Reply]) -> None:
         """Every outcome is known; what the ledger refused lies aside before it is checked off."""
+        metrics.count(metrics.RECORDS, (reply.outcome.value for reply in replies))
         for one, reply in zip(batch.joined, replies, strict=True):
-            metrics.RECORDS.labels(reply.outcome.value).inc()
             if reply.outcome not in FINAL:
                 await self._bury(one.record, reply.code or reply.outcome.value.upper(), "the ledger said no")
         await self._table.check_off(batch.next_offsets, batch.done)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from events.commands import Command
 from events.replies import Outcome, Reply
@@ -211,3 +212,19 @@ async def test_what_is_overdue_is_looked_at_once_more_before_it_is_put_aside() -
     async with ends.running():
         await _turns()
     assert ends.seen == ["buried PAYMENT_UNKNOWN", "checked off"]
+
+
+async def test_every_record_is_counted_by_its_type_and_by_what_became_of_it() -> None:
+    def counted() -> list[float]:
+        types = ("payment.succeeded", "payout.created", "unknown")
+        samples = [("wallet_ledger_intake_types_total", {"type": kind}) for kind in types]
+        samples += [("wallet_ledger_intake_records_total", {"outcome": one}) for one in ("applied", "passed")]
+        return [REGISTRY.get_sample_value(name, labels) or 0 for name, labels in samples]
+
+    before = counted()
+    payments = [
+        record(offset, "payment.succeeded", PAYMENT | {"payment_id": f"p{offset}"}) for offset in (0, 1)
+    ]
+    others = [record(2, "payout.created", {}), record(3, "moon.risen", {"customer": PERSON})]
+    await Ends().taking().take([*payments, *others])
+    assert [after - old for after, old in zip(counted(), before, strict=True)] == [2, 1, 1, 3, 1]
