@@ -111,5 +111,7 @@ async def test_more_than_the_store_has_diverged(log: Log) -> None:
 async def test_another_record_where_the_known_one_was_is_not_it_and_stops_no_other(log: Log) -> None:
     """Somebody took a record out of shard 0: what follows it stands where it stood."""
     topic = log | {0: [log[0][0], *log[0][2:]]}
-    found, diverged = await scanned(topic, log, {0: (2, 1), 1: (2, 1)})
+    with capture_logs() as told:
+        found, diverged = await scanned(topic, log, {0: (2, 1), 1: (2, 1)})
     assert (found[1], diverged) == ((4, 3), {0})
+    assert [one["shards"] for one in told] == [[0]]

@@ -49,6 +49,12 @@ def test_an_event_says_all_that_is_known_of_its_command(key: str | None, attempt
     )
 
 
+def test_an_event_stands_in_the_stream_of_what_it_is_about() -> None:
+    deck = Deck()
+    found = envelopes(deck.play(deck.asked(A, payment())))
+    assert [event.stream for event in found] == ["customer-cus_a", "payment-pay_1", "customer-cus_a"]
+
+
 def test_an_event_may_be_as_large_as_the_limit_and_no_larger(monkeypatch: pytest.MonkeyPatch) -> None:
     deck = Deck()
     size = len(deck.play(deck.asked(A, REGISTER)).events[0].value)
