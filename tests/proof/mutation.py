@@ -126,7 +126,7 @@ def lay_out(folder: Path, group: Group) -> None:
 def run(folder: Path, name: str, children: int, mutants: Sequence[str] = ()) -> Mutated:
     """All mutants, or these."""
     changes = msgspec.json.decode((folder / "mutants.json").read_bytes(), type=dict[str, str])
-    reachable = [mutant for mutant, change in changes.items() if not _changes_nothing(change)]
+    reachable = [mutant for mutant, change in changes.items() if not changes_nothing(change)]
     plan = folder / "plan.json"
     plan.write_bytes(msgspec.json.encode(Plan(list(mutants) or reachable, children)))
     environment = {"MUTATION_PLAN": str(plan), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -141,7 +141,8 @@ def run(folder: Path, name: str, children: int, mutants: Sequence[str] = ()) -> 
     )
 
 
-def _changes_nothing(change: str) -> bool:
+def changes_nothing(change: str) -> bool:
+    """Whether only what is unreachable is changed."""
     return {line[1:].strip() for line in change.splitlines() if line.startswith("-")} <= UNREACHABLE
 
 

@@ -1,5 +1,6 @@
 """What is kept of upstream's objects between decisions: the newest of each, and a bounded number of them."""
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -103,6 +104,11 @@ def test_of_one_moment_the_objects_own_word_on_its_age_counts(
     later = after(says(one, 9), says(other, 1, at=2))
     assert later.payment is not None
     assert later.payment.status == other  # but a later moment counts first
+
+
+def test_of_one_moment_and_age_the_same_one_counts_in_whatever_order_they_come() -> None:
+    asks = [says(status, None) for status in ("succeeded", "failed", "processing", "cancelled")]
+    assert len({after(*order).payment for order in permutations(asks)}) == 1
 
 
 def test_what_upstream_tells_of_one_payment_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
