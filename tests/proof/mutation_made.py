@@ -8,13 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from mutmut.__main__ import (
-    Config,
-    copy_also_copy_files,
-    copy_src_dir,
-    create_mutants,
-    setup_source_paths,
-)
+from mutmut.__main__ import copy_also_copy_files, copy_src_dir, create_mutants, setup_source_paths
+from mutmut.configuration import Config
 from mutmut.mutation.data import MutantLineSpans
 
 MARK = "__mutmut_"

@@ -19,7 +19,7 @@ import msgspec
 import mutmut
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from mutmut.__main__ import Config
+from mutmut.configuration import Config
 
 from tests.proof.mutation_plan import Plan
 

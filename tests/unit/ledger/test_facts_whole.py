@@ -85,6 +85,7 @@ def test_what_upstream_says_is_kept_as_it_says_it(ask: RecordUpstream, kind: Any
 def test_a_customer_is_registered_as_upstream_names_him(named: Named, personal: Personal) -> None:
     first = facts(payment(customer=named))[0]
     assert isinstance(first, CustomerRegistered)
+    assert isinstance(first.as_told, AsTold)
     time = told(1).time if named.name or named.email else "1970-01-01T00:00:00.000000Z"
     assert first == CustomerRegistered(
         as_told=AsTold(time=time, print=first.as_told.print), personal=personal
@@ -124,7 +125,7 @@ def test_what_is_lacking_is_a_fact_that_says_how_much_it_is_in_all() -> None:
     def effect(moved: int, short: int) -> tuple[Effect]:
         return (Effect(rule="dispute", reference="dp_1", currency="USD", moved=moved, short=short),)
 
-    before = [payment(), asking.debit(60), dispute(3)]
+    before: list[AnyAsk] = [payment(), asking.debit(60), dispute(3)]
     fact, debited, recorded = facts(*before)
     assert (fact.effects, debited.amount) == (effect(-40, 60), 40)
     assert recorded == lacking(WalletShortfallRecorded, 60, 60)
@@ -163,7 +164,7 @@ def test_what_is_not_given_says_why_and_is_not_taken_either(
 
 
 def test_what_a_closed_customer_lacks_is_forgiven_like_anybody_elses() -> None:
-    asks = [payment(), asking.debit(100), CloseCustomer(), dispute(), dispute(4, "dispute_won")]
+    asks: list[AnyAsk] = [payment(), asking.debit(100), CloseCustomer(), dispute(), dispute(4, "dispute_won")]
     recorded, released = facts(*asks)
     assert recorded.effects == (Effect(rule="dispute", reference="dp_1", currency="USD", moved=0),)
     assert (released.TYPE, released.amount, released.short) == ("wallet.shortfall_released.v1", 100, 0)

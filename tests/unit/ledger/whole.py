@@ -1,11 +1,12 @@
 """Facts to their last field, in clear."""
 
+from typing import Any
+
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from events.codec import decode_fact
 from events.commands import AnyAsk
-from events.facts import AnyFact
 from events.ids import derived, entry_id
 from events.sealing import unseal
 from services.ledger.receipts import material_of
@@ -18,7 +19,7 @@ MADE_TOO = "1" * 21
 """The second entry of a command."""
 
 
-def facts(*asks: AnyAsk) -> list[AnyFact]:
+def facts(*asks: AnyAsk) -> list[Any]:
     """What the last of these leaves, in clear; the names made of its receipt in the form of MADE."""
     deck = Deck()
     for ask in asks:
