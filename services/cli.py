@@ -41,7 +41,7 @@ def main() -> None:
 
     try:
         app(prog_name="wallet-ledger")
-    except Exception as error:
+    except Exception as error:  # what is no mistake of a person's is raised again
         mistake = explain(error)
         if mistake is None:
             raise

@@ -3,6 +3,8 @@
 import logging
 import sys
 import time
+import traceback
+from pathlib import Path
 
 import structlog
 
@@ -24,6 +26,7 @@ FORBIDDEN = frozenset(
 """Field names that a log line must not have; whoever uses one gets its place in the line, not its value."""
 
 REPEAT_SECONDS_MIN = 10.0
+OURS = Path(__file__).parent
 
 
 def configure(settings: Settings, service: str) -> None:
@@ -98,3 +101,11 @@ def redact(_: object, __: str, event: structlog.types.EventDict) -> structlog.ty
     for field in FORBIDDEN & event.keys():
         event[field] = "[redacted]"
     return event
+
+
+def without_text(error: BaseException) -> dict[str, str]:
+    """Fields: type and place, which tell a defect of ours from a server that is away; the text may name people."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(OURS)]
+    places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in (*frames[-1:], *ours[-1:])]
+    return {"error": type(error).__name__, "place": " < ".join(dict.fromkeys(places))}

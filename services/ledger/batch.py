@@ -87,7 +87,7 @@ class Batch:
         """The replies to these, counted. Whatever goes wrong with them concerns them alone."""
         try:
             found = deciding()
-        except Exception as error:
+        except Exception as error:  # a defect met in one command; the others of the batch go on
             command = asked[0].command
             log.error("command_failed", command_id=command.id, error=type(error).__name__, exc_info=True)
             failed = Reply(correlation="", outcome=Outcome.FAILED, code="INTERNAL_SERVER_ERROR")

@@ -28,7 +28,7 @@ POSITIONS_UNVERIFIED = Counter(
 )
 RELAY_LAG_EVENTS = Gauge("wallet_ledger_relay_lag_events", "Committed events not yet in the topic")
 RELAY_LAG_SECONDS = Gauge("wallet_ledger_relay_lag_seconds", "Age of the oldest of them")
-RELAY_FAILURES = Counter("wallet_ledger_relay_failures_total", "Failed publishes; each ends in a scan")
+RELAY_FAILURES = Counter("wallet_ledger_relay_failures_total", "Failed publishes and scans; a scan follows")
 EVENTS_PUBLISHED = Counter("wallet_ledger_events_published_total", "Events acknowledged by Kafka")
 REPLIES_DROPPED = Counter("wallet_ledger_replies_dropped_total", "Replies that could not be sent")
 EFFECTS = Counter(

@@ -8,12 +8,14 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 
 import structlog
 
 from services.ledger import metrics
 from services.ledger.ports import Broker, Clock, ShardRow, Store, StoredRow, TopicDiverged
 from services.ledger.scan import Published, Scan
+from services.logs import without_text
 from services.pace import Pace
 
 log = structlog.get_logger()
@@ -186,7 +188,7 @@ class Relay:
             raise
         except Exception as error:  # noqa: BLE001 - any failure means: outcome unknown, scan
             metrics.RELAY_FAILURES.inc()
-            log.warning("publish_failed", shard=state.shard, error=type(error).__name__)
+            log.warning("publish_failed", shard=state.shard, **without_text(error))
             state.sending = None
             if self._recovery is None:
                 self._recovery = asyncio.create_task(self._recover())
@@ -210,22 +212,21 @@ class Relay:
 
     async def _recover(self) -> None:
         """New producer, scan of all shards, go on: until it works."""
-        tries = 0
-        while True:
+        for tries in count(1):
             others = [state.sending for state in self._shards.values() if state.sending is not None]
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             for state in self._shards.values():
                 state.sending = None
-            await asyncio.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
-            tries += 1
+            await asyncio.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS)) - 1])
             try:
                 await self._broker.renew_publisher()
                 diverged = await self._scan(self._shards)
                 break
             except Exception as error:  # noqa: BLE001 - Kafka is away in one of many ways; it is tried again
-                log.warning("relay_recovery_failed", tries=tries, error=type(error).__name__)
+                metrics.RELAY_FAILURES.inc()
+                log.warning("relay_recovery_failed", tries=tries, **without_text(error))
         if diverged:
             self.diverged = TopicDiverged(f"shards {sorted(diverged)}: the topic does not continue the store")
         self._recovery = None

@@ -1,8 +1,10 @@
 """From the store to the topic: no gap whatever fails, repeats at most, and never other bytes."""
 
 import asyncio
+import re
 
 import pytest
+from structlog.testing import capture_logs
 
 from events.replies import Outcome
 from services.ledger import relay as relay_module
@@ -76,9 +78,13 @@ async def test_failures_of_the_new_producer_and_of_the_scan_are_tried_again() ->
         node.gate.fail("publish", "before", *[FAILURE] * 3)
         node.gate.fail("renew_publisher", "before", *[FAILURE] * 7)
         node.gate.fail("events_from", "before", *[FAILURE] * 2)
-        await world.ask(A, credit(1))
-        await world.taken()
+        with capture_logs() as lines:
+            await world.ask(A, credit(1))
+            await world.taken()
     assert world.sequences(world.shard(A)) == [1, 2]
+    failed = [line for line in lines if line["event"] == "relay_recovery_failed"]
+    assert failed, "an operator sees that it goes on trying"
+    assert all(re.search(r"(relay|scan)\.py:\d+$", line["place"]) for line in failed), "and where it fails"
 
 
 @simulated
