@@ -128,7 +128,9 @@ class Settings(BaseSettings):
             except InvalidOperation:
                 rate = Decimal(0)
             if not rate.is_finite() or rate <= 0:
+                example = '{"USD": "1", "INR": "0.0112"}'
                 raise ValueError(
-                    f"US dollars per {currency}, which is open, must be a positive decimal number"
+                    f"{currency} is open and needs a rate, US dollars for one as a positive decimal number: "
+                    f"add it to the map, e.g. {example}"
                 )
         return value

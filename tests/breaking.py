@@ -483,8 +483,8 @@ BREAKS = [
     Break(
         "a webhook that nobody signed is taken",
         "services/api/webhooks.py",
-        "            continue\n    raise webhook_unsigned()",
-        "            return\n    raise webhook_unsigned()",
+        "            continue\n    raise webhook_signed_otherwise()",
+        "            return\n    raise webhook_signed_otherwise()",
         ("tests/unit/api/test_webhooks.py",),
     ),
     Break(

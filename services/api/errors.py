@@ -68,9 +68,17 @@ def no_webhook_endpoint() -> ApiError:
 
 
 def webhook_unsigned() -> ApiError:
-    return ApiError(
-        401, "WEBHOOK_SIGNATURE_INVALID", "webhook-id, webhook-timestamp and a webhook-signature of it"
+    message = "Send webhook-id, webhook-timestamp and webhook-signature, each once and of its form"
+    return ApiError(401, "WEBHOOK_SIGNATURE_INVALID", message)
+
+
+def webhook_signed_otherwise() -> ApiError:
+    """By another secret, or something else than came."""
+    message = (
+        "The signature does not match: sign webhook-id, webhook-timestamp and the body as sent, "
+        "with the secret of this endpoint"
     )
+    return ApiError(401, "WEBHOOK_SIGNATURE_INVALID", message)
 
 
 def webhook_out_of_time() -> ApiError:

@@ -26,6 +26,13 @@ _BLOCK_ID = re.compile(r"blk_[0-9A-Za-z]{21}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NUMBER = re.compile(r"[0-9]{1,16}")
 _SENT_VALUE = re.compile(r"^Invalid enum value .*? - at ", re.DOTALL)
+_FORMS = {
+    r"^[A-Z]{3}\Z": "three capital letters, like USD",
+    r"^[A-Za-z0-9_-]+\Z": "letters, digits, - and _",
+    r"^[\x21-\x7e]+\Z": "visible ASCII characters without blanks",
+    r"^[^\x00]*$": "text without NUL",
+}
+"""What the patterns of request bodies mean, for people."""
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?")
 
 Body = TypeVar("Body", bound=msgspec.Struct)
@@ -43,9 +50,16 @@ async def body_of(
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise invalid_body(_SENT_VALUE.sub("Not one of the values allowed - at ", str(error))) from error
+        raise invalid_body(_in_words(str(error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_body("The body is not JSON in UTF-8, or nested too deep") from error
+
+
+def _in_words(message: str) -> str:
+    """What msgspec says, without the value sent and without regular expressions."""
+    for pattern, form in _FORMS.items():
+        message = message.replace(f"`str` matching regex {pattern!r}", form)
+    return _SENT_VALUE.sub("Not one of the values allowed - at ", message)
 
 
 def customer_id(text: str) -> str:

@@ -19,6 +19,7 @@ from services.api.errors import (
     no_webhook_endpoint,
     unavailable,
     webhook_out_of_time,
+    webhook_signed_otherwise,
     webhook_unsigned,
     wrong_tenant,
 )
@@ -235,4 +236,4 @@ def _verify(opening: Opening, delivery: Delivery, body: bytes) -> None:
             return
         except (WebhookVerificationError, ValueError):  # ValueError: not base64, no comma, no UTF-8
             continue
-    raise webhook_unsigned()
+    raise webhook_signed_otherwise()

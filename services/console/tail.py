@@ -113,7 +113,8 @@ class Tail:
         whole = all(chain.first == 1 for chain in read)
         since = "from the first event on" if whole else "from the first event read on"
         repeated = sum(chain.repeated for chain in read)
-        return f"{count} events in {len(read)} shards, {since}: no gap, all hashes fit, {repeated} repeated"
+        shards = "1 shard" if len(read) == 1 else f"{len(read)} shards"
+        return f"{count:,} events in {shards}, {since}: no gap, all hashes fit, {repeated} repeated"
 
     async def _place(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
         """Go to where reading starts; returns where the log ends now."""

@@ -61,6 +61,6 @@ def _summary(store: list[Checked], views: list[Checked], findings: list[Finding]
     applied = sum(one.sequence for one in views)
     verdict = "all fits" if not findings else f"{len(findings)} findings"
     return (
-        f"{len(store)} shards, {events:,} events stored and {applied:,} applied: topic, chain, receipts, balances, "
-        f"trial balance and read models: {verdict}"
+        f"{len(store)} shards, {events:,} events in the store and, a moment later, {applied:,} in the read models: "
+        f"topic, chain, receipts, balances, trial balance and read models: {verdict}"
     )

@@ -23,6 +23,7 @@ class Report:
     commands: int = 0
     applied: int = 0
     refused: int = 0
+    replayed: int = 0
     other: Counter[str] = field(default_factory=Counter)
     answers: int = 0
 
@@ -45,6 +46,7 @@ class Report:
         self.commands += 1
         self.applied += reply.outcome is Outcome.APPLIED and not reply.replayed
         self.refused += reply.outcome is Outcome.REFUSED and not reply.replayed
+        self.replayed += reply.replayed and reply.outcome in (Outcome.APPLIED, Outcome.REFUSED)
         if reply.outcome not in (Outcome.APPLIED, Outcome.REFUSED):
             self.other[reply.code or reply.outcome.value] += 1
 
@@ -66,5 +68,9 @@ class Report:
         )
         console.print(
             f"Its shop sent [bold]{self.commands:,}[/bold] commands: [bold]{self.applied:,}[/bold] applied, "
-            f"[bold]{self.refused:,}[/bold] refused."
+            f"[bold]{self.refused:,}[/bold] refused, [bold]{self.replayed:,}[/bold] were repeats and got the answer "
+            f"of the first{self._others()}."
         )
+
+    def _others(self) -> str:
+        return "".join(f", {count:,} {outcome}" for outcome, count in self.other.most_common())

@@ -75,7 +75,7 @@ def test_lines_are_for_people(records: list[Record]) -> None:
 def test_the_summary_says_from_where(records: list[Record]) -> None:
     tail = Tail(Settings(), Wanted(), {0: Chain(0), 1: Chain(1)})
     take(tail.chains[0], records)
-    assert tail.summary().startswith("6 events in 1 shards, from the first event on")
+    assert tail.summary().startswith("6 events in 1 shard, from the first event on")
     tail.chains[0] = Chain(0)
     take(tail.chains[0], records[2:])
     assert "from the first event read on" in tail.summary()

@@ -137,6 +137,7 @@ async def test_entry(quiet: Api, client: httpx.AsyncClient, customer: str, body:
     answer = await client.post(path, content=body, headers=JSON)
     refused(answer)
     assert answer.status_code == 422
+    assert "regex" not in answer.json()["message"], "a form is told in words"
     assert quiet.ledger.commands == []
 
 
