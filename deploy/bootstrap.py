@@ -113,11 +113,8 @@ def lock(_: list[str]) -> int:
 
 def clean(_: list[str]) -> int:
     """What can be made again."""
-    for folder in (
-        VENV,
-        CACHE,
-        *(ROOT / f".{tool}_cache" for tool in ("mypy", "ruff", "pytest", "import_linter")),
-    ):
+    caches = (ROOT / f".{tool}_cache" for tool in ("mypy", "ruff", "pytest", "import_linter"))
+    for folder in (VENV, CACHE, *caches):
         shutil.rmtree(folder, ignore_errors=True)
     return 0
 
@@ -251,7 +248,11 @@ def _one_at_a_time() -> Iterator[None]:
     import fcntl
 
     with (CACHE / "install.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"-- waiting for another installation that uses {CACHE}", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -129,9 +129,10 @@ class Kafka(Server):
 
     def wait_ready(self, timeout: float = 60) -> None:
         """Return when clients can produce and consume."""
-        self._await(self._is_ready, timeout)
+        self._await(self.is_ready, timeout)
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """One question, no waiting."""
         with self.log.open("rb") as file:
             file.seek(self._log_start)
             return READY.encode() in file.read() and accepts(self.port)

@@ -80,7 +80,7 @@ class Postgres(Server):
 
     def wait_ready(self, timeout: float = 60) -> None:
         """Return when the server takes connections (after crash recovery, if there was one)."""
-        self._await(self._is_ready, timeout)
+        self._await(self.is_ready, timeout)
 
     def create_database(self, name: str) -> str:
         """Its DSN; made if it is not there."""
@@ -90,7 +90,8 @@ class Postgres(Server):
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self.dsn(name)
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """One question, no waiting."""
         try:
             psycopg.connect(self.dsn(), connect_timeout=2).close()
         except psycopg.OperationalError:

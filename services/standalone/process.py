@@ -155,6 +155,10 @@ class Server(ABC):
     def start(self) -> None:
         """Start the process; it may take a while until it answers."""
 
+    def is_ready(self) -> bool:
+        """Whether it answers; of one that serves nothing, whether it runs."""
+        return self.returncode() is None
+
     @property
     def pid(self) -> int:
         """Of the running child."""

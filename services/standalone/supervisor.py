@@ -89,6 +89,7 @@ class _Watched:
     vital: bool
     deaths: deque[float] = field(default_factory=deque)
     restart_at: float | None = None
+    returning: bool = False
 
 
 class Supervisor:
@@ -130,11 +131,14 @@ class Supervisor:
         server = child.server
         if child.restart_at is not None:
             if now >= child.restart_at:
-                child.restart_at = None
+                child.restart_at, child.returning = None, True
                 server.start()
             return
         code = server.returncode()
         if code is None:
+            if child.returning and server.is_ready():
+                child.returning = False
+                self._report(f"{server.name} is back")
             return
         child.deaths.append(now)
         while child.deaths[0] < now - WINDOW_SECONDS:
