@@ -19,7 +19,6 @@ from services.settings import Settings
 
 log = structlog.get_logger()
 
-PUBLISH_BYTES_MAX = 768 * 1024
 REPLIES_QUEUED_MAX = 100_000
 READ_SECONDS_MAX = 10.0
 SCAN_WAIT_MS = 1

@@ -35,9 +35,8 @@ DATABASES = {"store_dsn": "ledger", "views_dsn": "views", "keys_dsn": "keys"}
 SERVED = {"ledger_metrics_port": 1, "projections_metrics_port": 2, "intake_metrics_port": 3}
 """Where health and metrics are served: so much above the HTTP port, unless configured."""
 PORTS = ("http_port", *SERVED, "kafka_port", "postgres_port")
-SCOPES = "read,write,refund,admin"
-DEVELOPMENT_BUSINESS = "bus_dev"
-DEVELOPMENT_MODE = "test"
+SCOPES = "read,write,refund"
+DEVELOPMENT_BUSINESS, DEVELOPMENT_MODE = "bus_dev", "test"
 READY_SECONDS_MAX = 120.0
 
 
@@ -136,6 +135,7 @@ class Machine:
         self._say("databases and topics are as they must be")
 
     def _start_postgres(self) -> Postgres:
+        self._say("starting PostgreSQL; the first time its files are made")
         folder, port = self._folder, self._settings.postgres_port
         server = Postgres(folder.path / "postgres", port=port, log=folder.log("postgres"))
         self._supervisor.start(server)
