@@ -1,11 +1,17 @@
 """What there is to see in a ledger at once: read as a dashboard reads it, from `reports`."""
 
+from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import psycopg
 
+from services.api.foreign_ports import Transaction
+from services.api.tab import status
+
 ENTRIES_SHOWN = 8
+NO_TIME = datetime.min.replace(tzinfo=UTC)
 _CUSTOMERS = """
     SELECT count(*), min(customer_id) FILTER (WHERE status = 'active')
     FROM reports.customers WHERE business_id = %(business_id)s AND mode = %(mode)s
@@ -20,20 +26,21 @@ _ENTRIES = """
     ORDER BY created_at DESC, shard, sequence DESC LIMIT %(limit)s
 """
 _PAYMENTS = """
-    WITH refunded AS (
-        SELECT DISTINCT payment_id FROM reports.refunds
-        WHERE business_id = %(business_id)s AND mode = %(mode)s AND status = 'succeeded'
+    WITH payment AS (
+        SELECT * FROM reports.payments WHERE business_id = %(business_id)s AND mode = %(mode)s
+    ), refunded AS (
+        SELECT p.customer_id, p.payment_id, count(*) AS refunds, sum(coalesce(r.amount_minor, p.total_amount_minor))
+            FILTER (WHERE r.currency IS NULL OR r.currency = p.currency) AS refunded_minor
+        FROM payment p JOIN reports.refunds r USING (business_id, mode, customer_id, payment_id)
+        WHERE r.status = 'succeeded' GROUP BY 1, 2
     ), disputed AS (
-        SELECT DISTINCT payment_id FROM reports.disputes WHERE business_id = %(business_id)s AND mode = %(mode)s
+        SELECT DISTINCT ON (customer_id, payment_id) customer_id, payment_id, status AS dispute
+        FROM reports.disputes WHERE business_id = %(business_id)s AND mode = %(mode)s
+        ORDER BY customer_id, payment_id, updated_at DESC
     )
-    SELECT CASE
-        WHEN disputed.payment_id IS NOT NULL THEN 'Disputed'
-        WHEN refunded.payment_id IS NOT NULL THEN 'Refunded'
-        WHEN status = 'succeeded' THEN 'Successful'
-        WHEN status IN ('failed', 'cancelled') THEN 'Failed'
-        ELSE 'Pending' END, count(*)
-    FROM reports.payments LEFT JOIN refunded USING (payment_id) LEFT JOIN disputed USING (payment_id)
-    WHERE business_id = %(business_id)s AND mode = %(mode)s GROUP BY 1 ORDER BY 2 DESC
+    SELECT status, refunds IS NOT NULL, coalesce(refunded_minor, 0) >= total_amount_minor, dispute, count(*)
+    FROM payment LEFT JOIN refunded USING (customer_id, payment_id) LEFT JOIN disputed USING (customer_id, payment_id)
+    GROUP BY 1, 2, 3, 4
 """
 
 
@@ -70,9 +77,18 @@ def first_look(views_dsn: str, business_id: str, mode: str, say: Callable[[str],
         with psycopg.connect(views_dsn, connect_timeout=5, autocommit=True) as session:
             [(customers, customer)] = session.execute(_CUSTOMERS, tenant).fetchall()
             balances: dict[str, int] = dict(session.execute(_WALLETS, tenant).fetchall())
-            payments: dict[str, int] = dict(session.execute(_PAYMENTS, tenant).fetchall())
+            payments = _as_on_the_tab(session.execute(_PAYMENTS, tenant).fetchall())
             entries = [Entry(*row) for row in session.execute(_ENTRIES, tenant).fetchall()]
     except psycopg.Error as error:
         say(f"what is in the ledger cannot be shown: {type(error).__name__}")
         return NOTHING_SEEN
-    return FirstLook(customers, customer or "", balances, payments, entries)
+    return FirstLook(customers, customer or "", balances, dict(payments.most_common()), entries)
+
+
+def _as_on_the_tab(rows: list[tuple[Any, ...]]) -> Counter[str]:
+    """How many payments have which status there."""
+    found = Counter[str]()
+    for told, refunded, wholly, dispute, count in rows:
+        one = Transaction("", NO_TIME, told, "", 1, int(wholly), int(refunded), dispute, {})
+        found[status(one)] += count
+    return found
