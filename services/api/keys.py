@@ -30,6 +30,7 @@ class Scope(StrEnum):
     READ = "read"
     WRITE = "write"
     REFUND = "refund"
+    ADMIN = "admin"
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,7 +62,7 @@ def keys_create(
     business: Business,
     name: Annotated[str, typer.Option(help="Where it is used; two live keys of a name allow rotation.")],
     mode: Mode = "test",
-    scopes: Annotated[str, typer.Option(help="Some of read,write,refund.")] = "read,write",
+    scopes: Annotated[str, typer.Option(help="Some of read,write,refund,admin.")] = "read,write",
     expires: Annotated[datetime | None, typer.Option(help="UTC; default: never.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -35,7 +35,7 @@ DATABASES = {"store_dsn": "ledger", "views_dsn": "views", "keys_dsn": "keys"}
 SERVED = {"ledger_metrics_port": 1, "projections_metrics_port": 2, "intake_metrics_port": 3}
 """Where health and metrics are served: so much above the HTTP port, unless configured."""
 PORTS = ("http_port", *SERVED, "kafka_port", "postgres_port")
-SCOPES = "read,write,refund"
+SCOPES = "read,write,refund,admin"
 DEVELOPMENT_BUSINESS, DEVELOPMENT_MODE = "bus_dev", "test"
 READY_SECONDS_MAX = 120.0
 

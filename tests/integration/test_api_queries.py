@@ -314,18 +314,6 @@ async def test_a_key_lives_from_creation_to_revocation(dsn: str, queries: Postgr
     assert await queries.key(secret_hash(secret)) is None
 
 
-async def test_a_key_of_before_with_the_scope_admin_lives_on(dsn: str, queries: PostgresQueries) -> None:
-    record, _ = create_key(dsn, "bus_mine", "test", "old", [Scope.READ])
-    with psycopg.connect(dsn) as connection:
-        connection.execute(
-            "UPDATE api_keys SET scopes = ARRAY['read', 'admin'] WHERE key_id = %s", [record.key_id]
-        )
-    new, secret = rotate_key(dsn, record.key_id)
-    caller = await queries.key(secret_hash(secret))
-    assert caller is not None
-    assert set(new.scopes) == caller.scopes == {"read", "admin"}
-
-
 def test_two_keys_of_a_name_live_at_most(dsn: str) -> None:
     first, _ = create_key(dsn, "bus_mine", "test", "shop")
     second, _ = create_key(dsn, "bus_mine", "test", "shop")
