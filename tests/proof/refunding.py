@@ -148,7 +148,7 @@ async def _asked(session: aiohttp.ClientSession, ask: Ask, refunded: Refunded) -
         status = f"{answer.status} {said.get('code', '')}".strip()
     refunded.requests += 1
     refunded.statuses[status] += 1
-    if ask.key is not None:
+    if ask.key is not None and status[0] != "5":  # which is none: it says to ask again
         refunded.outcomes[ask.key].add((status, said.get("refund_id", "")))
     if status == "200":
         made = refunded.to_wallet if ask.to_wallet else refunded.by_upstream
