@@ -1,6 +1,8 @@
 """The life of a process made of parts: it ends with the first that fails. Ending is the cure for everything."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -12,6 +14,8 @@ from aiokafka.errors import KafkaError
 from services import health
 
 STOP_SECONDS_MAX = 1.5
+ENDING_SECONDS_MAX = 10.0
+"""All parts in turn, and some more."""
 
 log = structlog.get_logger()
 
@@ -40,6 +44,17 @@ async def until_over(work: Sequence[asyncio.Future[Any]], stop: asyncio.Event) -
                 stopping.cancel()
                 return error
     return None
+
+
+def end_anyhow(code: int, seconds: float = ENDING_SECONDS_MAX) -> None:
+    """Call it as the ending begins: from then on the process is gone in time.
+
+    Faust waits for its thread without giving the loop back (`mode.threads.WorkerThread.stop`), and a deaf thread never
+    ends: no time-out is noticed then, and nobody starts a process again that is still there.
+    """
+    timer = threading.Timer(seconds, os._exit, [code])
+    timer.daemon = True
+    timer.start()
 
 
 async def stopped(part: str, stopping: Awaitable[None]) -> bool:

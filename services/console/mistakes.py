@@ -196,7 +196,8 @@ def _unusable(error: ValidationError | SettingsError) -> str:
         named = re.search(r'field "(\w+)"', str(error))
         return f'{variable(named[1]) if named else "a variable"} is not JSON; e.g. ["USD", "INR"]'
     return "; ".join(
-        f"{variable(str(found['loc'][0]))}: {found['msg'].removeprefix('Value error, ')}" for found in error.errors(include_input=False)
+        f"{variable(str(found['loc'][0]))}: {found['msg'].removeprefix('Value error, ')}"
+        for found in error.errors(include_input=False)
     )
 
 

@@ -25,7 +25,7 @@ from services.kafka import reached
 from services.keyring import KeyRing
 from services.reading import Record
 from services.receiving import Reading, make_app
-from services.running import serve, stopped, until_over
+from services.running import end_anyhow, serve, stopped, until_over
 from services.settings import Settings
 
 EXIT_STOPPED, EXIT_FAILED = 0, 1
@@ -88,6 +88,7 @@ async def run(settings: Settings, instance: str, ring: Ring, micros: Clock, stop
         for task in work:
             task.cancel()
         code = EXIT_STOPPED if error is None else EXIT_FAILED
+        end_anyhow(code)
         if error is None:
             app.leave_when_stopped()
         else:

@@ -23,7 +23,7 @@ from services.projections.projector import Projector
 from services.projections.watch import Watch
 from services.projections.writer import Writer
 from services.receiving import Reading, make_app
-from services.running import serve, stopped, until_over
+from services.running import end_anyhow, serve, stopped, until_over
 from services.settings import Settings
 from services.verifying import Throttle, verify_forever
 
@@ -59,6 +59,7 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
         parts = (app.start(), writer.write_forever(), watch.watch_forever(), checking, failed)
         work = [asyncio.ensure_future(part) for part in parts]
         code = _code_of(await until_over(work, stop))
+        end_anyhow(code)
         for task in work:
             task.cancel()
         await stopped("health", server.cleanup())

@@ -1,6 +1,8 @@
 """Clients that end as cancelled take nobody along; a part that does so is a part that failed."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -58,3 +60,17 @@ async def test_a_part_that_is_done_is_no_reason_to_end() -> None:
     assert not over.done()
     stop.set()
     assert await over is None
+
+
+def test_a_process_whose_loop_is_blocked_as_it_ends_is_gone_in_time() -> None:
+    blocked = """
+import asyncio, threading
+from services.running import end_anyhow
+
+async def main():
+    end_anyhow(7, 0.2)
+    threading.Event().wait()
+
+asyncio.run(main())
+"""
+    assert subprocess.run([sys.executable, "-c", blocked], timeout=30, check=False).returncode == 7
