@@ -88,18 +88,18 @@ async def run(settings: Settings, instance: str, ring: Ring, micros: Clock, stop
         for task in work:
             task.cancel()
         code = EXIT_STOPPED if error is None else EXIT_FAILED
-        end_anyhow(code)
         if error is None:
             app.leave_when_stopped()
         else:
             log.error("intake cannot go on", error=f"{type(error).__name__}: {error}", exc_info=error)
         closing = {"health": server.cleanup(), "database": table.close(), "kafka": asker.stop()}
-        await _closed(closing | {"publisher": publisher.close()})
+        await _closed(code, closing | {"publisher": publisher.close()})
         if not await stopped("faust", app.stop()):
             os._exit(code)  # its threads would keep the interpreter; nothing of ours is open any more
     return code
 
 
-async def _closed(parts: Mapping[str, Awaitable[None]]) -> None:
+async def _closed(code: int, parts: Mapping[str, Awaitable[None]]) -> None:
+    end_anyhow(code)
     for part, closing in parts.items():
         await stopped(part, closing)
