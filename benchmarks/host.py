@@ -32,7 +32,7 @@ def machine(stage: Stage) -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "filesystem": _filesystem(stage.folder),
         "fdatasync_ms_p50": _sync_ms(stage.folder),
-        "verify_us": _verify_us(),
+        "verify_us": verify_us(),
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "steal_percent": psutil.cpu_times_percent(0.5).steal if sys.platform == "linux" else None,
     }
@@ -98,7 +98,7 @@ def _filesystem(folder: Path) -> str:
     return max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else "?"
 
 
-def _verify_us() -> float:
+def verify_us() -> float:
     """Processor time of one Ed25519 verification: makes runs comparable where a processor is shared."""
     key = Ed25519PrivateKey.generate()
     public, signature = key.public_key(), key.sign(b"wallet")

@@ -20,6 +20,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from dodopayments import DodoPayments
 
+from benchmarks.host import verify_us
 from services.settings import Settings
 from services.standalone.process import free_port, port_is_free
 from tests.checkout import copy_to
@@ -28,7 +29,9 @@ from tests.running import eventually
 
 PROGRAMS = ("make", "cat", "chmod", "cp", "dirname", "env", "ls", "mkdir", "mv", "rm", "touch", "uname")
 INSTALL_SECONDS_MAX = 400
-SECOND_START_SECONDS_MAX = 10
+SECOND_START_SECONDS_MAX = 10.0
+VERIFY_US = 65.0
+"""Processor time of one Ed25519 verification where ten seconds were promised; a slower machine gets more."""
 STARTS_MAX = 3  # of which one is that fast: the machine may be busy with something else
 
 
@@ -164,11 +167,13 @@ def test_make_run(copy: Path, programs: Path) -> None:
         first.end()
 
     took: list[float] = []
-    while not took or min(took) > SECOND_START_SECONDS_MAX:
-        assert len(took) < STARTS_MAX, f"ready after {took} s"
+    allowed = SECOND_START_SECONDS_MAX * max(1.0, verify_us() / VERIFY_US)
+    while not took or min(took) > allowed:
+        assert len(took) < STARTS_MAX, f"ready after {took} s, {allowed:.1f} s are allowed here"
         later = Run(copy, programs, port)
         try:
             took.append(later.ready(120)[1])
+            print(f"ready after {took} s, {allowed:.1f} s are allowed here")
             assert credit(copy, code) == balance, "asked again, it is not done again"
             family = later.family()
             later.make.kill()
