@@ -4,7 +4,6 @@ import os
 import platform
 import subprocess
 import sys
-import sysconfig
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -46,17 +45,11 @@ def versions(stage: Stage) -> dict[str, str]:
     jars = (ROOT / "deploy" / "kafka.txt").read_text().split()
     return {
         "python": platform.python_version(),
-        "python_build": _build(),
+        "python_build": f"{' '.join(platform.python_build())}, {platform.python_compiler()}",
         "postgresql": shown[0],
         "kafka": next(jar.rpartition(":")[2] for jar in jars if ":kafka_" in jar),
         **{name: version(name) for name in PACKAGES},
     }
-
-
-def _build() -> str:
-    """An interpreter that was optimized by a profile of itself is a tenth or more faster."""
-    optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return "optimized" if optimized else "not optimized"
 
 
 def durability(stage: Stage) -> dict[str, str]:
