@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
@@ -16,13 +17,6 @@ PREFIX = "WALLET_LEDGER_"
 WRAPPING_KEYS = ("key_encryption_key", "webhook_secret_key")
 DSNS = ("store_dsn", "views_dsn", "keys_dsn")
 _PROBE_SECONDS_MAX = 3
-_READY = {
-    "kafka_bootstrap": ("kafka",),
-    "store_dsn": ("database", "store"),
-    "views_dsn": ("database", "views"),
-    "keys_dsn": ("database", "keys"),
-}
-"""Where ready.json has a setting."""
 
 
 class ExitCode(IntEnum):
@@ -77,26 +71,30 @@ def beside(*required: str) -> Settings:
     missing = [name for name in required if not _text(settings, name)]
     if not missing:
         return settings
+    if len(missing) == len(required) and (left := _left(settings.data_dir)).keys() >= set(required):
+        return Settings(**{name: left[name] for name in required})
+    raise Mistake(
+        f"not set: {_described(missing)}; or start `wallet-ledger up` "
+        f"in {variable('data_dir')}={settings.data_dir}: then none of them is needed here"
+    )
+
+
+def _left(folder: Path) -> dict[str, Any]:
+    """Settings of the `up` that runs there; none where nothing does."""
+    ready, secrets = _read(folder / "ready.json"), _read(folder / "secrets.json")
+    if not ready:
+        return {}
+    databases = {f"{name}_dsn": dsn for name, dsn in ready["database"].items()}
+    return {**secrets, **databases, "kafka_bootstrap": ready["kafka"]}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Empty where it is not there, or half written."""
     try:
-        if len(missing) < len(required):
-            raise KeyError
-        left = {name: _left(settings.data_dir, name) for name in missing}
-    except (OSError, ValueError, KeyError) as error:
-        raise Mistake(
-            f"not set: {_described(missing)}; or start `wallet-ledger up` "
-            f"in {variable('data_dir')}={settings.data_dir}: then none of them is needed here"
-        ) from error
-    return Settings(**left)  # type: ignore[arg-type]
-
-
-def _left(folder: Path, name: str) -> str:
-    """What a running `up` says of a setting."""
-    ready = json.loads((folder / "ready.json").read_text())
-    if name not in _READY:
-        return str(json.loads((folder / "secrets.json").read_text())[name])
-    for step in _READY[name]:
-        ready = ready[step]
-    return str(ready)
+        content: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content
 
 
 def _described(names: Sequence[str]) -> str:

@@ -44,6 +44,13 @@ def decided(monkeypatch: pytest.MonkeyPatch) -> list[Deciding]:
     return calls
 
 
+async def trust(world: World, decided: list[Deciding]) -> None:
+    """A customer, and so many commands that receipts are not read before any more."""
+    for _ in range(3):
+        await world.ask(A, REGISTER)
+    decided.clear()
+
+
 @simulated
 async def test_receipts_are_read_before_deciding_for_a_while_after_a_start_and_after_a_repeat(
     decided: list[Deciding],
@@ -66,9 +73,7 @@ async def test_receipts_are_read_before_deciding_what_may_have_been_decided(deci
     """A caller's retry, what is read late, and what is put aside."""
     world = World()
     async with world.node() as node:
-        for _ in range(3):
-            await world.ask(A, REGISTER)
-        decided.clear()
+        await trust(world, decided)
         await world.ask(A, credit(5), attempt=1)
         await world.ask(A, credit(5), deadline=node.clock.micros() - 1)
         world.send_bytes(0, b"{")
@@ -92,9 +97,7 @@ async def test_what_was_decided_ahead_is_decided_again_only_if_it_is_late_by_now
 ) -> None:
     world = World()
     async with world.node() as node:
-        for _ in range(3):
-            await world.ask(A, REGISTER)
-        decided.clear()
+        await trust(world, decided)
         commit = node.gate.hold("commit")
         first = world.send(A, credit(5))
         limit = None if deadline is None else node.clock.micros() + round(deadline * 1_000_000)
@@ -113,9 +116,7 @@ async def test_what_was_decided_ahead_is_decided_again_only_if_it_is_late_by_now
 async def test_what_may_be_known_is_not_decided_ahead(decided: list[Deciding]) -> None:
     world = World()
     async with world.node() as node:
-        for _ in range(3):
-            await world.ask(A, REGISTER)
-        decided.clear()
+        await trust(world, decided)
         commit = node.gate.hold("commit")
         first = world.send(A, credit(5))
         await commit.reached.wait()
