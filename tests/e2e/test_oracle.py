@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.proof import model, races, refunding, service
+from tests.proof import dealing, model, races, refunding, service
 
 STEPS = 80
 DEBITS = 1_500
@@ -12,6 +12,13 @@ RETRIES = 480
 @pytest.mark.timeout(300)
 def test_the_service_answers_as_the_oracle(machine: type[service.ServiceMachine], seed: int) -> None:
     steps, broken = model.run(machine, seed, STEPS, service.STEPS_MAX)
+    assert broken is None, broken
+    assert steps >= STEPS
+
+
+@pytest.mark.timeout(300)
+def test_it_answers_so_about_purchases(machine: type[service.ServiceMachine], seed: int) -> None:
+    steps, broken = model.run(dealing.dealing(machine), seed, STEPS, service.STEPS_MAX)
     assert broken is None, broken
     assert steps >= STEPS
 

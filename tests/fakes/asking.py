@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 from events.codec import encode_ask, encode_command, timestamp
 from events.commands import (
     AnyAsk,
+    AnyBulk,
     BulkEntry,
     Command,
     CreditWallet,
@@ -52,7 +53,7 @@ def bulk(*entries: BulkEntry, together: bool = False) -> EnterInBulk:
 def command(
     number: int,
     customer: str,
-    ask: AnyAsk | EnterInBulk,
+    ask: AnyAsk | AnyBulk,
     *,
     key: str | None = None,
     attempt: int = 0,

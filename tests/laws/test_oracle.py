@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tests.proof import model
+from tests.proof import deals, model
 
 STEPS = 1_000
 
@@ -23,3 +23,10 @@ def test_another_rule_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     _, broken = model.core(1, STEPS, shrink=False)
     assert broken is not None
     assert "EUR" in broken
+
+
+def test_another_rule_about_purchases_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here: what is refunded into the wallet counts as gone back to the card."""
+    monkeypatch.setattr(deals, "_into_wallet", lambda _: False)
+    _, broken = model.run(model.DealMachine, 1, STEPS, model.STEPS_MAX, shrink=False)
+    assert broken is not None

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.proof import abuse, bugs, model, mutation, races, refunding, service, soak, sweeping
+from tests.proof import abuse, bugs, dealing, model, mutation, races, refunding, service, soak, sweeping
 from tests.proof.checker import check
 from tests.proof.explore import Found, explore, smallest, told
 
@@ -85,7 +85,7 @@ def _model(given: argparse.Namespace, console: Console) -> Report:
 
 def _service(given: argparse.Namespace, console: Console) -> Report:
     console.print("-- service: real processes, asked through HTTP and Kafka, against the oracle")
-    done, broken = service.service(given.seed, service.MANY)
+    done, broken = dealing.service(given.seed, service.MANY)
     console.print(f"{done:,} steps; " + (f"BROKEN\n{broken}" if broken else "no difference"))
     return {"kept": broken is None, "steps": done, "broken": broken}
 

@@ -16,8 +16,9 @@ from events.envelope import Envelope
 from events.facts import CustomerFact
 from events.ids import stream_id
 from services.ledger import receipts
+from tests.proof.accounts import Said
 from tests.proof.history import TENANT, Answer, History, Operation, Read
-from tests.proof.oracle import Oracle, Said
+from tests.proof.oracle import Oracle
 from tests.proof.processes import SHARDS
 
 OPEN = {"USD", "INR"}
@@ -217,7 +218,7 @@ def _check_memory(history: History, oracle: Oracle) -> None:
             continue
         account = streams[stream]
         mind = (dict(customer.balances), customer.version, bool(customer.blocked), bool(customer.closed))
-        same = mind == (account.balances, len(account.facts), account.blocked, account.closed)
+        same = mind == (account.balances, account.facts["customer"], account.blocked, account.closed)
         _demand(same, f"a worker remembers {customer} of {names[stream]}, a replay gives {account.balances}")
 
 

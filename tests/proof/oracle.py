@@ -1,83 +1,46 @@
 """What the ledger must do, said a second time: from docs/api.md and docs/reliability.md, not from the decider.
 
 One dictionary of customers, one request after the other. It shares the names of commands with the service, no rule.
+What upstream says is in deals.py.
 """
 
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from events.commands import CustomerAsk
+from events.commands import AnyAsk
+from events.requests import RequestAsk
+from events.upstream import RecordUpstream
+from tests.proof import deals
+from tests.proof.accounts import LARGEST, Account, Keyless, Said
 
-LARGEST = 2**53 - 1
 RETRY_MINUTES = 15
 ANOTHER_FAILED = "ANOTHER_ENTRY_FAILED"
 NULLABLE = ("phone_number", "metadata", "preferred_locale")
 
 
 class Request(NamedTuple):
-    """What somebody asks; `tries` is how often the SDK has sent it before, `minute` when."""
+    """What somebody asks; `tries` is how often the SDK has sent it before, `minute` when.
+
+    `made`: the id that the service gave to what follows, where it follows; an oracle cannot guess it.
+    """
 
     tenant: str
     customer: str
-    ask: CustomerAsk
+    ask: AnyAsk
     key: str | None = None
     tries: int = 0
     minute: float = 0.0
+    made: str = ""
 
     @property
     def content(self) -> str:
         """The same for the same request."""
         fields = msgspec.to_builtins(self.ask)
         return json.dumps([self.ask.TYPE, fields], sort_keys=True)
-
-
-class Said(NamedTuple):
-    """`fact` counts the customer's facts from 1: the one that this is about. None for what does not apply."""
-
-    outcome: str
-    code: str = ""
-    fact: int = 0
-    replayed: bool = False
-    before: int | None = None
-    after: int | None = None
-
-
-class Entry(NamedTuple):
-    """A movement of money."""
-
-    currency: str
-    amount: int
-    before: int
-    after: int
-
-
-@dataclass
-class Account:
-    """One customer as the world sees him."""
-
-    profile: dict[str, Any] | None = None
-    blocked: bool = False
-    closed: bool = False
-    balances: dict[str, int] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    facts: list[Said] = field(default_factory=list)
-    keys: dict[str, tuple[str, Said]] = field(default_factory=dict)
-    keyless: list["Keyless"] = field(default_factory=list)
-
-
-@dataclass
-class Keyless:
-    """A request without a key, which the SDK may send once more."""
-
-    content: str
-    tries: int
-    minute: float
-    said: Said
 
 
 class Oracle:
@@ -136,15 +99,14 @@ class Oracle:
         """On a copy first: where one is refused, all are; that one for its own reason."""
         trial, reasons = copy.deepcopy(account), {}
         for place, request in enumerate(fresh if not failed else ()):
-            found = self._decided(trial, request.ask)
+            found = self._decided(trial, request)
             if found.outcome == "refused":
                 failed, reasons = True, {place: found}
                 break
         for place, request in enumerate(fresh):
             no = reasons.get(place, Said("refused", ANOTHER_FAILED))
-            found = no if failed else self._decided(account, request.ask)
-            found = found._replace(fact=len(account.facts) + 1)
-            account.facts.append(found)
+            found = no if failed else self._decided(account, request)
+            found = found._replace(fact=account.record())
             account.keys[str(request.key)] = request.content, found
 
     def _keyed(self, account: Account, request: Request) -> Said:
@@ -153,7 +115,8 @@ class Oracle:
             content, said = account.keys[request.key]
             return said._replace(replayed=True) if content == request.content else Said("key_reused")
         said = self._new(account, request)
-        account.keys[request.key] = request.content, said
+        if said.outcome != "unchanged":
+            account.keys[request.key] = request.content, said
         return said
 
     def _repeated(self, account: Account, request: Request) -> Said | None:
@@ -166,13 +129,18 @@ class Oracle:
         return None
 
     def _new(self, account: Account, request: Request) -> Said:
-        said = self._decided(account, request.ask)._replace(fact=len(account.facts) + 1)
-        account.facts.append(said)
+        said = self._decided(account, request)
+        if not said.fact and said.outcome != "unchanged":
+            said = said._replace(fact=account.record())
         if request.key is None:
             account.keyless.append(Keyless(request.content, request.tries, request.minute, said))
         return said
 
-    def _decided(self, account: Account, ask: CustomerAsk) -> Said:
+    def _decided(self, account: Account, request: Request) -> Said:
+        """`fact` is 0 where it is the next of the customer's."""
+        ask = request.ask
+        if isinstance(ask, RecordUpstream):
+            return deals.tell(account, ask, self.currencies)
         kind, fields = ask.TYPE, msgspec.to_builtins(ask)
         if account.closed:
             return Said("refused", "CUSTOMER_CLOSED")
@@ -183,7 +151,10 @@ class Oracle:
             return Said("applied")
         if account.profile is None:
             return Said("refused", "NOT_FOUND")
+        if isinstance(ask, RequestAsk):
+            return deals.request(account, ask, self.currencies, request.made)
         if kind == "customer.change_profile.v1":
+            account.named = None  # from now on he is who he says he is
             account.profile |= {name: value for name, value in fields.items() if name in account.profile}
             return Said("applied")
         if kind in ("customer.block.v1", "customer.unblock.v1"):
@@ -199,10 +170,11 @@ class Oracle:
             return Said("refused", "CUSTOMER_BLOCKED")
         if kind in ("wallet.credit.v1", "wallet.debit.v1"):
             sign = 1 if kind == "wallet.credit.v1" else -1
-            return self._move(account, fields["currency"], sign * fields["amount"])
+            why = fields.get("cause", "adjustment"), fields.get("reference", "")
+            return self._move(account, fields["currency"], sign * fields["amount"], *why)
         raise NotImplementedError(kind)
 
-    def _move(self, account: Account, currency: str, change: int) -> Said:
+    def _move(self, account: Account, currency: str, change: int, cause: str, reference: str) -> Said:
         before = account.balances.get(currency, 0)
         after = before + change
         if currency not in self.currencies:
@@ -211,6 +183,5 @@ class Oracle:
             return Said("refused", "INSUFFICIENT_WALLET_FUNDS", before=before)
         if after > LARGEST:
             return Said("refused", "BALANCE_LIMIT_EXCEEDED")
-        account.balances[currency] = after
-        account.entries.append(Entry(currency, change, before, after))
+        account.move(currency, change, cause, reference)
         return Said("applied", before=before, after=after)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from events.commands import (
+    AnyAsk,
     BlockCustomer,
     ChangeProfile,
     CloseCustomer,
@@ -28,8 +29,9 @@ from events.replies import Reply
 from services.api.keys import create_key
 from tests.asking import Asker
 from tests.fakes.asking import bulk, entry
-from tests.proof.model import OPEN, Counted, answer_of, run
-from tests.proof.oracle import Oracle, Request, Said
+from tests.proof.accounts import Said
+from tests.proof.model import OPEN, Counted, answer_of
+from tests.proof.oracle import Oracle, Request
 from tests.running import Process, System, running
 
 SHARDS = 4
@@ -87,7 +89,7 @@ class Service:
         self._thread.join()
         self._loop.close()
 
-    def ask(self, tenant: Tenant, customer: str, ask: CustomerAsk, key: str | None) -> Reply:
+    def ask(self, tenant: Tenant, customer: str, ask: AnyAsk, key: str | None) -> Reply:
         """A command, as a producer of `ledger.commands` would send it."""
         sent = self.run(self._asker.send(customer, ask, key or "", tenant=tenant, awaited=True))
         reply: Reply = self.run(self._asker.reply(sent, SECONDS_MAX))
@@ -103,8 +105,8 @@ class Service:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(2 * SECONDS_MAX)
 
 
-class ServiceMachine(Counted):
-    """A business of its own for each story. What is asked by one way is repeated by the other with the same key."""
+class AskingMachine(Counted):
+    """A business of its own for each story, asked through HTTP and through Kafka, and read through HTTP."""
 
     service: Service
     numbers = count(1)
@@ -113,11 +115,45 @@ class ServiceMachine(Counted):
         super().__init__()
         self.tenant = Tenant(f"biz_{next(self.numbers)}_{secrets.token_hex(3)}", "test")
         dsn = self.service.system.settings.views_dsn.get_secret_value()
-        _, secret = create_key(dsn, self.tenant.business_id, "test", "proof")
+        _, secret = create_key(dsn, self.tenant.business_id, "test", "proof", ["read", "write", "refund"])
         self.headers = {"authorization": f"Bearer {secret}"}
         self.oracle = Oracle(OPEN)
         self.ids = {name: customer_id_from_key(self.tenant, f"register {name}") for name in NAMES}
         self.positions: dict[str, str] = {}
+
+    def shown(self, name: str) -> None:
+        """What reads say with the position of the last write."""
+        customer = self.ids[name]
+        account = self.oracle.account(str(self.tenant), customer)
+        shown = self.get(customer, f"/customers/{customer}")
+        if account.profile is None:
+            assert shown.status_code == 404
+            return
+        assert shown.status_code == 200, shown.text
+        assert shown.json()["name"] == account.profile["name"]
+        assert (shown.json()["blocked_at"] is not None) == account.blocked
+        wallets = self.get(customer, f"/customers/{customer}/wallets").json()["items"]
+        assert {one["currency"]: one["balance"] for one in wallets} == dict.fromkeys(
+            OPEN, 0
+        ) | account.balances
+        entries = self.get(customer, f"/customers/{customer}/wallets/ledger-entries?page_size=100").json()[
+            "items"
+        ]
+        found = [(one["currency"], one["before_balance"], one["after_balance"]) for one in entries]
+        assert found == [(one.currency, one.before, one.after) for one in reversed(account.entries)]
+
+    def get(self, customer: str, path: str) -> httpx.Response:
+        """Again while the read models are on their way: bounded by the client's patience."""
+        position = self.positions.get(customer)
+        headers = self.headers | ({"ledger-position": position} if position else {})
+        while True:
+            answer = self.service.http.get(path, headers=headers)
+            if answer.status_code != 503 or answer.json()["code"] != "NOT_YET_VISIBLE":
+                return answer
+
+
+class ServiceMachine(AskingMachine):
+    """Customers and their money. What is asked by one way is repeated by the other with the same key."""
 
     @rule(name=names, kafka=st.booleans(), who=st.sampled_from(["Lê", "Lê", "Trần"]))
     def registered(self, name: str, kafka: bool, who: str) -> None:
@@ -141,26 +177,8 @@ class ServiceMachine(Counted):
 
     @rule(name=names)
     def read(self, name: str) -> None:
-        """What reads say with the position of the last write."""
         self.count()
-        customer = self.ids[name]
-        account = self.oracle.account(str(self.tenant), customer)
-        shown = self._get(customer, f"/customers/{customer}")
-        if account.profile is None:
-            assert shown.status_code == 404
-            return
-        assert shown.status_code == 200, shown.text
-        assert shown.json()["name"] == account.profile["name"]
-        assert (shown.json()["blocked_at"] is not None) == account.blocked
-        wallets = self._get(customer, f"/customers/{customer}/wallets").json()["items"]
-        assert {one["currency"]: one["balance"] for one in wallets} == dict.fromkeys(
-            OPEN, 0
-        ) | account.balances
-        entries = self._get(customer, f"/customers/{customer}/wallets/ledger-entries?page_size=100").json()[
-            "items"
-        ]
-        found = [(one["currency"], one["before_balance"], one["after_balance"]) for one in entries]
-        assert found == [(one.currency, one.before, one.after) for one in reversed(account.entries)]
+        self.shown(name)
 
     def _asked(self, name: str, ask: CustomerAsk, key: str | None, kafka: bool) -> None:
         self.count()
@@ -231,18 +249,9 @@ class ServiceMachine(Counted):
             return "POST", f"/customers/{customer}/wallets/ledger-entries", body | {"entry_type": entry_type}
         return "POST", f"/v1/customers/{customer}/{STATUS[type(ask)]}", {}
 
-    def _get(self, customer: str, path: str) -> httpx.Response:
-        """Again while the read models are on their way: bounded by the client's patience."""
-        position = self.positions.get(customer)
-        headers = self.headers | ({"ledger-position": position} if position else {})
-        while True:
-            answer = self.service.http.get(path, headers=headers)
-            if answer.status_code != 503 or answer.json()["code"] != "NOT_YET_VISIBLE":
-                return answer
-
     def teardown(self) -> None:
         for name in NAMES:
-            self.read(name)
+            self.shown(name)
 
 
 def _said(outcome: dict[str, Any]) -> Said:
@@ -274,9 +283,3 @@ def started(**api: object) -> Iterator[type[ServiceMachine]]:
             yield type("ServiceMachine", (ServiceMachine,), {"service": service})
         finally:
             service.close()
-
-
-def service(seed: int, steps: int) -> tuple[int, str | None]:
-    """So many steps against the running service, and the smallest difference from the oracle."""
-    with started() as machine:
-        return run(machine, seed, steps, STEPS_MAX)
