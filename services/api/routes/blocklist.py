@@ -13,12 +13,15 @@ from services.api import shapes
 from services.api.answers import Answer, json, nothing
 from services.api.asking import Written
 from services.api.errors import invalid_parameters, not_found
+from services.api.foreign_ports import SUBSCRIPTIONS
 from services.api.parsing import block_id, blocklist_filter_of, body_of, key_of, page_of, query_of
 from services.api.parts import Visit, as_of, reading, writing
-from services.api.ports import BlocklistRow
+from services.api.ports import BlocklistRow, Page
 from services.api.shapes import BlockedCustomer, BlocklistPage
 
 _body = msgspec.json.Decoder(shapes.BlockCustomer)
+LIVING_SHOWN_MAX = 100
+OVER = frozenset({"cancelled", "failed", "expired"})
 _LIST = frozenset(
     {"page_number", "page_size", "blocked_by_email", "identifier", "created_at_gte", "created_at_lte"}
 )
@@ -39,10 +42,14 @@ async def create(scope: Scope) -> Answer:
     entry = _shown(row) if row is not None else await _told(visit, body, written)
     if body.reason is not None and not written.reply.replayed:
         entry = replace(entry, reason=body.reason)
-    swept = replace(
-        entry, cancelled_subscription_ids=[], remaining_subscription_ids=[], subscriptions_swept=True
+    living = await _living(visit, customer)
+    told = replace(
+        entry,
+        cancelled_subscription_ids=[],
+        remaining_subscription_ids=living,
+        subscriptions_swept=not living,
     )
-    return json(swept, written.headers)
+    return json(told, written.headers)
 
 
 @get("/blocklist/customers")
@@ -91,6 +98,13 @@ async def _meant(visit: Visit, body: shapes.BlockCustomer) -> str:
     if len(found) > 1:
         raise invalid_parameters("Several customers have this address: block them by customer_id")
     return found[0]
+
+
+async def _living(visit: Visit, customer_id: str) -> list[str]:
+    """A block cancels no subscription; these of the newest are not over."""
+    page, where = Page(limit=LIVING_SHOWN_MAX, offset=0), {"customer_id": customer_id}
+    told = await visit.parts.foreign.page(visit.caller.tenant, SUBSCRIPTIONS, page, where)
+    return [one.known["subscription_id"] for one in told if one.row["status"] not in OVER]
 
 
 async def _found(visit: Visit) -> BlocklistRow:

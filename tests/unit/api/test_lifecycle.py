@@ -1,12 +1,17 @@
 """Block, unblock and close under `/v1` and by the blocklist, over a ledger in memory."""
 
+from datetime import UTC, datetime
+
 import httpx
 import pytest
 from msgspec import UNSET
 
 from events.codec import decode_command, encode_command
 from events.commands import BlockCustomer, CloseCustomer, UnblockCustomer
-from tests.unit.api.fakes import Api
+from services.api.foreign_ports import Person, Told
+from tests.unit.api.fakes import TENANT, Api
+
+MOMENT = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 async def enter(client: httpx.AsyncClient, customer: str, amount: int, kind: str) -> httpx.Response:
@@ -230,3 +235,21 @@ async def test_the_list_is_filtered(client: httpx.AsyncClient, customer: str, qu
 async def test_a_wrong_filter_is_said_to_be_wrong(client: httpx.AsyncClient, query: str) -> None:
     answer = await client.get(f"/blocklist/customers?{query}")
     assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_QUERY_PARAMS")
+
+
+async def test_a_block_says_which_subscriptions_go_on(
+    api: Api, client: httpx.AsyncClient, customer: str
+) -> None:
+    assert (await blocked(client, customer)).json()["subscriptions_swept"] is True
+    for name, status in [
+        ("sub_1", "active"),
+        ("sub_2", "cancelled"),
+        ("sub_3", "on_hold"),
+        ("sub_4", "expired"),
+    ]:
+        person = Person(customer, "Ana", "ana@example.com", None, {})
+        known, row = {"subscription_id": name}, {"status": status, "brand_id": None}
+        api.foreign.told[TENANT, name] = Told(person, MOMENT, MOMENT, known, {}, row)
+    told = (await blocked(client, customer)).json()
+    assert (told["remaining_subscription_ids"], told["subscriptions_swept"]) == (["sub_1", "sub_3"], False)
+    assert told["cancelled_subscription_ids"] == []
