@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.request import Request
@@ -25,6 +26,7 @@ from services.standalone.process import (
     last_lines,
     port_is_free,
     spawn,
+    url_here,
 )
 from services.standalone.reach import reach_database, reach_kafka
 from services.standalone.supervisor import Child, Service, Supervisor, direct
@@ -77,9 +79,7 @@ class Machine:
     @property
     def base_url(self) -> str:
         """As a client on this machine reaches the api."""
-        host = self._settings.http_host
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self._settings.http_port}"
+        return url_here(self._settings.http_host, self._settings.http_port)
 
     def _say(self, line: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # nobody reads any more, and there are children to stop
@@ -95,7 +95,7 @@ class Machine:
     def _refuse_taken_ports(self) -> None:
         for name in PORTS:
             port = getattr(self._settings, name)
-            host = self._settings.http_host if name == "http_port" else "127.0.0.1"
+            host = self._settings.http_host if name in ("http_port", *SERVED) else "127.0.0.1"
             if port and not port_is_free(port, host):
                 variable = f"WALLET_LEDGER_{name.upper()}"
                 raise WrongSetting(f"port {port} is taken or cannot be used: set {variable} to another one")
@@ -161,16 +161,16 @@ class Machine:
     def _load_services(self) -> None:
         """Together, while servers still start: they begin when all is prepared. Stopped in the reverse order: the api
         first, so that nobody asks who has left."""
-        local = "http://127.0.0.1"
+        url = partial(url_here, self._settings.http_host)
         ports = {"ledger": self._settings.ledger_metrics_port}
         ports |= {f"ledger-{number}": free_port() for number in range(2, self._settings.ledger_workers + 1)}
         services = self._services
-        services.append(self._service("projections", f"{local}:{self._settings.projections_metrics_port}"))
+        services.append(self._service("projections", url(self._settings.projections_metrics_port)))
         for name, port in ports.items():
-            services.append(self._service(name, f"{local}:{port}", ledger_metrics_port=port))
+            services.append(self._service(name, url(port), ledger_metrics_port=port))
             if name != "ledger":
-                self._say(f"{name} serves /metrics on {local}:{port}")
-        services.append(self._service("intake", f"{local}:{self._settings.intake_metrics_port}"))
+                self._say(f"{name} serves /metrics on {url(port)}")
+        services.append(self._service("intake", url(self._settings.intake_metrics_port)))
         services.append(self._service("api", self.base_url))
         for service in services:
             self._supervisor.start(service)

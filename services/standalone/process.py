@@ -112,6 +112,12 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def url_here(host: str, port: int) -> str:
+    """How a client on this machine reaches what listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def free_port() -> int:
     """Any port of the loopback interface where a server can listen."""
     for port in random.sample(PORTS, 200):

@@ -181,9 +181,9 @@ def test_kill_9_leaves_no_orphan_and_the_next_start_goes_on(up: Callable[..., Up
 
 
 def test_two_at_once_and_a_folder_in_use(up: Callable[..., Up]) -> None:
-    one, other = up("one"), up("other")
-    one.ready()
-    other.ready()
+    one, other = up("one"), up("other", HTTP_HOST="127.0.0.2")
+    assert one.ready()["base_url"] == f"http://127.0.0.1:{one.port}"
+    assert other.ready()["base_url"] == f"http://127.0.0.2:{other.port}"
     third = up("one")
     assert third.ended() == 3
     assert f"is in use by process {one.process.pid}" in third.said[-1]
