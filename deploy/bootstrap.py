@@ -31,12 +31,13 @@ JOBS = {
 }  # fmt: skip
 HELP = """\
 make run     start everything on this machine: Kafka, PostgreSQL, ledger, projections, intake, api
+make install    only .venv, with wallet-ledger in its bin: for the services of a server
 make test    run the tests (ARGS="tests/unit -k wallet" for some of them)
 make check   format, lint, types, layers, generated schemas
 make prove   prove the promises: model, simulated faults, running service, bugs put back (ARGS="--seed 7" repeats)
 make bench   measure, with a baseline in the same run
 make bench-growth   measure it young and with a million customers: long, and 40 GB of disk
-make audit-deps   ask osv.dev for known holes in pinned packages and jars; fails where it cannot
+make audit-deps   ask osv.dev for known vulnerabilities of pinned packages and jars; fails where it cannot
 make lock    resolve the dependencies again and write their hashes
 make clean   remove .venv and caches; data folders stay"""
 
@@ -48,7 +49,13 @@ class Failed(Exception):
 def main(arguments: list[str]) -> int:
     """Do what a target says; the exit code."""
     target, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
-    targets = {"run": run, "check": check, "lock": lock, "clean": clean} | dict.fromkeys(JOBS, _module)
+    targets = {
+        "run": run,
+        "install": installed,
+        "check": check,
+        "lock": lock,
+        "clean": clean,
+    } | dict.fromkeys(JOBS, _module)
     if target not in targets:
         print(HELP)
         return 0 if target == "help" else 2
@@ -69,6 +76,13 @@ def run(arguments: list[str]) -> int:
     os.chdir(ROOT)
     _stop_when_make_is_gone()
     os.execve(PYTHON, [str(PYTHON), "-m", "services.cli", "up", *arguments], _environment())  # noqa: S606
+
+
+def installed(_: list[str]) -> int:
+    """What the services need, without a server and without starting anything."""
+    install()
+    print(f"{VENV / 'bin' / 'wallet-ledger'} --help tells what to start")
+    return 0
 
 
 def _module(words: list[str]) -> int:
