@@ -13,7 +13,8 @@ from services.console.upkeep import projections
 from services.console.webhook_commands import webhooks
 
 EPILOG = (
-    "Settings are WALLET_LEDGER_* variables; a command's help names those it reads. "
+    "Settings are WALLET_LEDGER_* variables; a command's help names those it reads. In the folder of a running "
+    "`wallet-ledger up`, commands that end by themselves need none. "
     "Exit codes: 0 done, 1 a defect, 2 wrong use, 3 a setting is missing or wrong, 4 Kafka or PostgreSQL does not "
     "answer, 5 what is there does not fit (topics, shards, a broken chain), 6 the answer was no."
 )
@@ -87,7 +88,8 @@ def ledger() -> None:
     Any number may run; each shard has one owner, and another worker takes over within seconds.
 
     Reads `WALLET_LEDGER_KAFKA_*`, `…_STORE_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_REQUEST_HASH_SECRET`,
-    `…_SHARDS`, `…_CURRENCIES`, `…_WALLET_RULES`, `…_ACKNOWLEDGE`, `…_LEDGER_METRICS_PORT`.
+    `…_SHARDS`, `…_CURRENCIES`, `…_WALLET_RULES`, `…_ACKNOWLEDGE`, `…_VERIFY_EVENTS_PER_SECOND`, `…_HTTP_HOST`,
+    `…_LEDGER_METRICS_PORT`.
 
         wallet-ledger ledger
     """
@@ -102,7 +104,7 @@ def intake() -> None:
     Any number may run; they share the partitions. What cannot be understood goes to `ledger.dead-letters`.
 
     Reads `WALLET_LEDGER_KAFKA_*`, `…_VIEWS_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_SHARDS`, `…_UPSTREAM_MODE`,
-    `…_UPSTREAM_WAIT_SECONDS`, `…_INTAKE_METRICS_PORT`.
+    `…_UPSTREAM_WAIT_SECONDS`, `…_INSTANCE` (where several run on one machine), `…_HTTP_HOST`, `…_INTAKE_METRICS_PORT`.
 
         wallet-ledger intake
     """
@@ -114,7 +116,8 @@ def api() -> None:
     """Run the HTTP API. Stops in order on SIGTERM.
 
     Reads `WALLET_LEDGER_HTTP_*`, `…_KAFKA_*`, `…_VIEWS_DSN`, `…_SHARDS`, `…_CURRENCIES`, `…_USD_RATES`,
-    `…_COMMAND_DEADLINE_SECONDS`, `…_READ_WAIT_SECONDS`, `…_WEBHOOK_SECRET_KEY`.
+    `…_COMMAND_DEADLINE_SECONDS`, `…_READ_WAIT_SECONDS`, `…_WEBHOOK_SECRET_KEY`, `…_RATE_LIMIT_*`,
+    `…_COMMANDS_IN_FLIGHT_MAX`, `…_BODY_BYTES_MAX`, `…_BULK_BODY_BYTES_MAX`, `…_EXPORT_ROWS_MAX`.
 
         WALLET_LEDGER_HTTP_PORT=8081 wallet-ledger api
     """

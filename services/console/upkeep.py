@@ -14,6 +14,7 @@ def run(context: typer.Context) -> None:
     """Run the projections: facts become the tables that the API reads. Stops in order on SIGTERM.
 
     Reads `WALLET_LEDGER_KAFKA_*`, `…_VIEWS_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_SHARDS`,
+    `…_INSTANCE` (where several run on one machine), `…_VERIFY_EVENTS_PER_SECOND`, `…_HTTP_HOST`,
     `…_PROJECTIONS_METRICS_PORT`.
 
         wallet-ledger projections
