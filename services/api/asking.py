@@ -1,8 +1,8 @@
 """Writes: a command to the ledger, its outcome as an answer, and the wait until reads show it."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Mapping
+from typing import NamedTuple, TypeVar
 
 from msgspec import UNSET, Raw
 
@@ -17,7 +17,16 @@ from services.api import errors
 from services.api.auth import Caller
 from services.api.call import Call
 from services.api.parsing import attempt_of, wants_no_wait
-from services.api.ports import Gateway, NotHandedOver, OutcomeUnknown, Ticket, Visibility
+from services.api.ports import (
+    Gateway,
+    NotHandedOver,
+    OutcomeUnknown,
+    Ticket,
+    ViewsUnavailable,
+    Visibility,
+)
+
+T = TypeVar("T")
 
 
 class Written(NamedTuple):
@@ -106,6 +115,8 @@ class Asking:
 
     async def shown(self, call: Call, positions: Mapping[int, int]) -> tuple[bool, dict[str, str]]:
         """Wait until reads show these positions, unless the caller does not want that; and what the answer says."""
+        for shard, sequence in positions.items():
+            self._visibility.owe(shard, sequence)
         no_wait = wants_no_wait(call)
         seconds = 0 if no_wait else self._wait_seconds
         waits = [self._visibility.wait(shard, sequence, seconds) for shard, sequence in positions.items()]
@@ -113,6 +124,14 @@ class Asking:
         if no_wait:
             return visible, {"preference-applied": "respond-async"}
         return visible, {"ledger-applied": "true" if visible else "false"}
+
+
+async def unless_away(reading: Awaitable[T]) -> T | None:
+    """None where the read models cannot be reached: what was written was, and a 503 would deny it."""
+    try:
+        return await reading
+    except ViewsUnavailable:
+        return None
 
 
 def not_applied(reply: Reply) -> errors.ApiError:

@@ -57,6 +57,10 @@ class Visibility(Protocol):
         """True as soon as the read models have this position, False when the time is over."""
         ...
 
+    def owe(self, shard: int, sequence: int) -> None:
+        """An answer of ours names this position. What a caller names owes nobody: he may have made it up."""
+        ...
+
     def reached(self) -> Sequence[int]:
         """A sequence for each shard that the read models have, at least."""
         ...

@@ -56,7 +56,6 @@ class PostgresVisibility:
         """See `ports.Visibility`."""
         if self._reached[shard] >= sequence:
             return True
-        self._expect(shard, sequence)
         if seconds <= 0:
             return False
         started = monotonic()
@@ -87,7 +86,8 @@ class PostgresVisibility:
         ]
         return monotonic() - min(owed) if owed else 0.0
 
-    def _expect(self, shard: int, sequence: int) -> None:
+    def owe(self, shard: int, sequence: int) -> None:
+        """See `ports.Visibility`."""
         expected = self._expected.get(shard)
         if expected is None or self._reached[shard] >= expected[0]:
             self._expected[shard] = (sequence, monotonic())

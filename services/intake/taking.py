@@ -121,7 +121,8 @@ class Taking:
         waiters = await self._table.waiting_for(told) if told else []
         unknown = {_name(one) for _, one in said if not one.customer} - told.keys()
         known = told | (await self._table.customers(unknown) if unknown else {})
-        joined, parked = [], []
+        joined: list[Joined] = []
+        parked: list[Waiting] = []
         for record, one in said:
             customer = one.customer or known.get(_name(one), "")
             if customer:
@@ -129,8 +130,7 @@ class Taking:
             else:
                 parked.append(Waiting(record.shard, record.offset, _name(one), record.value))
         for waiter in waiters:
-            record = Record(waiter.partition, waiter.offset, waiter.value)
-            joined.append(_joined(record, understand(waiter.value, self._mode), known[waiter.name]))
+            joined += await self._parked(waiter, known[waiter.name])
         metrics.RECORDS.labels("parked").inc(len(parked))
         await self._table.remember(told, parked)
         next_offsets: dict[int, int] = {}
@@ -144,6 +144,12 @@ class Taking:
         except NotUnderstood as error:
             await self._bury(record, error.code, str(error))
             return None
+
+    async def _parked(self, waiting: Waiting, customer: str) -> list[Joined]:
+        """Nothing, where it is not understood any more: settings may have changed since."""
+        record = Record(waiting.partition, waiting.offset, waiting.value)
+        said = await self._understood(record)
+        return [] if said is None else [_joined(record, said, customer)]
 
     async def _fitting(self, joined: Sequence[Joined]) -> list[Joined]:
         """What the ledger could not take is put aside by us, too: here it can be sent in again."""
@@ -168,15 +174,13 @@ class Taking:
         """Another process may have told of the payment while this one parked what waits for it."""
         overdue = await self._table.overdue(self._wait_seconds)
         known = await self._table.customers({one.name for one in overdue}) if overdue else {}
-        joined = []
+        joined: list[Joined] = []
         for one in overdue:
-            record = Record(one.partition, one.offset, one.value)
             if one.name in known:
-                joined.append(_joined(record, understand(one.value, self._mode), known[one.name]))
-            else:
-                await self._bury(
-                    record, "PAYMENT_UNKNOWN", "the payment that it names was not told of in time"
-                )
+                joined += await self._parked(one, known[one.name])
+                continue
+            record = Record(one.partition, one.offset, one.value)
+            await self._bury(record, "PAYMENT_UNKNOWN", "the payment that it names was not told of in time")
         if overdue:
             fitting = await self._fitting(joined)
             await self._begin(Batch(fitting, {}, overdue, time.monotonic()))

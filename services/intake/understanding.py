@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from events import upstream
 from events.commands import CustomerIdText, Identifier
-from events.foreign import Dispute, LicenceKey, Payment, Refund, Subscription, Told, Word
+from events.foreign import Dispute, ForeignId, LicenceKey, Payment, Refund, Subscription, Told, Word
 from events.ids import RefundId, Tenant
 from events.upstream import Named, RecordUpstream
 
@@ -24,6 +24,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 MINOR_DIGITS_MAX = 17
 OBJECT_BYTES_MAX = 128 * 1024
+DEPTH_MAX = 64
+"""Of objects and lists within each other: whoever reads the record later recurses, from a deeper stack."""
 TYPES = frozenset(
     f"{family}.{name}"
     for family, names in {
@@ -91,8 +93,7 @@ def understand(value: bytes, mode: str) -> Said:
         )
     told = Told(type=head.type, time=_moment(time), updated=_time(data.get("updated_at")) or UNSET)
     name, ask = _ask(head.type if known else "", told, data, _lenient(Named, _present(person)))
-    payment = data.get("payment_id")
-    payment = payment if isinstance(payment, str) else ""
+    payment = _named(data.get("payment_id"))
     key = f"{name}:{head.type[:64]}:{told.time}:{hashlib.sha256(_encoder.encode(data)).hexdigest()[:16]}"
     return Said(tenant, head.type, known, customer, payment, ask if customer or payment else None, key)
 
@@ -134,6 +135,14 @@ def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _named(payment_id: Any) -> str:
+    """ "" for what cannot be the name of a payment: it is looked up, and kept, as one."""
+    try:
+        return msgspec.convert(payment_id, ForeignId)
+    except msgspec.ValidationError:
+        return ""
+
+
 def _asked_for(request: Any) -> dict[str, Any]:
     """A refund that we asked for goes by the id that the asker was given."""
     try:
@@ -151,7 +160,20 @@ def _object(value: bytes) -> dict[str, Any]:
         raise NotUnderstood("NOT_JSON", "the record is not JSON") from error
     if not isinstance(whole, dict):
         raise NotUnderstood("NOT_AN_EVENT", "the record is no JSON object")
+    if value.count(b"{") + value.count(b"[") > DEPTH_MAX and _is_deep(whole):
+        raise NotUnderstood("TOO_LARGE", f"objects and lists lie in each other at most {DEPTH_MAX} deep")
     return _without_nul(whole) if b"\\u0000" in value else whole
+
+
+def _is_deep(whole: Any) -> bool:
+    """Level by level, without recursion."""
+    level = [whole]
+    for _ in range(DEPTH_MAX):
+        inner = [one for held in level for one in (held.values() if isinstance(held, dict) else held)]
+        level = [one for one in inner if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _without_nul(value: Any) -> Any:

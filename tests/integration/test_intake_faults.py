@@ -142,6 +142,7 @@ def poison() -> list[bytes | None]:
         with_(payment_id="p" * 500), with_(payment_id="pay \u0000"), with_(payment_id="pay_é"),
         with_(customer={"customer_id": "../../etc"}), with_(customer={"customer_id": "c" * 500}),
         with_(customer={"customer_id": 5}), with_(filler="x" * 140_000),
+        with_(filler=7).replace(b'"filler": 7', b'"filler": ' + b"[" * 700 + b'"\\u0000"' + b"]" * 700),
         b'{"business_id":"bus_poison","type":"payment.succeeded","timestamp":"2026-11-23T10:00:00Z",'
         b'"data":{"payment_id":"pay_bad","currency":"USD","total_amount":1,"customer":{"customer_id":"cus_\\ud800"}}}',
     ]  # fmt: skip

@@ -214,6 +214,23 @@ async def test_what_is_overdue_is_looked_at_once_more_before_it_is_put_aside() -
     assert ends.seen == ["buried PAYMENT_UNKNOWN", "checked off"]
 
 
+async def test_what_waits_and_is_not_understood_any_more_is_put_aside() -> None:
+    """A setting may have changed since: here nothing says any more in which mode it is."""
+    ends, name = Ends(), Name("b", "live", "pay_1")
+    waiting = Waiting(0, 7, name, record(7, "dispute.opened", DISPUTE).value)
+    ends.waiting = [waiting]
+    ends.payments[name] = "cus_1"
+    taking = Taking(Inbox(), ends, ends, ends, "", 60)  # type: ignore[arg-type]
+    payment = record(8, "payment.succeeded", PAYMENT)
+    value = json.dumps({**json.loads(payment.value), "mode": "live"}).encode()
+    await taking.take([payment._replace(value=value)])
+    assert [one.type for one in ends.commands] == ["payment.record.v1"]
+    assert (ends.waiting, ends.seen) == ([], ["buried NO_MODE", "asked", "checked off"])
+    ends.waiting, ends.late, ends.seen = [waiting], [waiting], []
+    await taking._settle_overdue()
+    assert ends.seen == ["buried NO_MODE"]
+
+
 async def test_every_record_is_counted_by_its_type_and_by_what_became_of_it() -> None:
     def counted() -> list[float]:
         types = ("payment.succeeded", "payout.created", "unknown")

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from events.foreign import Payment
 from events.ids import Tenant
 from events.upstream import RecordDispute, RecordLicenceKey, RecordPayment, RecordRefund, RecordSubscription
-from services.intake.understanding import TYPES, NotUnderstood, Said, understand
+from services.intake.understanding import DEPTH_MAX, TYPES, NotUnderstood, Said, understand
 
 PERSON = {"customer_id": "cus_1", "name": "Mai", "email": "mai@example.com", "phone_number": None}
 PAYMENT = {
@@ -107,12 +107,34 @@ def test_the_same_content_has_one_key_and_another_content_another() -> None:
     assert said().key != said(data={**PAYMENT, "total_amount": 1}).key
 
 
+def deep(levels: int, inmost: bytes = b"7") -> bytes:
+    """An event that holds so many lists, one in the other."""
+    whole = {"business_id": "b", "type": "moon.risen", "timestamp": "2026-11-23T10:00:00Z", "data": {"x": 0}}
+    return json.dumps(whole).encode().replace(b'"x": 0', b'"x": ' + b"[" * levels + inmost + b"]" * levels)
+
+
+def test_what_is_not_too_deep_is_kept() -> None:
+    assert understand(deep(DEPTH_MAX - 2), "live").ask is None
+    with pytest.raises(NotUnderstood):
+        understand(deep(DEPTH_MAX - 1), "live")
+
+
+def test_what_cannot_name_a_payment_does_not() -> None:
+    """It would be kept, and looked up, as the key of a row."""
+    for odd in ("p" * 129, "x" * 4_000, "", "pay 1", 7, ["pay_1"], {}):
+        one = said(type="license_key.created", data={"id": "lic_1", "customer": PERSON, "payment_id": odd})
+        assert (one.payment, one.customer) == ("", "cus_1")
+    assert said(type="license_key.created", data={"id": "lic_1", "payment_id": "pay_1"}).payment == "pay_1"
+
+
 @pytest.mark.parametrize(
     ("value", "code"),
     [
         (b"", "NOT_JSON"),
         (b'{"a":"\xff"}', "NOT_JSON"),
         (b"[" * 100_000, "NOT_JSON"),
+        (deep(700), "TOO_LARGE"),
+        (deep(700, b'"\\u0000"'), "TOO_LARGE"),
         (b'"text"', "NOT_AN_EVENT"),
         (b'{"type":1,"data":{}}', "NOT_AN_EVENT"),
         (b'{"type":"payment.failed","data":[]}', "NOT_AN_EVENT"),

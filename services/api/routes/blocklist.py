@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from events.commands import BlockCustomer, UnblockCustomer
 from services.api import shapes
 from services.api.answers import Answer, json, nothing
-from services.api.asking import Written
+from services.api.asking import Written, unless_away
 from services.api.errors import invalid_parameters, not_found
 from services.api.foreign_ports import SUBSCRIPTIONS
 from services.api.parsing import block_id, blocklist_filter_of, body_of, key_of, page_of, query_of
@@ -38,16 +38,16 @@ async def create(scope: Scope) -> Answer:
         identifier=UNSET if body.email is None else body.email,
     )
     written = await visit.parts.asking.write(visit.call, visit.caller, customer, ask, key_of(visit.call))
-    row = await visit.parts.blocklist.entry(visit.caller.tenant, written.reply.block_id)
+    row = await unless_away(visit.parts.blocklist.entry(visit.caller.tenant, written.reply.block_id))
     entry = _shown(row) if row is not None else await _told(visit, body, written)
     if body.reason is not None and not written.reply.replayed:
         entry = replace(entry, reason=body.reason)
-    living = await _living(visit, customer)
+    living = await unless_away(_living(visit, customer))
     told = replace(
         entry,
         cancelled_subscription_ids=[],
         remaining_subscription_ids=living,
-        subscriptions_swept=not living,
+        subscriptions_swept=None if living is None else not living,
     )
     return json(told, written.headers)
 
@@ -116,7 +116,8 @@ async def _found(visit: Visit) -> BlocklistRow:
 
 async def _told(visit: Visit, body: shapes.BlockCustomer, written: Written) -> BlockedCustomer:
     """An entry that the read models do not have yet: from the request and the ledger's reply."""
-    _, customer = await visit.parts.queries.customer(visit.caller.tenant, written.customer_id)
+    found = await unless_away(visit.parts.queries.customer(visit.caller.tenant, written.customer_id))
+    customer = None if found is None else found[1]
     return BlockedCustomer(
         id=written.reply.block_id,
         created_at=datetime.fromisoformat(written.reply.blocked),

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from events.commands import ChangeProfile, RegisterCustomer
 from events.ids import Tenant
 from services.api.answers import Answer, json
-from services.api.asking import Written
+from services.api.asking import Written, unless_away
 from services.api.errors import not_found, too_many_metadata_keys
 from services.api.parsing import body_of, customer_id, filter_of, key_of, page_of, query_of
 from services.api.parts import as_of, reading, writing
@@ -75,7 +75,8 @@ async def update(scope: Scope) -> Answer:
     _limit(body.metadata)
     ask = _change(body)
     written = await visit.parts.asking.write(visit.call, visit.caller, identifier, ask, key_of(visit.call))
-    _, row = await visit.parts.queries.customer(visit.caller.tenant, identifier)
+    found = await unless_away(visit.parts.queries.customer(visit.caller.tenant, identifier))
+    row = None if found is None else found[1]
     if row is None or not written.visible or written.reply.replayed:
         row = _merged(row, ask, written)
     return json(_shown(visit.caller.tenant, row), written.headers)

@@ -327,11 +327,15 @@ class FakeVisibility:
     def __init__(self) -> None:
         self.visible = True
         self.waits: list[tuple[int, int, float]] = []
+        self.owed: list[tuple[int, int]] = []
         self.sequences = [0, 7, 0, 12]
 
     async def wait(self, shard: int, sequence: int, seconds: float) -> bool:
         self.waits.append((shard, sequence, seconds))
         return self.visible
+
+    def owe(self, shard: int, sequence: int) -> None:
+        self.owed.append((shard, sequence))
 
     def reached(self) -> list[int]:
         return self.sequences

@@ -253,3 +253,18 @@ async def test_a_block_says_which_subscriptions_go_on(
     told = (await blocked(client, customer)).json()
     assert (told["remaining_subscription_ids"], told["subscriptions_swept"]) == (["sub_1", "sub_3"], False)
     assert told["cancelled_subscription_ids"] == []
+
+
+async def test_what_was_written_is_said_though_the_read_models_are_away(
+    api: Api, client: httpx.AsyncClient, customer: str
+) -> None:
+    """A 503 would say that certainly nothing was applied."""
+    api.views.away = True
+    changed = await client.patch(f"/customers/{customer}", json={"name": "Bea"})
+    assert (changed.status_code, changed.json()["name"]) == (200, "Bea")
+    block = await blocked(client, customer)
+    assert (block.status_code, block.json()["customer_id"]) == (200, customer)
+    assert (await client.get(f"/customers/{customer}")).status_code == 503
+    api.views.away = False
+    shown = (await client.get(f"/customers/{customer}")).json()
+    assert (shown["name"], shown["blocklist_entry_id"]) == ("Bea", block.json()["id"])

@@ -77,12 +77,20 @@ async def test_a_sequence_never_goes_back() -> None:
 async def test_owed_positions_are_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     visibility = await waiting(Checkpoints())
     assert visibility.lag_seconds() == 0
-    await visibility.wait(0, 6, 0)
+    visibility.owe(0, 6)
     await asyncio.sleep(0.02)
-    await visibility.wait(0, 7, 0)
+    visibility.owe(0, 7)
     assert visibility.lag_seconds() >= 0.02
     visibility._note([(0, 7)])
     assert visibility.lag_seconds() == 0
+
+
+async def test_what_a_caller_made_up_is_no_lag() -> None:
+    """Else one header of one key would make every process not ready."""
+    visibility = await waiting(Checkpoints())
+    assert not await visibility.wait(0, 999_999_999, 0.01)
+    assert visibility.lag_seconds() == 0
+    await visibility.stop()
 
 
 @pytest.fixture
