@@ -3,8 +3,9 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import NamedTuple
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec.structs import replace
@@ -20,16 +21,18 @@ from services.settings import Settings
 from services.topics import DEAD_LETTER_BYTES_MAX
 
 RESEND_SECONDS = 5.0
-AGAIN_SECONDS = 0.5
+RESEND_SECONDS_MAX = 60.0
+"""Each copy lies before the commands of clients when the ledger comes back after long."""
 LATER = {Outcome.UNAVAILABLE, Outcome.LATE}
 
 
-class _Asked(NamedTuple):
-    """A command on its way, and the name of its reply."""
+@dataclass
+class _Asked:
+    """A command, addressed, and its outcome. All copies of it have one correlation: a reply to any will do."""
 
-    name: str
-    correlation: str
-    future: "asyncio.Future[Reply]"
+    command: Command
+    outcome: "asyncio.Future[Reply]"
+    told_later: bool = False
 
 
 class Asker:
@@ -39,7 +42,7 @@ class Asker:
         self._settings = settings
         self._instance = secrets.token_bytes(16)
         self._numbers = count(1)
-        self._pending: dict[str, asyncio.Future[Reply]] = {}
+        self._pending: dict[str, _Asked] = {}
         self._producer: LastingProducer
         self._consumer: AIOKafkaConsumer
 
@@ -74,37 +77,42 @@ class Asker:
                     self._settle(record.value or b"")
 
     async def ask(self, commands: Sequence[Command]) -> list[Reply]:
-        """The outcome of each, however long that takes: the ledger may be away."""
-        replies: dict[str, Reply] = {}
-        while missing := [command for command in commands if command.id not in replies]:
-            asked = await self._send(missing)
-            await asyncio.wait([one.future for one in asked], timeout=RESEND_SECONDS)
-            for one in asked:
-                self._pending.pop(one.correlation, None)  # who got no reply is asked anew, under another name
-                if one.future.done() and one.future.result().outcome not in LATER:
-                    replies[one.name] = one.future.result()
-            if len(replies) < len({command.id for command in commands}):
-                await asyncio.sleep(AGAIN_SECONDS)
-        return [replies[command.id] for command in commands]
+        """The outcome of each, however long that takes: the ledger may be away. The same command is asked once."""
+        asked: dict[str, _Asked] = {}
+        for command in commands:
+            if command.id not in asked:
+                asked[command.id] = self._addressed(command)
+        seconds = RESEND_SECONDS
+        try:
+            while missing := [one for one in asked.values() if not one.outcome.done()]:
+                for one in missing:
+                    one.told_later = False
+                acknowledged = [await self._send(one.command) for one in missing]
+                await asyncio.wait([one.outcome for one in missing], timeout=seconds)
+                soon = any(one.told_later for one in missing) or not all(map(_is_kept, acknowledged))
+                seconds = next_pause(seconds, soon=soon)
+            return [asked[command.id].outcome.result() for command in commands]
+        finally:
+            for one in asked.values():
+                self._pending.pop(str(one.command.replyto).partition("/")[2], None)
 
     async def dead_letter(self, key: bytes, value: bytes) -> None:
         """Returns when Kafka has it."""
         await (await self._producer.send(value, key=key, partition=0, topic=DEAD_LETTERS.name))
 
-    async def _send(self, commands: Sequence[Command]) -> list[_Asked]:
-        """Two commands that are the same share an outcome."""
-        asked: list[_Asked] = []
-        for command in {command.id: command for command in commands}.values():
-            correlation = self._instance.hex() + f"{next(self._numbers):016x}"
-            future = self._pending[correlation] = asyncio.get_running_loop().create_future()
-            asked.append(_Asked(command.id, correlation, future))
-            addressed = replace(command, replyto=f"{self._partition}/{correlation}")
-            await self._producer.send(
-                encode_command(addressed),
-                key=command.subject.encode(),
-                partition=shard_of(command.subject, self._settings.shards),
-            )
+    def _addressed(self, command: Command) -> _Asked:
+        correlation = self._instance.hex() + f"{next(self._numbers):016x}"
+        addressed = replace(command, replyto=f"{self._partition}/{correlation}")
+        asked = self._pending[correlation] = _Asked(addressed, asyncio.get_running_loop().create_future())
         return asked
+
+    async def _send(self, command: Command) -> "asyncio.Future[Any]":
+        """Done when Kafka has it."""
+        return await self._producer.send(
+            encode_command(command),
+            key=command.subject.encode(),
+            partition=shard_of(command.subject, self._settings.shards),
+        )
 
     def _settle(self, value: bytes) -> None:
         """Others' and late ones are nobody's here."""
@@ -112,6 +120,18 @@ class Asker:
             reply = decode_reply(value)
         except Malformed:
             return
-        future = self._pending.pop(reply.correlation, None)
-        if future is not None and not future.done():
-            future.set_result(reply)
+        asked = self._pending.get(reply.correlation)
+        if asked is None or asked.outcome.done():
+            return
+        asked.told_later = reply.outcome in LATER
+        if not asked.told_later:
+            asked.outcome.set_result(reply)
+
+
+def next_pause(seconds: float, *, soon: bool) -> float:
+    """Longer and longer while nobody answers. Soon where Kafka lost something, or the ledger said "later"."""
+    return RESEND_SECONDS if soon else min(2 * seconds, RESEND_SECONDS_MAX)
+
+
+def _is_kept(acknowledged: "asyncio.Future[Any]") -> bool:
+    return acknowledged.done() and not acknowledged.cancelled() and acknowledged.exception() is None
