@@ -5,14 +5,14 @@ batch followed by a queued one would leave a gap that nothing heals.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
 import structlog
 
-from services.ledger import metrics
+from services.ledger import metrics, outgoing
+from services.ledger.outgoing import Outgoing
 from services.ledger.ports import Broker, Clock, ShardRow, Store, StoredRow, TopicDiverged
 from services.ledger.scan import Published, Scan
 from services.logs import without_text
@@ -21,8 +21,6 @@ from services.pace import Pace
 log = structlog.get_logger()
 
 QUEUED_BYTES_MAX = 8 * 1024 * 1024
-BATCH_EVENTS_MAX = 500
-BATCH_BYTES_MAX = 768 * 1024
 PACE_SECONDS = 0.008
 CALM_SECONDS = 0.025
 """A Kafka batch costs about the same for one event as for ten: here, in the broker and in its readers."""
@@ -31,36 +29,11 @@ LAG_SECONDS_MAX = 30.0
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
-class _Queue:
-    """Events on their way, and what their bytes come to."""
-
-    def __init__(self) -> None:
-        self._events: deque[StoredRow] = deque()
-        self.size = 0
-
-    def __iter__(self) -> Iterator[StoredRow]:
-        return iter(self._events)
-
-    @property
-    def last(self) -> int | None:
-        return self._events[-1].sequence if self._events else None
-
-    def put(self, events: Iterable[StoredRow]) -> None:
-        for event in events:
-            self._events.append(event)
-            self.size += len(event.value)
-
-    def drop(self, sequence: int) -> None:
-        """All up to this one."""
-        while self._events and self._events[0].sequence <= sequence:
-            self.size -= len(self._events.popleft().value)
-
-
 @dataclass
 class _Shard(Published):
     """`queue` starts at `published` + 1."""
 
-    queue: _Queue = field(default_factory=_Queue)
+    queue: Outgoing = field(default_factory=Outgoing)
     behind_since: int | None = None
     sending: asyncio.Task[None] | None = None
 
@@ -194,16 +167,12 @@ class Relay:
                 self._recovery = asyncio.create_task(self._recover())
 
     async def _next_batch(self, state: _Shard) -> list[StoredRow]:
-        if not state.queue.size:
-            state.queue.put(await self._store.events_after(state.shard, state.published, BATCH_EVENTS_MAX))
-        batch: list[StoredRow] = []
-        size = 0
-        for event in state.queue:
-            size += len(event.value) + len(event.key) + 64
-            if batch and (size > BATCH_BYTES_MAX or len(batch) == BATCH_EVENTS_MAX):
-                break
-            batch.append(event)
-        return batch
+        """What is not in memory is read from the store: where the batch ends is seen by what follows."""
+        queue = state.queue
+        if queue.last != state.committed and not queue.fills_a_batch:
+            after = queue.last or state.published
+            queue.put(await self._store.events_after(state.shard, after, outgoing.BATCH_EVENTS_MAX + 1))
+        return queue.batch()
 
     def _advance(self, state: _Shard, sequence: int, offset: int) -> None:
         state.queue.drop(sequence)
@@ -237,10 +206,10 @@ class Relay:
         """See `Scan.advance`; what is queued is read from the store again."""
         before = {shard: state.published for shard, state in shards.items()}
         for state in shards.values():
-            state.queue = _Queue()
+            state.queue = Outgoing()
         diverged = await self._scanner.advance(shards)
         for state in shards.values():
-            state.queue = _Queue()
+            state.queue = Outgoing()
             if state.published > before[state.shard]:
                 self._advance(state, state.published, state.published_offset)
         return diverged

@@ -2,11 +2,15 @@
 
 import asyncio
 import re
+from itertools import pairwise
 
 import pytest
 from structlog.testing import capture_logs
 
+from events.codec import decode_envelope
 from events.replies import Outcome
+from events.requests import SettleInvoice
+from services.ledger import outgoing
 from services.ledger import relay as relay_module
 from tests.fakes.asking import REGISTER, credit
 from tests.fakes.simulation import simulated
@@ -103,7 +107,7 @@ async def test_other_shards_go_on_publishing_after_one_failed() -> None:
 async def test_what_does_not_fit_the_queues_is_read_from_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are bounded together: every shard may be behind at once."""
     monkeypatch.setattr(relay_module, "QUEUED_BYTES_MAX", 5_000)
-    monkeypatch.setattr(relay_module, "BATCH_EVENTS_MAX", 3)
+    monkeypatch.setattr(outgoing, "BATCH_EVENTS_MAX", 3)
     world = World()
     names = [world.customer_in(shard) for shard in range(4)]
     async with world.node() as node:
@@ -123,7 +127,7 @@ async def test_what_does_not_fit_the_queues_is_read_from_the_store(monkeypatch: 
 
 @simulated
 async def test_a_batch_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_module, "BATCH_BYTES_MAX", 2_500)
+    monkeypatch.setattr(outgoing, "BATCH_BYTES_MAX", 2_500)
     world = World(shards=1)
     async with world.node() as node:
         sizes: list[int] = []
@@ -140,6 +144,37 @@ async def test_a_batch_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> N
         await world.taken()
     assert sum(sizes) == 9
     assert 1 < max(sizes) < 4
+
+
+@simulated
+@pytest.mark.parametrize("queued", [True, False])
+async def test_a_batch_ends_between_two_commands(monkeypatch: pytest.MonkeyPatch, queued: bool) -> None:
+    """A topic that ends within a command would be taken for all of it, if the store were lost."""
+    monkeypatch.setattr(outgoing, "BATCH_EVENTS_MAX", 4)
+    if not queued:
+        monkeypatch.setattr(relay_module, "QUEUED_BYTES_MAX", 1_000)
+    world = World(shards=1)
+    batches: list[list[str]] = []
+    append = world.kafka.append
+
+    def noted(shard: int, records: list[tuple[bytes, bytes]]) -> int:
+        batches.append([decode_envelope(value).commandid for _, value in records])
+        return append(shard, records)
+
+    monkeypatch.setattr(world.kafka, "append", noted)
+    async with world.node() as node:
+        publish = node.gate.hold("publish")
+        world.send(A, REGISTER)
+        await publish.reached.wait()
+        for ask in (credit(9), *[SettleInvoice(invoice_id="inv_1", currency="USD", amount=1)] * 7):
+            await world.ask(A, ask)  # each of these settlements is two events
+        publish.released.set()
+        await world.taken()
+    assert world.sequences(0) == list(range(1, 17))
+    assert max(map(len, batches)) <= 4
+    assert sum(map(len, batches)) / len(batches) > 2
+    for batch, following in pairwise(batches):
+        assert batch[-1] != following[0], batches
 
 
 # --- lag ---
