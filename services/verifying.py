@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import structlog
+from prometheus_client import Gauge
 
 log = structlog.get_logger()
 
@@ -62,6 +63,26 @@ class Findings:
             self.all.append(Finding(kind, self.shard, sequence, detail))
 
 
+class Board(NamedTuple):
+    """What a service shows of its checks, by shard."""
+
+    sequence: Gauge
+    time: Gauge
+    findings: Gauge
+
+    def note(self, checked: Checked) -> None:
+        """For whoever watches."""
+        shard = str(checked.shard)
+        self.sequence.labels(shard).set(checked.sequence)
+        self.time.labels(shard).set_to_current_time()
+        self.findings.labels(shard).set(len(checked.findings))
+
+    def forget(self, shard: int) -> None:
+        """Somebody else has it now, and looks for himself."""
+        for gauge in self:
+            gauge.remove(str(shard))
+
+
 class Throttle:
     """At most so many events a second, taken in small bites; `rate` 0: no limit."""
 
@@ -92,13 +113,16 @@ async def confirmed(check: Callable[[int], Awaitable[Checked]], shard: int) -> C
 async def verify_forever(
     check: Callable[[int], Awaitable[Checked]],
     shards: Callable[[], Collection[int]],
-    note: Callable[[Checked], None],
+    board: Board,
 ) -> None:
     """In the background of a service: one shard of its own after the other, the one checked longest ago first."""
     await asyncio.sleep(QUIET_SECONDS)
     turns: dict[int, int] = {}
     for turn in itertools.count(1):
         mine = shards()
+        for given_away in turns.keys() - mine:
+            board.forget(given_away)
+            del turns[given_away]
         if not mine:
             await asyncio.sleep(AGAIN_SECONDS)
             continue
@@ -109,7 +133,7 @@ async def verify_forever(
         except Exception as error:  # noqa: BLE001 - a check that fails must not end the service that it checks
             log.warning("check_failed", shard=shard, error=type(error).__name__)
         else:
-            note(checked)
+            board.note(checked)
             if checked.findings:
                 log.error("check_found", shard=shard, findings=lines(checked.findings)[:10])
         await asyncio.sleep(AGAIN_SECONDS)

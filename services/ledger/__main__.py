@@ -119,7 +119,7 @@ async def _check(settings: Settings, worker: Worker) -> None:
     """Slowly, what this worker owns: store, topic and receipts."""
     if rate := settings.verify_events_per_second:
         check = partial(verify.verify_shard, settings, throttle=Throttle(rate))
-        await verify_forever(check, lambda: worker.owned, verify.note)
+        await verify_forever(check, lambda: worker.owned, metrics.VERIFIED)
 
 
 def _stop(worker: Worker, stopping: asyncio.Event) -> None:

@@ -162,16 +162,19 @@ class KafkaBroker:
         try:
             yield scanner
         except BaseException:
-            with contextlib.suppress(KafkaError, asyncio.TimeoutError):
-                await ended(scanner)
+            await _let_go(scanner)
             raise
         scanner.pause(*scanner.assignment())
         idle.append(scanner)
 
     async def _new_scanner(self, topic: Topic) -> AIOKafkaConsumer:
         scanner = new_consumer(self._options, SCAN_WAIT_MS)
-        await scanner.start()
-        await scanner.beginning_offsets([TopicPartition(topic.name, 0)])
+        try:
+            await scanner.start()
+            await scanner.beginning_offsets([TopicPartition(topic.name, 0)])
+        except BaseException:
+            await _let_go(scanner)
+            raise
         return scanner
 
     async def _pump_replies(self) -> None:
@@ -202,6 +205,11 @@ class KafkaBroker:
         assert self._replier is not None
         future = await self._replier.send_batch(batch, REPLIES.name, partition=partition)
         future.add_done_callback(_note_lost_reply)
+
+
+async def _let_go(scanner: AIOKafkaConsumer) -> None:
+    with contextlib.suppress(KafkaError, asyncio.TimeoutError):
+        await ended(scanner)
 
 
 async def _bounds(

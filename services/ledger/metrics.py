@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.verifying import Board
+
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 COMMANDS = Counter("wallet_ledger_commands_total", "Commands by type and outcome", ["type", "outcome"])
@@ -47,3 +49,4 @@ VERIFIED_SEQUENCE = Gauge(
 )
 VERIFIED_TIME = Gauge("wallet_ledger_verified_timestamp_seconds", "When that was, Unix time", ["shard"])
 VERIFY_FINDINGS = Gauge("wallet_ledger_verify_findings", "ALARM if above 0: what did not fit then", ["shard"])
+VERIFIED = Board(VERIFIED_SEQUENCE, VERIFIED_TIME, VERIFY_FINDINGS)

@@ -13,7 +13,6 @@ from psycopg.rows import TupleRow
 from events.codec import Malformed, decode_envelope, decode_fact, digest, genesis
 from events.envelope import Envelope
 from events.facts import FACTS, AnyFact, Movement, WalletCredited
-from services.ledger import metrics
 from services.ledger.receipts import ReceiptKey, ReceiptRow, row_of
 from services.reading import BulkReader, Incomplete, Record
 from services.settings import Settings
@@ -210,11 +209,3 @@ async def _rows(session: Session, query: LiteralString, *parameters: object) -> 
     cursor = session.cursor(binary=True)
     await cursor.execute(query, parameters)
     return await cursor.fetchall()
-
-
-def note(checked: Checked) -> None:
-    """For whoever watches."""
-    shard = str(checked.shard)
-    metrics.VERIFIED_SEQUENCE.labels(shard).set(checked.sequence)
-    metrics.VERIFIED_TIME.labels(shard).set_to_current_time()
-    metrics.VERIFY_FINDINGS.labels(shard).set(len(checked.findings))

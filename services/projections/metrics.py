@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.verifying import Board
+
 EVENTS = Counter("wallet_ledger_projection_events_total", "Events applied to the read models")
 RECORDS = Counter("wallet_ledger_projection_records_total", "Records received, repeats included")
 BATCH = Histogram(
@@ -46,3 +48,4 @@ VERIFIED_TIME = Gauge(
 VERIFY_FINDINGS = Gauge(
     "wallet_ledger_projection_verify_findings", "ALARM if above 0: what did not fit then", ["shard"]
 )
+VERIFIED = Board(VERIFIED_SEQUENCE, VERIFIED_TIME, VERIFY_FINDINGS)

@@ -78,7 +78,9 @@ def project(events: Sequence[Event]) -> Iterator[Statement]:
     if asked := [row for event in concerned if (row := _asked(event)) is not None]:
         yield statement(INSERT, asked)
     answered = {
-        (a.business_id, a.mode, a.request_id): a for e in concerned if (a := _answered(e)) is not None
+        (a.business_id, a.mode, a.customer_id, a.request_id): a
+        for e in concerned
+        if (a := _answered(e)) is not None
     }
     if answered:
         yield statement(UPDATE, list(answered.values()))

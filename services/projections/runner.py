@@ -16,7 +16,7 @@ from events.topics import EVENTS
 from services.inbox import Inbox
 from services.kafka import reached
 from services.keyring import KeyRing, parse_kek
-from services.projections import verify
+from services.projections import metrics, verify
 from services.projections.applying import ChainBroken
 from services.projections.lag import Lag
 from services.projections.projector import Projector
@@ -77,7 +77,7 @@ async def _check(settings: Settings, watch: Watch) -> None:
         kek = parse_kek(settings.key_encryption_key.get_secret_value())
         keys = KeyRing(settings.keys_dsn.get_secret_value(), kek)
         check = partial(verify.verify_shard, settings, keys, throttle=Throttle(rate))
-        await verify_forever(check, watch.assigned, verify.note)
+        await verify_forever(check, watch.assigned, metrics.VERIFIED)
 
 
 def _code_of(error: BaseException | None) -> int:

@@ -11,7 +11,6 @@ from psycopg import sql
 from sqlalchemy import Table
 
 from services.keyring import KeyRing
-from services.projections import metrics
 from services.projections.applying import SESSION, Applier, ChainBroken
 from services.projections.chain import Checkpoint
 from services.projections.tables import READ_MODELS
@@ -154,11 +153,3 @@ async def _apply(trial: Trial, reader: BulkReader, shard: int, end: int, throttl
     async for records in reader.read(starts, ends, throttle.bite(RECORDS_MAX)):
         await asyncio.to_thread(trial.apply, records)
         await throttle.took(len(records))
-
-
-def note(checked: Checked) -> None:
-    """For whoever watches."""
-    shard = str(checked.shard)
-    metrics.VERIFIED_SEQUENCE.labels(shard).set(checked.sequence)
-    metrics.VERIFIED_TIME.labels(shard).set_to_current_time()
-    metrics.VERIFY_FINDINGS.labels(shard).set(len(checked.findings))

@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
+from prometheus_client import Gauge
 from structlog.testing import capture_logs
 
 from services import verifying
-from services.verifying import Checked, Finding, Kind, Throttle, confirmed, lines, verify_forever
+from services.verifying import Board, Checked, Finding, Kind, Throttle, confirmed, lines, verify_forever
 
 DAMAGE = Finding(Kind.RECEIPT, 1, 7, "the receipt is missing")
 
@@ -30,17 +31,38 @@ async def test_each_shard_has_its_turn_and_a_failure_ends_nothing() -> None:
             mine.add(2)
         return Checked(shard, 9, [DAMAGE] if shard == 1 else [])
 
-    def note(checked: Checked) -> None:
-        noted.append(checked)
-        if len(noted) == 5:
-            raise KeyboardInterrupt
+    class Noting(Board):
+        def note(self, checked: Checked) -> None:
+            noted.append(checked)
+            if len(noted) == 5:
+                raise KeyboardInterrupt
 
     with capture_logs() as logs, pytest.raises(KeyboardInterrupt):
-        await verify_forever(check, lambda: mine, note)
+        await verify_forever(check, lambda: mine, Noting(*board()))
     assert asked == [0, 1, 0, 1, 1, 2, 0]  # what was found is looked at twice
     assert [one.shard for one in noted] == [0, 0, 1, 2, 0]
     assert [entry["event"] for entry in logs][:2] == ["check_failed", "check_found"]
     assert logs[1]["findings"] == ["shard 1 at 7: receipt: the receipt is missing"]
+
+
+async def test_what_was_given_away_is_not_shown_any_more() -> None:
+    """Else an alarm would stay until a restart, whatever its new owner finds."""
+    shown, mine = board(), {0, 1}
+
+    async def check(shard: int) -> Checked:
+        if shown.findings._metrics.keys() == {("0",), ("1",)}:
+            mine.discard(0)
+        if shown.findings._metrics.keys() == {("1",)}:
+            raise KeyboardInterrupt
+        return Checked(shard, 9, [DAMAGE] if shard == 0 else [])
+
+    with capture_logs(), pytest.raises(KeyboardInterrupt):
+        await verify_forever(check, lambda: mine, shown)
+    assert [gauge._metrics.keys() for gauge in shown] == [{("1",)}] * 3
+
+
+def board() -> Board:
+    return Board(*(Gauge(name, name, ["shard"], registry=None) for name in ("sequence", "time", "findings")))
 
 
 async def test_only_what_is_found_twice_counts() -> None:
