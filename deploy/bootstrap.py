@@ -49,13 +49,8 @@ class Failed(Exception):
 def main(arguments: list[str]) -> int:
     """Do what a target says; the exit code."""
     target, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
-    targets = {
-        "run": run,
-        "install": installed,
-        "check": check,
-        "lock": lock,
-        "clean": clean,
-    } | dict.fromkeys(JOBS, _module)
+    targets = {"run": run, "install": install, "check": check, "lock": lock, "clean": clean}
+    targets |= dict.fromkeys(JOBS, _module)
     if target not in targets:
         print(HELP)
         return 0 if target == "help" else 2
@@ -76,13 +71,6 @@ def run(arguments: list[str]) -> int:
     os.chdir(ROOT)
     _stop_when_make_is_gone()
     os.execve(PYTHON, [str(PYTHON), "-m", "services.cli", "up", *arguments], _environment())  # noqa: S606
-
-
-def installed(_: list[str]) -> int:
-    """What the services need, without a server and without starting anything."""
-    install()
-    print(f"{VENV / 'bin' / 'wallet-ledger'} --help tells what to start")
-    return 0
 
 
 def _module(words: list[str]) -> int:
@@ -133,7 +121,7 @@ def clean(_: list[str]) -> int:
     return 0
 
 
-def install() -> None:
+def install(_: list[str] | None = None) -> int:
     """Bring .venv and the broker's jars up to date; quick when nothing changed."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time():
@@ -147,11 +135,10 @@ def install() -> None:
                 hashed = ("--require-hashes", "--no-deps", "-r", str(REQUIREMENTS))
                 _logged(PYTHON, "-m", "pip", "install", "--quiet", "--no-input", *hashed)
                 _install_project()
-            with _step(
-                "Kafka, each jar checked against its hash, and one start of it to make later ones fast"
-            ):
+            with _step("Kafka, each jar checked against its hash, and one start to make later ones fast"):
                 _logged(PYTHON, "-m", "services.standalone", "prepare", CACHE)
             stamp.write_text(wanted)
+    return 0
 
 
 def _refuse_what_cannot_work() -> None:
@@ -161,9 +148,7 @@ def _refuse_what_cannot_work() -> None:
         raise Failed(f"runs on Linux and macOS, not on {sys.platform}")
     arm_linux = sys.platform == "linux" and platform.machine() in ("aarch64", "arm64")
     if arm_linux and not (shutil.which("cc") or shutil.which("gcc")):
-        raise Failed(
-            "on Linux arm64 faust-streaming has no wheel: install a C compiler and Python's headers first"
-        )
+        raise Failed("on Linux arm64 faust-streaming has no wheel: install a C compiler and Python headers")
 
 
 def _stop_when_make_is_gone() -> None:

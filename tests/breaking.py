@@ -51,7 +51,7 @@ BREAKS = [
     ),
     Break(
         "a record that is nested too deep is passed on",
-        "services/intake/understanding.py",
+        "services/intake/record.py",
         "> DEPTH_MAX and _is_deep(whole)",
         "> DEPTH_MAX and False",
         ("tests/unit/test_understanding.py",),

@@ -14,9 +14,10 @@ from events.commands import Command, Origin
 from events.replies import Outcome, Reply
 from services.inbox import Inbox
 from services.intake import metrics
+from services.intake.record import NotUnderstood
 from services.intake.table import Name, Table, Waiting
 from services.intake.together import Ledger
-from services.intake.understanding import NotUnderstood, Said, understand
+from services.intake.understanding import Said, understand
 from services.reading import Record
 
 log = structlog.get_logger()

@@ -31,7 +31,8 @@ from services.api.auth import Caller
 from services.api.foreign_queries import PostgresForeign
 from services.api.keys import secret_hash
 from services.api.queries import PostgresQueries
-from services.intake.understanding import TYPES, NotUnderstood, understand
+from services.intake.record import NotUnderstood
+from services.intake.understanding import TYPES, understand
 from services.upstream.business import Business
 from services.upstream.trade import DAY
 from services.upstream.world import Delivery, Trouble

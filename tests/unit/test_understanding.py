@@ -12,7 +12,8 @@ from msgspec import UNSET
 from events.foreign import Payment
 from events.ids import Tenant
 from events.upstream import RecordDispute, RecordLicenceKey, RecordPayment, RecordRefund, RecordSubscription
-from services.intake.understanding import DEPTH_MAX, TYPES, NotUnderstood, Said, understand
+from services.intake.record import DEPTH_MAX, NotUnderstood
+from services.intake.understanding import TYPES, Said, understand
 
 PERSON = {"customer_id": "cus_1", "name": "Mai", "email": "mai@example.com", "phone_number": None}
 PAYMENT = {

@@ -14,7 +14,8 @@ from standardwebhooks import Webhook
 from services.api import webhooks
 from services.api.ports import ViewsUnavailable
 from services.api.webhooks import SecretUnreadable
-from services.intake.understanding import NotUnderstood, understand
+from services.intake.record import NotUnderstood
+from services.intake.understanding import understand
 from tests.unit.api.fakes import TENANT, Api, make_api
 from tests.unit.api.webhook_fakes import ENDPOINT, OLD_SECRET, OTHER_SECRET, SECRET, signed
 

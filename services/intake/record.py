@@ -1,0 +1,56 @@
+"""A record of `payments.events` as JSON that may be kept and handed on, or the reason why not. Pure."""
+
+from typing import Any
+
+import msgspec
+
+OBJECT_BYTES_MAX = 128 * 1024
+DEPTH_MAX = 64
+"""Of objects and lists within each other: whoever reads the record later recurses, from a deeper stack."""
+
+
+class NotUnderstood(ValueError):
+    """Names no value of the record: it goes into logs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def object_of(value: bytes) -> dict[str, Any]:
+    """Raises NotUnderstood."""
+    if len(value) > OBJECT_BYTES_MAX:
+        raise NotUnderstood("TOO_LARGE", f"a record has at most {OBJECT_BYTES_MAX} bytes")
+    try:
+        whole = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotUnderstood("NOT_JSON", "the record is not JSON") from error
+    if not isinstance(whole, dict):
+        raise NotUnderstood("NOT_AN_EVENT", "the record is no JSON object")
+    if value.count(b"{") + value.count(b"[") > DEPTH_MAX and _is_deep(whole):
+        raise NotUnderstood("TOO_LARGE", f"objects and lists lie in each other at most {DEPTH_MAX} deep")
+    return _without_nul(whole) if b"\\u0000" in value else whole
+
+
+def _is_deep(whole: Any) -> bool:
+    """Level by level, without recursion."""
+    level = [whole]
+    for _ in range(DEPTH_MAX):
+        inner = [one for held in level for one in (held.values() if isinstance(held, dict) else held)]
+        level = [one for one in inner if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _without_nul(value: Any) -> Any:
+    """PostgreSQL has no such character."""
+    match value:
+        case str():
+            return value.replace("\x00", "")
+        case dict():
+            return {_without_nul(name): _without_nul(one) for name, one in value.items()}
+        case list():
+            return [_without_nul(one) for one in value]
+        case _:
+            return value
