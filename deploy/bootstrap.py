@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,6 +49,7 @@ class Failed(Exception):
 def main(arguments: list[str]) -> int:
     """Do what a target says; the exit code."""
     target, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
+    targets: dict[str, Callable[[list[str]], int]]
     targets = {"run": run, "install": install, "check": check, "lock": lock, "clean": clean}
     targets |= dict.fromkeys(JOBS, _module)
     if target not in targets:
@@ -121,7 +122,7 @@ def clean(_: list[str]) -> int:
     return 0
 
 
-def install(_: list[str] | None = None) -> int:
+def install(_: Sequence[str] = ()) -> int:
     """Bring .venv and the broker's jars up to date; quick when nothing changed."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time():
