@@ -115,7 +115,7 @@ OPERATIONS = (
     ),
     Operation(
         "post", "/v1/customers/{customer_id}/unblock", "unblockCustomer", "Unblock a customer",
-        "A success as well where he was not blocked.",
+        "A success as well where they were not blocked.",
         "Lifecycle", Scope.WRITE, ChangeStatus, CustomerStatus, (CUSTOMER, KEY, PREFER),
         (*NOT_FOUND, *CLOSED, *INVALID_BODY, *WRITE), WRITE_HEADERS, body_required=False,
     ),
@@ -129,7 +129,7 @@ OPERATIONS = (
     Operation(
         "post", "/blocklist/customers", "createBlocklistEntry", "Block a customer, by id or address",
         "Exactly one of customer_id and email. An address must belong to one customer. The block is of the customer, "
-        "not of his address.",
+        "not of the address, and cancels no subscription.",
         "Lifecycle", Scope.WRITE, BlockCustomer, BlockedCustomer, (KEY, PREFER),
         (*NOT_FOUND, *CLOSED, *INVALID_BODY, *WRITE), WRITE_HEADERS,
     ),
