@@ -40,12 +40,12 @@ def stream_name(category: str, identifier: str) -> str:
     return f"{category}-{identifier}"
 
 
-@lru_cache(maxsize=65_536)
 def stream_id(tenant: Tenant, name: str) -> UUID:
     """Where a stream is stored: no tenant can name another's (RFC 9562, version 5)."""
     return uuid5(_NAMESPACE, f"{tenant}/{name}")
 
 
+@lru_cache(maxsize=65_536)
 def owner_of(tenant: Tenant, customer_id: str) -> UUID:
     """The customer's own stream: also stands for him in receipts, and whose data key it is."""
     return stream_id(tenant, stream_name("customer", customer_id))
@@ -55,9 +55,10 @@ def place_of(tenant: Tenant, customer_id: str, name: str) -> UUID:
     """Where a stream of this customer is stored.
 
     One payment that upstream says is of two customers has two streams: no stream is written by two shards.
+    Customers come back, payments hardly: those would only fill the memory of a cache.
     """
     own = stream_name("customer", customer_id)
-    return stream_id(tenant, own if name == own else f"{own}/{name}")
+    return owner_of(tenant, customer_id) if name == own else stream_id(tenant, f"{own}/{name}")
 
 
 def customer_id_from_key(tenant: Tenant, key: str) -> CustomerId:

@@ -7,6 +7,7 @@ import psycopg
 from msgspec import UNSET
 from psycopg import errors, sql
 
+from events.ids import owner_of
 from events.sealing import Unsealable
 from services.keyring import KeyRing
 from services.projections import (
@@ -19,7 +20,7 @@ from services.projections import (
     told,
     wallets,
 )
-from services.projections.chain import Break, Checkpoint, Reading, owner_of, read
+from services.projections.chain import Break, Checkpoint, Reading, read
 from services.projections.event import Event, Record
 from services.projections.opening import opened
 

@@ -1,17 +1,13 @@
 """Which of the records that arrived come next: repeats are skipped, nothing else is."""
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
-from events import ids
 from events.codec import Malformed, decode_envelope, decode_fact, digest
 from events.envelope import Envelope
+from events.ids import owner_of
 from services.projections.event import Event, Record
-
-owner_of = lru_cache(maxsize=65_536)(ids.owner_of)
-"""Whose data key seals an event's personal part; cached, for it is dearer than decoding the event."""
 
 
 class Checkpoint(NamedTuple):

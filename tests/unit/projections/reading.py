@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from events.ids import owner_of
 from events.recorded import LicenceKeyRecorded
 from events.sealing import unseal
 from services.projections import (
@@ -20,7 +21,7 @@ from services.projections import (
     subscriptions,
     wallets,
 )
-from services.projections.chain import Checkpoint, Reading, owner_of, read
+from services.projections.chain import Checkpoint, Reading, read
 from services.projections.event import Event, Record
 from tests import factories
 
