@@ -133,6 +133,8 @@ class Blind:
     async def wait(self, shard: int, sequence: int, seconds: float) -> bool:
         return False
 
+    def owe(self, shard: int, sequence: int) -> None: ...
+
 
 class Ring:
     """As `KeyRing`, on the table of the simulated key database."""
