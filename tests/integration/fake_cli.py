@@ -46,7 +46,9 @@ def main(name: str, *words: str) -> int:
         Path(words[words.index("--journal") + 1]).touch()
     if name in PORTS:
         port = int(os.environ[f"WALLET_LEDGER_{PORTS[name]}"])
-        ThreadingHTTPServer((os.environ.get("WALLET_LEDGER_HTTP_HOST", "127.0.0.1"), port), _Handler).serve_forever()
+        ThreadingHTTPServer(
+            (os.environ.get("WALLET_LEDGER_HTTP_HOST", "127.0.0.1"), port), _Handler
+        ).serve_forever()
     return 0
 
 
