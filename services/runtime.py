@@ -25,9 +25,9 @@ def settle() -> None:
 
 
 def _give_back_large_blocks() -> None:
-    """glibc takes a large block from the heap once it has seen a larger one freed, and what small blocks hold above
-    it never shrinks: the read models' heap grew by a megabyte, a fetch of Kafka's, every ten minutes. Fixed, its
-    threshold stays (mallopt(3)); other C libraries have none.
+    """glibc takes a large block from the heap once it has seen one as large freed; what small blocks then hold above
+    it never shrinks. In an hour of soak the read models' heap rose so by a fetch of Kafka's each nine minutes. Fixed,
+    the threshold stays (mallopt(3)); other C libraries have none.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
