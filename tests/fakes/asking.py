@@ -7,7 +7,6 @@ from msgspec import UNSET, UnsetType
 from events.codec import encode_ask, encode_command, timestamp
 from events.commands import (
     AnyAsk,
-    AnyBulk,
     BulkEntry,
     Command,
     CreditWallet,
@@ -53,7 +52,7 @@ def bulk(*entries: BulkEntry, together: bool = False) -> EnterInBulk:
 def command(
     number: int,
     customer: str,
-    ask: AnyAsk | AnyBulk,
+    ask: AnyAsk | EnterInBulk,
     *,
     key: str | None = None,
     attempt: int = 0,

@@ -1,4 +1,4 @@
-"""A Hypothesis state machine that asks ledger and oracle the same things: the pure core here, the service in service.py."""
+"""Hypothesis state machines that ask ledger and oracle the same things: the pure core here, the service in service.py."""
 
 import io
 from collections.abc import Sequence
@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from msgspec import UNSET
 
-from events.codec import decode_envelope, encode_ask
-from events.commands import BulkFact, Origin, RecordInBulk
+from events.codec import decode_command, decode_envelope, encode_command
+from events.commands import Origin
 from events.ids import Tenant, parse_position
 from events.replies import Outcome, Reply
 from events.upstream import RecordUpstream
+from services.intake.together import record_of
 from services.ledger import intake
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions
@@ -44,7 +45,7 @@ class Core:
         self._loop = SimLoop()
         self._store = MemoryStore(MemoryDatabase(1))
         self._decisions = Decisions(self._store, MemoryKeys({}), RULES)
-        self._numbers = 0
+        self._numbers = self._offset = 0
         self._micros = START_MICROS
         self._owned = {row.shard: row for row in self._run(self._opened())}
 
@@ -60,20 +61,7 @@ class Core:
 
     def decide(self, requests: Sequence[Request]) -> Batch:
         """A batch that is not true yet."""
-        read = []
-        for request in requests:
-            self._numbers += 1
-            value = asking.command(
-                self._numbers,
-                request.customer,
-                request.ask,
-                key=request.key,
-                attempt=request.tries,
-                tenant=TENANTS[request.tenant],
-                origin=Origin.INTAKE if isinstance(request.ask, RecordUpstream) else Origin.API,
-            )
-            read.append(intake.read(CommandRecord(0, self._numbers, value), 1, self._micros, True))
-        return self._run(self._decisions.decide(read, self._owned, self._micros, receipts=True))
+        return self._decided([self._command(request) for request in requests])
 
     def enter(self, requests: Sequence[Request], together: bool) -> Batch:
         """One bulk record of them, which is not true yet."""
@@ -81,28 +69,33 @@ class Core:
         entries = [asking.entry(one.customer, one.ask, one.key or "") for one in requests]  # type: ignore[arg-type]
         record = asking.bulk(*entries, together=together)
         tenant = TENANTS[requests[0].tenant]
-        value = asking.command(self._numbers, requests[0].customer, record, tenant=tenant)
-        read = [intake.read(CommandRecord(0, self._numbers, value), 1, self._micros, True)]
-        return self._run(self._decisions.decide(read, self._owned, self._micros, receipts=True))
+        return self._decided([asking.command(self._numbers, requests[0].customer, record, tenant=tenant)])
 
     def tell(self, requests: Sequence[Request]) -> Batch:
-        """One bulk record of what upstream said, which is not true yet."""
+        """What upstream said in one record, as intake makes it; not true yet."""
+        commands = [decode_command(self._command(request))[0] for request in requests]
+        return self._decided([encode_command(record_of(commands))])
+
+    def _command(self, request: Request) -> bytes:
         self._numbers += 1
-        facts = [
-            BulkFact(
-                subject=one.customer,
-                businessid=TENANTS[one.tenant].business_id,
-                mode=TENANTS[one.tenant].mode,  # type: ignore[arg-type]
-                idempotencykey=one.key or "",
-                type=one.ask.TYPE,
-                data=encode_ask(one.ask),
-            )
-            for one in requests
-        ]
-        record = RecordInBulk(facts=facts)
-        value = asking.command(self._numbers, requests[0].customer, record, origin=Origin.INTAKE)
-        read = [intake.read(CommandRecord(0, self._numbers, value), 1, self._micros, True)]
-        return self._run(self._decisions.decide(read, self._owned, self._micros, receipts=True))
+        return asking.command(
+            self._numbers,
+            request.customer,
+            request.ask,
+            key=request.key,
+            attempt=request.tries,
+            tenant=TENANTS[request.tenant],
+            origin=Origin.INTAKE if isinstance(request.ask, RecordUpstream) else Origin.API,
+        )
+
+    def _decided(self, values: Sequence[bytes]) -> Batch:
+        """The next records of the log."""
+        read = []
+        for value in values:
+            self._offset += 1
+            read.append(intake.read(CommandRecord(0, self._offset, value), 1, self._micros, True))
+        batch: Batch = self._run(self._decisions.decide(read, self._owned, self._micros, receipts=True))
+        return batch
 
     def commit(self, batch: Batch) -> list[Reply]:
         """Make it true; what it answers."""
@@ -224,7 +217,7 @@ class DealMachine(CoreMachine):
         told = [self.telling.settled(request) for request in told]
         batch = self.core.tell(told)
         [reply] = self.core.commit(batch)
-        self.compare(batch, told, reply.entries)
+        self.compare(batch, told, reply.entries or [reply])
 
 
 def answer_of(reply: Reply, version: int) -> Said:
