@@ -5,7 +5,7 @@ import contextlib
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -93,7 +93,7 @@ class Asker:
             type=ask.TYPE,
             subject=customer,
             businessid=tenant.business_id,
-            mode=tenant.mode,
+            mode=cast(Literal["live", "test"], tenant.mode),
             origin=Origin.API,
             actor="key_tests",
             correlationid=f"cor_{correlation}",

@@ -8,7 +8,15 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from events.codec import decode_envelope, digest, encode_envelope, encode_fact, genesis, timestamp
+from events.codec import (
+    decode_envelope,
+    decode_fact,
+    digest,
+    encode_envelope,
+    encode_fact,
+    genesis,
+    timestamp,
+)
 from events.commands import Origin
 from events.envelope import Envelope
 from events.facts import (
@@ -17,6 +25,7 @@ from events.facts import (
     Cause,
     CustomerBlocked,
     CustomerClosed,
+    CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
     CustomerUnblocked,
@@ -27,7 +36,6 @@ from events.facts import (
 )
 from events.ids import CustomerId, Tenant, derived, position, stream_id, stream_name
 from events.personal import Personal
-from events.recorded import Recorded
 from events.sealing import KEY_BYTES, seal
 from events.sharding import shard_of
 
@@ -162,7 +170,7 @@ class EventFactory:
         return self._balances.get((tenant, customer_id, currency), 0)
 
     def told(
-        self, customer_id: str, stream: str, fact: Recorded, came: object = UNSET, tenant: Tenant = TENANT
+        self, customer_id: str, stream: str, fact: AnyFact, came: object = UNSET, tenant: Tenant = TENANT
     ) -> Record:
         """Upstream said so, in the stream of its object; `came`: the object as it came."""
         personal = UNSET if came is UNSET else Personal(foreign=came)  # type: ignore[arg-type]
@@ -242,3 +250,10 @@ class EventFactory:
             personal=UNSET if reason is None else Personal(reason=reason),
         )
         return self.append(CustomerId(customer_id), fact, tenant)
+
+
+def customer_fact(envelope: Envelope) -> CustomerFact:
+    """Of an event in a stream of customers."""
+    fact = decode_fact(envelope)
+    assert isinstance(fact, CustomerFact)
+    return fact

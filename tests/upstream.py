@@ -9,7 +9,6 @@ from events.recorded import (
     DisputeRecorded,
     LicenceKeyRecorded,
     PaymentRecorded,
-    Recorded,
     RefundRecorded,
     SubscriptionRecorded,
 )
@@ -19,11 +18,14 @@ START = 1_780_000_000_000_000
 MINUTE = 60_000_000
 
 
+OfAnObject = PaymentRecorded | RefundRecorded | DisputeRecorded | SubscriptionRecorded | LicenceKeyRecorded
+
+
 class News(NamedTuple):
     """A fact, the stream it stands in, and the object as it came."""
 
     stream: str
-    fact: Recorded
+    fact: OfAnObject
     came: dict[str, Any]
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.breaking import BREAKS, ROOT, Break
+from tests.breaking import BREAKS, Break
+from tests.checkout import ROOT
 from tests.proof.bugs import BUGS
 
 EDITS = [edit._replace(name=bug.name) for bug in BUGS for edit in bug.edits]

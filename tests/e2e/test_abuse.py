@@ -11,13 +11,13 @@ from services.api.operations import OPERATIONS
 from services.api.reader import Reader
 from services.api.wall import Statement
 from tests.proof import abuse, service
-from tests.proof.matrix import keyed, names_somebody, request
+from tests.proof.matrix import Ids, keyed, names_somebody, request
 
 pytestmark = pytest.mark.timeout(600)  # the machine may have to start first
 
 
 def test_every_operation_is_in_the_matrix() -> None:
-    ids = abuse.Ids(*abuse.Ids._fields)
+    ids = Ids(*Ids._fields)
     for operation in keyed():
         request(operation, ids)
     assert sum(map(names_somebody, keyed())) >= 16

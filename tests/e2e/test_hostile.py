@@ -13,7 +13,7 @@ import httpx
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 
-from events.topics import DEAD_LETTERS, PAYMENTS, REPLIES, REPLIES_PARTITIONS, TOPICS
+from events.topics import DEAD_LETTERS, PAYMENTS, REPLIES, REPLIES_PARTITIONS, TOPICS, Topic
 from services.standalone.environment import environment
 from tests.proof import abuse, hostile, service
 from tests.proof.told import Told
@@ -24,7 +24,7 @@ Machine = type[service.ServiceMachine]
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: str(topic.name))
-async def test_ten_megabytes_fit_into_no_topic(machine: Machine, topic: hostile.Any) -> None:
+async def test_ten_megabytes_fit_into_no_topic(machine: Machine, topic: Topic) -> None:
     with pytest.raises(MessageSizeTooLargeError):
         await hostile.write(
             machine.service.system.kafka.bootstrap, topic.name, [b"x" * hostile.TEN_MEGABYTES]

@@ -30,7 +30,7 @@ class SimLoop(asyncio.SelectorEventLoop):
     """
 
     _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
+    _scheduled: list[Any]
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         for _ in range(len(self._ready)):
             self._run(self._ready.popleft())
 
-    def _run(self, handle: asyncio.Handle) -> None:
+    def _run(self, handle: Any) -> None:
         if handle._cancelled:
             return
         if self._frozen:

@@ -77,7 +77,7 @@ class MemoryViews:
             key = (row["business_id"], row["mode"], row["customer_id"])
             self._unique(self.customers, key)
             absent = ("phone_number", "preferred_locale", "blocked_at", "closed_at")
-            empty = {"metadata": {}} | dict.fromkeys(absent)
+            empty: dict[str, Any] = {"metadata": {}} | dict.fromkeys(absent)
             self.customers[key] = empty | row
 
     def _update_customers(self, parameters: Sequence[Any]) -> None:

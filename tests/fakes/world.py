@@ -143,7 +143,7 @@ class World:
     def customer_in(self, shard: int) -> str:
         return next(name for number in range(999) if self.shard(name := f"cus_{number}") == shard)
 
-    async def ask(self, customer: str, ask: AnyAsk, **more: Any) -> Reply:
+    async def ask(self, customer: str, ask: AnyAsk | EnterInBulk, **more: Any) -> Reply:
         return await self.answer(self.send(customer, ask, **more))
 
     async def answer(self, correlation: str, count: int = 1) -> Reply:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import psycopg
@@ -168,7 +169,7 @@ def expect(views: Views, factory: EventFactory) -> None:
 def _expect_upstream(views: Views, told: Tables) -> None:
     """Of each object the newest, with what is known of it and the object as it came."""
     for table, (_, key) in NEWEST.items():
-        found = {
+        found: dict[tuple[Any, ...], dict[str, object]] = {
             (row["business_id"], row["mode"], row[key], row["customer_id"]): row for row in views.rows(table)
         }
         wanted = told.newest[table]

@@ -5,6 +5,7 @@ import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import psycopg
@@ -62,9 +63,9 @@ async def source(dsn: str) -> AsyncIterator[Watched]:
 
 
 @asynccontextmanager
-async def serving(source: Watched, **settings: int) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(source: Watched, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     api, port = make_api(source, **settings), free_port()
-    config = uvicorn.Config(api.app, port=port, http=LimitedProtocol, lifespan="off", log_config=None)  # type: ignore[arg-type]
+    config = uvicorn.Config(api.app, port=port, http=LimitedProtocol, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     try:

@@ -163,7 +163,7 @@ async def test_a_page_may_be_short_and_says_how_to_go_on(
     people: Rows, found: PostgresLookups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(customer_lookups, "WALK_ROWS", 2)
-    asked = {"order": "name", "created_at_gte": at(9)}
+    asked: dict[str, Any] = {"order": "name", "created_at_gte": at(9)}
     page = await found.customers(MINE, CustomerLookup(**asked))
     assert page.items == []
     assert page.next is not None

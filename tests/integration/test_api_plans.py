@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 
 from services.api import customer_lookups, entry_lookups, queries
+from services.api.customer_query import Query
 from services.api.export_source import OPTIONS as EXPORTED
 from services.api.lookups import CustomerLookup, EntryLookup
 from services.api.reader import KEYED, SEARCHED
@@ -96,12 +97,12 @@ def test_reads_by_key(
 
 
 def walk(rows: int = 10_000, **lookup: Any) -> tuple[Statement, dict[str, Any]]:
-    query = customer_lookups.Query(CustomerLookup(**lookup))
+    query = Query(CustomerLookup(**lookup))
     return walled(query.walk(query.lookup.after, rows)), of(MINE, query.values)
 
 
 def find(**lookup: Any) -> tuple[Statement, dict[str, Any]]:
-    query = customer_lookups.Query(CustomerLookup(**lookup))
+    query = Query(CustomerLookup(**lookup))
     return walled(query.find(None, customer_lookups.MATCHES_MAX)), of(MINE, query.values)
 
 

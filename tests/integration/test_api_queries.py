@@ -306,7 +306,11 @@ async def test_a_key_lives_from_creation_to_revocation(dsn: str, queries: Postgr
     assert secret[len(record.prefix) :] not in row[0]
     caller = await queries.key(secret_hash(secret))
     assert caller is not None
-    assert (caller.key_id, caller.tenant, caller.scopes) == (record.key_id, MINE, {"read", "write"})
+    assert (caller.key_id, caller.tenant, caller.scopes) == (
+        record.key_id,
+        MINE,
+        frozenset({"read", "write"}),
+    )
     assert (await queries.key(secret_hash(secret + "x"))) is None
     first = revoke_key(dsn, record.key_id)
     assert first.revoked_at is not None

@@ -65,7 +65,7 @@ def dsn(postgres: str) -> str:
         )
         for table, (names, values) in ROWS.items():
             connection.execute(
-                f"INSERT INTO {table} ({COLUMNS}, {names}) SELECT {COMMON}, {values} FROM generate_series(1, %s) g",  # type: ignore[arg-type]
+                f"INSERT INTO {table} ({COLUMNS}, {names}) SELECT {COMMON}, {values} FROM generate_series(1, %s) g",
                 [NUMBER],
             )
         connection.execute(

@@ -58,7 +58,7 @@ def test_the_role_reads_these_views_and_nothing_else(dsn: str) -> None:
         readable = set()
         for schema, name in relations:
             try:
-                connection.execute(f"SELECT * FROM {schema}.{name}")  # type: ignore[arg-type]
+                connection.execute(f"SELECT * FROM {schema}.{name}")
                 readable.add((schema, name))
             except psycopg.errors.InsufficientPrivilege:
                 continue
@@ -70,6 +70,6 @@ def test_the_role_reads_these_views_and_nothing_else(dsn: str) -> None:
             "CREATE TABLE public.x ()",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(statement)  # type: ignore[arg-type]
+                connection.execute(statement)
         found = connection.execute("SELECT customer_id, balance_minor FROM reports.wallets").fetchall()
     assert found == [("cus_1", 5)]

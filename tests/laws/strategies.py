@@ -41,7 +41,7 @@ registrations = st.just(
 )
 changes = st.sampled_from([ChangeProfile(name="D"), ChangeProfile(phone_number=None), ChangeProfile()])
 
-statuses = st.sampled_from(
+statuses: st.SearchStrategy[CustomerAsk] = st.sampled_from(
     [
         BlockCustomer(reason="🐍"),
         UnblockCustomer(),
@@ -49,7 +49,7 @@ statuses = st.sampled_from(
         UnblockCustomer(block_id="blk_" + "z" * 21),
     ]
 )
-closings = st.just(CloseCustomer(reason="bye"))
+closings: st.SearchStrategy[CustomerAsk] = st.just(CloseCustomer(reason="bye"))
 
 asks: st.SearchStrategy[CustomerAsk] = mixed(
     credits, credits, credits, debits, debits, debits, changes, statuses, registrations, statuses | closings

@@ -215,7 +215,7 @@ def _mutation(given: argparse.Namespace, console: Console) -> Report:
     console.print(
         "-- mutation: what decides, changed in one place at a time, in a copy: does a fast test fail?"
     )
-    groups = {}
+    groups: dict[str, dict[str, Any]] = {}
     for name in mutation.GROUPS:
         found = mutation.mutate(name, given.jobs)
         console.print(found.line, *found.survivors.values(), sep="\n", markup=False)

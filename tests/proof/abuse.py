@@ -75,7 +75,11 @@ def own(
         found: dict[str, object] = said.json()
         return found
 
-    person = {"name": f"Nguyễn Thị {marked}", "email": f"{marked}@example.com", "metadata": {"note": marked}}
+    person: dict[str, object] = {
+        "name": f"Nguyễn Thị {marked}",
+        "email": f"{marked}@example.com",
+        "metadata": {"note": marked},
+    }
     customer = str(ask("POST", "/customers", person)["customer_id"])
     wallet = f"/customers/{customer}/wallets/ledger-entries"
     ask("POST", wallet, {"amount": 2**40, "currency": "USD", "entry_type": "credit", "reason": marked})

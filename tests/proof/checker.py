@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from events.codec import decode_envelope, decode_fact, genesis
+from events.codec import decode_envelope, genesis
 from events.envelope import Envelope
 from events.facts import CustomerFact
 from events.ids import stream_id
 from services.ledger import receipts
+from tests.factories import customer_fact
 from tests.proof.accounts import Said
 from tests.proof.history import TENANT, Answer, History, Operation, Read
 from tests.proof.oracle import Oracle
@@ -93,7 +94,7 @@ def _judged(history: History, oracle: Oracle, log: list[bytes]) -> list[Event]:
     for value in log:
         envelope = decode_envelope(value)
         _demand(envelope.correlationid in asked, f"{envelope.id} was asked for by nobody")
-        fact, operation = decode_fact(envelope), asked[envelope.correlationid]
+        fact, operation = customer_fact(envelope), asked[envelope.correlationid]
         said = oracle.ask(operation.request._replace(tries=0))
         _demand(not said.replayed, f"{envelope.id} applies {operation.name} a second time")
         _demand(said.outcome != "key_reused", f"{envelope.id} applies another request under a used key")

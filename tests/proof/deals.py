@@ -275,9 +275,10 @@ def refundable(deal: Deal) -> int:
     if deal.payment is None:
         return 0
     total: int = deal.payment["total_amount"]
-    return max(
-        0, total - sum(one.get("amount", total) for one in deal.refunds.values() if one["status"] != "failed")
+    given_back: int = sum(
+        one.get("amount", total) for one in deal.refunds.values() if one["status"] != "failed"
     )
+    return max(0, total - given_back)
 
 
 def refund_refused(deal: Deal, currency: str | None, amount: int | None, *, to_wallet: bool) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from events.commands import CustomerAsk
 from events.ids import Tenant, parse_position
 from services.api.asking import Written
 from services.api.auth import Caller
@@ -146,7 +147,7 @@ def remember(history: History) -> None:
         cache = worker.worker._decisions.cache
         for stream in cache:
             customer = cache.get(stream)
-            assert customer is not None
+            assert isinstance(customer, Customer)
             history.memory |= {(shard, stream): customer for shard in owned}
 
 
@@ -228,6 +229,7 @@ async def _asked(api: Api, operation: Operation) -> Answer:
     headers = [(b"x-request-id", operation.name.encode()), (b"prefer", b"respond-async"),
                (b"x-stainless-retry-count", str(request.tries).encode())]  # fmt: skip
     call = Call({"headers": headers, "query_string": b""}, None, 0)  # type: ignore[typeddict-item, arg-type]
+    assert isinstance(request.ask, CustomerAsk)
     task = api.run(api.asking.write(call, CALLER, request.customer, request.ask, request.key))
     task.add_done_callback(lambda task: task.cancelled() or task.exception())  # perhaps nobody waits any more
     await asyncio.wait({task}, timeout=PATIENCE_SECONDS)

@@ -112,12 +112,16 @@ class Installation(World):
             ),
         ]
 
+    @property
+    def _processes(self) -> Sequence[Worker | Api | Projections]:
+        return [*self.workers, *self.apis, *self.projections]
+
     async def stop(self) -> None:
         """No more restarts; everything dies."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        for process in (*self.workers, *self.apis, *self.projections):
+        for process in self._processes:
             process.kill()
         await asyncio.sleep(0)
 
@@ -226,7 +230,7 @@ class Installation(World):
     def _power_lost(self, _: Any) -> None:
         """Everything dies at once, and Kafka had not flushed the last records; PostgreSQL had."""
         self.rereading = True
-        for process in (*self.workers, *self.apis, *self.projections):
+        for process in self._processes:
             process.kill()
         self.kafka.restart()
         for shard in range(self.shards):
@@ -245,7 +249,8 @@ class Installation(World):
             return
         backup, self._backup = self._backup, None
         self.rereading = True
-        for process in (*self.workers, *self.apis):
+        killed: list[Worker | Api] = [*self.workers, *self.apis]
+        for process in killed:
             process.kill()
         self.kafka.restart()
         self.database.restore(backup)

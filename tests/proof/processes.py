@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 from unittest import mock
@@ -134,6 +134,9 @@ class Blind:
         return False
 
     def owe(self, shard: int, sequence: int) -> None: ...
+
+    def reached(self) -> Sequence[int]:
+        return [0] * SHARDS
 
 
 class Ring:

@@ -238,7 +238,7 @@ class ServiceMachine(AskingMachine):
         assert "ledger-position" in answer.headers, answer.text
         return Said("refused", found["code"])
 
-    def _request(self, customer: str, ask: CustomerAsk) -> tuple[str, str, dict[str, Any]]:
+    def _request(self, customer: str, ask: AnyAsk) -> tuple[str, str, dict[str, Any]]:
         if isinstance(ask, RegisterCustomer):
             return "POST", "/customers", {"name": ask.name, "email": ask.email}
         if isinstance(ask, ChangeProfile):
@@ -266,7 +266,7 @@ def _said(outcome: dict[str, Any]) -> Said:
 
 
 @contextmanager
-def started(**api: object) -> Iterator[type[ServiceMachine]]:
+def started(**api: Any) -> Iterator[type[ServiceMachine]]:
     """Machines in front of real processes: api, two ledger workers, projections, intake, Kafka and PostgreSQL.
 
     `api`: settings of the api alone."""

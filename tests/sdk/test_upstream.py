@@ -190,7 +190,11 @@ async def test_what_upstream_did_not_say_has_a_value_where_the_sdk_needs_one(
 
 async def test_line_items_are_what_can_be_given_back(business: Business, client: AsyncDodoPayments) -> None:
     business.customer("cus_1")
-    settled = {"settlement_currency": "INR", "settlement_amount": 92_401, "settlement_tax": 8_400}
+    settled: dict[str, Any] = {
+        "settlement_currency": "INR",
+        "settlement_amount": 92_401,
+        "settlement_tax": 8_400,
+    }
     business.told(
         "cus_1",
         upstream.payment(1, "pay_1", total=1_100, **settled),
@@ -374,7 +378,10 @@ async def test_a_customers_tab_is_paged_and_in_words(business: Business) -> None
     business.customer("cus_1")
     business.customer("cus_2")
     for n in range(7):
-        more = {"payment_method": "upi", "created_at": upstream.at(n // 2)}  # some of one moment
+        more: dict[str, Any] = {
+            "payment_method": "upi",
+            "created_at": upstream.at(n // 2),
+        }  # some of one moment
         business.told("cus_1", upstream.payment(1, f"pay_{n}", **more))
     business.told("cus_2", upstream.payment(1, "pay_of_another"))
     business.told("cus_1", upstream.refund(2, "ref_1", "pay_0"), upstream.dispute(2, "dp_1", "pay_1"))

@@ -15,7 +15,6 @@ from events.recorded import (
     DisputeRecorded,
     LicenceKeyRecorded,
     PaymentRecorded,
-    Recorded,
     RefundRecorded,
     SubscriptionRecorded,
 )
@@ -41,6 +40,7 @@ from tests.integration.read_models import SHARDS, make_views
 from tests.sdk.conftest import sdk
 from tests.unit.api.fakes import make_api
 from tests.unit.projections.reading import records_of
+from tests.upstream import OfAnObject
 
 START = 1_790_000_000_000_000
 BUSINESS = Tenant("bus_dev", "test")
@@ -49,7 +49,7 @@ PAGES_MAX = 200
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of licence keys, by the SDK
 
 
-FACTS: dict[type[RecordUpstream], tuple[type[Recorded], str]] = {
+FACTS: dict[type[RecordUpstream], tuple[type[OfAnObject], str]] = {
     RecordPayment: (PaymentRecorded, "payment"),
     RecordRefund: (RefundRecorded, "refund"),
     RecordDispute: (DisputeRecorded, "dispute"),

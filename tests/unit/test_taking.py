@@ -170,7 +170,7 @@ async def test_a_dispute_meets_a_payment_that_is_still_being_asked() -> None:
         ends = Ends()
         gate = asyncio.Event()
         ends.gates = [gate]
-        data = {"payment.succeeded": PAYMENT, "dispute.opened": DISPUTE}
+        data: dict[str, dict[str, Any]] = {"payment.succeeded": PAYMENT, "dispute.opened": DISPUTE}
         async with ends.running() as inbox:
             for offset, kind in enumerate(kinds):
                 await inbox.put([record(offset, kind, data[kind])])

@@ -29,7 +29,8 @@ async def test_the_librarys_own_recorder_reads_what_ours_wrote(database: Callabl
     dsn = database("recorder")
     events = await committed(dsn)
     url = make_url(dsn)
-    with PostgresDatastore(url.database, url.host, str(url.port), url.username, url.password) as datastore:
+    address = (url.database, url.host, str(url.port), url.username, url.password)
+    with PostgresDatastore(*(part or "" for part in address)) as datastore:
         found = PostgresAggregateRecorder(datastore, events_table_name="stored_events").select_events(
             events[0].originator_id, gt=1
         )

@@ -227,7 +227,7 @@ class FakeLedger:
             created_at=datetime.fromisoformat(facts["time"]),
         )
         self.entries.setdefault(who, []).insert(0, row)
-        money = {"currency": asked.currency, "amount": asked.amount, "balance_before": before}
+        money: dict[str, Any] = {"currency": asked.currency, "amount": asked.amount, "balance_before": before}
         return Reply(**facts, **money, balance_after=after, entry_id=row.entry_id, registered=registered)
 
 

@@ -1,7 +1,6 @@
 """API keys are looked up once, remembered for seconds, and never for longer."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -43,7 +42,7 @@ def table() -> Table:
 
 
 @pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The clock, to be set by the test."""
     moment = [1000.0]
     monkeypatch.setattr(remembered, "monotonic", lambda: moment[0])

@@ -1,5 +1,6 @@
 """Exports: their form, what a spreadsheet must not run, and what is answered when one cannot begin."""
 
+import asyncio
 import csv
 import io
 import json
@@ -7,7 +8,6 @@ import json
 import httpx
 import pytest
 
-from services.api import export
 from services.api.lookups import EntryLookup, ExportsBusy, FoundEntry
 from services.api.ports import ViewsUnavailable
 from tests.unit.api.fakes import TENANT, Api, make_api
@@ -103,7 +103,7 @@ async def test_it_rests_after_each_piece(api: Api, monkeypatch: pytest.MonkeyPat
     async def sleep(seconds: float) -> None:
         rests.append(seconds)
 
-    monkeypatch.setattr(export.asyncio, "sleep", sleep)
+    monkeypatch.setattr("services.api.export.asyncio.sleep", sleep)
     api.exports.pieces = [[ENTRY], [ENTRY]]
     await run(api, [])
     assert len(rests) == 2
@@ -117,7 +117,7 @@ async def run(api: Api, sent: list[dict[str, object]]) -> None:
     async def receive() -> object:
         if requests:
             return requests.pop()
-        return await export.asyncio.get_running_loop().create_future()
+        return await asyncio.get_running_loop().create_future()
 
     async def send(message: dict[str, object]) -> None:
         sent.append(message)

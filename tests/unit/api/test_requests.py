@@ -56,7 +56,8 @@ async def refunded(api: Api, body: dict[str, Any], path: str = "/refunds", **hea
 def sent(api: Api) -> dict[str, Any]:
     """The data of the last command, and its key."""
     command, _ = decode_command(encode_command(api.ledger.commands[-1]))
-    return json.loads(bytes(command.data)) | {"type": command.type, "subject": command.subject}
+    data: dict[str, Any] = json.loads(bytes(command.data))
+    return data | {"type": command.type, "subject": command.subject}
 
 
 async def test_a_refund_is_pending_and_says_what_will_be_given_back(api: Api) -> None:

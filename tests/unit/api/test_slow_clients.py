@@ -24,11 +24,13 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(protocol, "HEAD_SECONDS_MAX", SLOW)
     monkeypatch.setattr(protocol, "REQUEST_SECONDS_MAX", SLOW)
     monkeypatch.setattr(
-        call.Call.json_body, "__kwdefaults__", call.Call.json_body.__kwdefaults__ | {"seconds_max": SLOW}
-    )  # type: ignore[attr-defined]
+        call.Call.json_body,
+        "__kwdefaults__",
+        (call.Call.json_body.__kwdefaults__ or {}) | {"seconds_max": SLOW},
+    )
     port = free_port()
     config = uvicorn.Config(
-        make_api().app, port=port, http=LimitedProtocol, ws="none", lifespan="off", log_config=None  # type: ignore[arg-type]
+        make_api().app, port=port, http=LimitedProtocol, ws="none", lifespan="off", log_config=None
     )  # fmt: skip
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]

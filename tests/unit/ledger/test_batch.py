@@ -14,7 +14,8 @@ from events.sealing import Unsealable, unseal
 from events.sharding import shard_of
 from services.ledger import batch as module
 from services.ledger import intake, receipts, wrapping
-from services.ledger.domain.customer import Customer, Given, decide
+from services.ledger.domain.customer import Customer, decide
+from services.ledger.domain.given import Given
 from tests.fakes.asking import REGISTER, REPLIES_PARTITION, correlation, credit, debit, stream_of
 from tests.unit.ledger.deck import NOW, SHARDS, Deck, envelopes, linked, outcomes, replies
 
@@ -154,7 +155,7 @@ def test_a_key_means_nothing_to_another_tenant_or_origin(deck: Deck) -> None:
 def test_personal_data_and_the_key_as_sent_are_sealed_with_the_customers_key(deck: Deck) -> None:
     asked = deck.asked(A, REGISTER, key="my key")
     [event] = envelopes(deck.play(asked))
-    fact: CustomerFact = decode_fact(event)
+    fact = decode_fact(event)
     for clear in ("Phạm", "example.com", "my key"):
         assert clear.encode() not in deck.receipts[asked.key].event
     opened = unseal(fact, deck.keys[asked.key.stream], event.stream, event.id)

@@ -31,7 +31,8 @@ from events.facts import (
 )
 from events.money import AMOUNT_MAX
 from events.personal import Personal
-from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve, fold, signed
+from services.ledger.domain.customer import INITIAL, Customer, decide, evolve, fold, signed
+from services.ledger.domain.given import Given
 
 GIVEN = Given(b"receipt", frozenset({"USD", "INR"}))
 ENTRY = "wle_xB7zK2GeLiSBFbSJE720f"
@@ -107,7 +108,7 @@ def after(*facts: CustomerFact) -> Customer:
 
 
 KNOWN = [REGISTERED]
-FIVE = [REGISTERED, credited(5)]
+FIVE: list[CustomerFact] = [REGISTERED, credited(5)]
 FULL = [REGISTERED, credited(AMOUNT_MAX)]
 SPENT = [REGISTERED, credited(5), debited(5, before=5)]
 TRIED = [REGISTERED, credited(5), debit_refused(6, balance=5)]

@@ -20,7 +20,8 @@ from events.facts import (
     WalletDebited,
 )
 from events.money import AMOUNT_MAX
-from services.ledger.domain.customer import INITIAL, Customer, Given, decide, evolve, fold, signed
+from services.ledger.domain.customer import INITIAL, Customer, decide, evolve, fold, signed
+from services.ledger.domain.given import Given
 from services.ledger.domain.states import State, evolve_any, initial
 from tests.laws.strategies import asks, debits, statuses
 from tests.unit.events.strategies import facts
@@ -28,12 +29,12 @@ from tests.unit.events.strategies import facts
 GIVEN = Given(b"receipt", frozenset({"USD", "INR"}))
 RECORDED = "2026-11-23T12:00:00.000000Z"
 REGISTER = RegisterCustomer(name="n", email="e")
+BLOCKED: list[CustomerAsk] = [REGISTER, CreditWallet(currency="USD", amount=20), BlockCustomer()]
 after_a_block = st.lists(st.one_of(debits, debits, statuses), min_size=1, max_size=8).map(
     lambda asked: [*BLOCKED, *asked]
 )
 """Left to chance, a debit that only the block forbids is rare."""
 
-BLOCKED = [REGISTER, CreditWallet(currency="USD", amount=20), BlockCustomer()]
 
 conversations = st.lists(asks, max_size=30).flatmap(
     lambda asked: st.sampled_from([asked, [REGISTER, *asked], [REGISTER, *asked]])

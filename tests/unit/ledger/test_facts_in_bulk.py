@@ -1,6 +1,7 @@
 """Records of many facts of upstream: the same as each of them alone, and refused whole where one is none."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -122,7 +123,7 @@ def test_a_record_with_something_else_in_it_is_refused_whole(poison: BulkFact, c
 
 
 def test_a_defect_in_one_fact_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def poisoned(ask: RecordUpstream, *rest: object) -> object:
+    def poisoned(ask: RecordUpstream, *rest: Any) -> object:
         return 1 / 0 if ask == payment(2) else original(ask, *rest)
 
     from services.ledger import batch as module

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.codec import decode_envelope, decode_fact, digest
+from events.codec import decode_envelope, digest
 from events.commands import CustomerAsk
 from services.ledger import folding as module
 from services.ledger import snapshots
 from services.ledger.domain.customer import Customer, fold
 from services.ledger.folding import Folding, HistoryBroken
 from services.ledger.snapshots import Snapshot
+from tests.factories import customer_fact
 from tests.fakes.asking import REGISTER, credit, stream_of
 from tests.laws.strategies import asks
 from tests.unit.ledger.deck import Deck
@@ -39,7 +40,7 @@ def long_stream(count: int) -> Streams:
 
 def folded(values: Sequence[bytes]) -> Customer:
     envelopes = [decode_envelope(value) for value in values]
-    return fold((decode_fact(envelope), envelope.time) for envelope in envelopes)
+    return fold((customer_fact(envelope), envelope.time) for envelope in envelopes)
 
 
 def taken(values: Sequence[bytes], version: int, name: str = A) -> Snapshot:

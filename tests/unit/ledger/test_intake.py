@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from events.codec import COMMAND_BYTES_MAX
 from events.replies import Outcome
 from events.sharding import shard_of
-from services.ledger.intake import Asked, Declined, Rejected, identity, read, unstorable
+from services.ledger.intake import Asked, Bulk, Declined, Rejected, identity, read, unstorable
 from services.ledger.ports import CommandRecord
 from tests.fakes.asking import REPLIES_PARTITION, command, correlation, credit
 
@@ -23,7 +23,9 @@ REPLY_TO = f"{REPLIES_PARTITION}/{correlation(1)}"
 def taken(
     value: bytes, shard: int = SHARD, *, now: int = NOW, available: bool = True
 ) -> Asked | Declined | Rejected:
-    return read(CommandRecord(shard, 7, value), SHARDS, now, available)
+    found = read(CommandRecord(shard, 7, value), SHARDS, now, available)
+    assert not isinstance(found, Bulk)
+    return found
 
 
 def rejected(value: bytes, shard: int = SHARD, *, now: int = NOW, available: bool = True) -> Rejected:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from events.codec import business_fields, decode_command, digest, encode_ask
-from events.commands import ChangeProfile, Command, CreditWallet, CustomerAsk, DebitWallet, Origin
+from events.commands import AnyAsk, ChangeProfile, Command, CreditWallet, CustomerAsk, DebitWallet, Origin
 from events.facts import Cause
 from events.ids import Tenant, entry_id, stream_id
 from events.upstream import Named
@@ -21,8 +22,10 @@ SECRET = b"secret"
 STREAM = stream_id(Tenant("biz_1", "live"), "customer-cus_a")
 
 
-def made(ask: CustomerAsk, **more: object) -> tuple[Command, CustomerAsk]:
-    return decode_command(command(1, "cus_a", ask, **more))  # type: ignore[arg-type]
+def made(ask: AnyAsk, **more: Any) -> tuple[Command, AnyAsk]:
+    made, ask_again = decode_command(command(1, "cus_a", ask, **more))
+    assert isinstance(ask_again, AnyAsk)
+    return made, ask_again
 
 
 def hashed(ask: CustomerAsk, secret: bytes = SECRET, **more: object) -> str:

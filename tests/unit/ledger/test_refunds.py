@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from events.codec import decode_fact
 from events.commands import AnyAsk, BlockCustomer, CloseCustomer
-from events.facts import CustomerCommandRefused
+from events.facts import CustomerCommandRefused, Refusal
 from events.replies import Reply
 from events.requested import RefundMadeToWallet, RefundRequested
 from events.requests import RefundItem, RefundToWallet, RequestRefund
@@ -182,9 +182,9 @@ def test_a_refusal_names_what_it_is_about() -> None:
     fact = replace(decode_fact(event), sealed=UNSET)
     assert fact == CustomerCommandRefused(
         command="refund.request.v1",
-        refusal=TOO_MUCH,
+        refusal=Refusal(TOO_MUCH),
         amount=111,
-        reference="pay_1",  # type: ignore[arg-type]
+        reference="pay_1",
     )
     assert event.stream == "customer-cus_a"
 

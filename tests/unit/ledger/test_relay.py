@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from events.codec import decode_envelope
+from events.commands import AnyAsk
 from events.replies import Outcome
 from events.requests import SettleInvoice
 from services.ledger import outgoing
@@ -112,7 +113,8 @@ async def test_what_does_not_fit_the_queues_is_read_from_the_store(monkeypatch: 
     names = [world.customer_in(shard) for shard in range(4)]
     async with world.node() as node:
         publish = node.gate.hold("publish")
-        for ask in [REGISTER, *(credit(1) for _ in range(8))]:
+        asks: list[AnyAsk] = [REGISTER, *(credit(1) for _ in range(8))]
+        for ask in asks:
             for name in names:
                 await world.ask(name, ask)
         queued = [event for state in node.worker._relay._shards.values() for event in state.queue]
@@ -166,7 +168,8 @@ async def test_a_batch_ends_between_two_commands(monkeypatch: pytest.MonkeyPatch
         publish = node.gate.hold("publish")
         world.send(A, REGISTER)
         await publish.reached.wait()
-        for ask in (credit(9), *[SettleInvoice(invoice_id="inv_1", currency="USD", amount=1)] * 7):
+        asks: list[AnyAsk] = [credit(9), *[SettleInvoice(invoice_id="inv_1", currency="USD", amount=1)] * 7]
+        for ask in asks:
             await world.ask(A, ask)  # each of these settlements is two events
         publish.released.set()
         await world.taken()

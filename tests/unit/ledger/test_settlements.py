@@ -123,7 +123,7 @@ def test_the_wallets_part_of_a_payment_that_fails(asks: Sequence[AnyAsk], balanc
 
 
 def test_what_a_payment_and_an_invoice_can_claim_is_limited() -> None:
-    full = [asking.REGISTER, asking.credit(AMOUNT_MAX), settle(AMOUNT_MAX)]
+    full: list[AnyAsk] = [asking.REGISTER, asking.credit(AMOUNT_MAX), settle(AMOUNT_MAX)]
     deck = play(*full)
     assert replies(deck.play(deck.asked(A, settle(1))))[0].code == "BALANCE_LIMIT_EXCEEDED"
     assert play(*full, FAILS).balance(A) == AMOUNT_MAX
@@ -225,5 +225,5 @@ def test_nothing_is_given_back_that_was_not_paid(asks: list[AnyAsk]) -> None:
 def test_the_order_in_which_a_payment_is_told_of_does_not_matter(asks, random) -> None:  # type: ignore[no-untyped-def]
     shuffled = list(asks)
     random.shuffle(shuffled)
-    paid = [asking.REGISTER, CREDIT, settle()]
+    paid: list[AnyAsk] = [asking.REGISTER, CREDIT, settle()]
     assert play(*paid, *shuffled).balance(A) == play(*paid, *asks).balance(A)

@@ -13,6 +13,7 @@ from events.requests import RefundToWallet, RequestRefund
 from events.upstream import Named, RecordDispute, RecordPayment, RecordRefund
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.foreign import Foreign
+from services.ledger.domain.states import State
 from tests.fakes import asking
 from tests.unit.ledger import telling
 from tests.unit.ledger.deck import Deck, envelopes
@@ -68,7 +69,8 @@ def named(ask: AnyAsk) -> AnyAsk:
 
 
 def told(asks: list[AnyAsk]) -> tuple[Deck, list[Movement]]:
-    deck, moved = Deck(), []
+    deck = Deck()
+    moved: list[Movement] = []
     for ask in map(named, asks):
         facts = [decode_fact(event) for event in envelopes(deck.play(deck.asked(A, ask)))]
         moved += [fact for fact in facts if isinstance(fact, Movement)]
@@ -81,9 +83,14 @@ def settled(deck: Deck) -> list[object]:
     return [
         ({c: n for c, n in s.balances.items() if n}, s.named.partition(" ")[2])
         if isinstance(s, Customer)
-        else (s.stamps, s.payment, s.refunds, s.disputes, {k: b for k, b in s.booked.items() if b.moved})
+        else _of_an_object(s)
         for _, s in states
     ]
+
+
+def _of_an_object(s: State) -> object:
+    assert isinstance(s, Foreign)
+    return s.stamps, s.payment, s.refunds, s.disputes, {k: b for k, b in s.booked.items() if b.moved}
 
 
 @given(st.lists(upstream, max_size=8), st.randoms(use_true_random=False), st.data())

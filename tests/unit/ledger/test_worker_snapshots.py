@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from events.codec import decode_envelope, decode_fact, digest
+from events.codec import decode_envelope, digest
 from services.ledger import decisions, folding, snapshots
 from services.ledger.domain.customer import fold
+from tests.factories import customer_fact
 from tests.fakes.asking import REGISTER, credit, debit, stream_of
 from tests.fakes.simulation import simulated, until
 from tests.fakes.store import SessionLost
@@ -34,7 +35,7 @@ def true(world: World) -> bool:
     found = world.database.snapshots[STREAM]
     rows = [world.database.streams[STREAM][version].value for version in range(1, found.version + 1)]
     envelopes = [decode_envelope(value) for value in rows]
-    state = fold((decode_fact(envelope), envelope.time) for envelope in envelopes)
+    state = fold((customer_fact(envelope), envelope.time) for envelope in envelopes)
     return (snapshots.read(found), found.head) == (state, digest(rows[-1]))
 
 

@@ -1,6 +1,6 @@
 """From a factory's records to events as projections read them, and tables as Python dictionaries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -57,7 +57,7 @@ def opened(factory: factories.EventFactory, reading: Reading) -> list[Event]:
     return events
 
 
-NEWEST = {
+NEWEST: dict[str, tuple[Callable[[Sequence[Event]], Iterable[msgspec.Struct]], str]] = {
     "payments": (payments.rows, "payment_id"),
     "refunds": (refunds.rows, "refund_id"),
     "disputes": (disputes.rows, "dispute_id"),
@@ -91,7 +91,7 @@ class Tables:
             assert (moved.shard, moved.sequence) not in self.entries
             self.entries[moved.shard, moved.sequence] = msgspec.structs.asdict(moved)
         for posting in accounts.fold(events):
-            account = (
+            account: tuple[str, ...] = (
                 str(posting.shard),
                 posting.business_id,
                 posting.mode,
@@ -100,9 +100,9 @@ class Tables:
             )
             self.accounts[account] = self.accounts.get(account, 0) + int(posting.added_minor)
 
-        for table, (rows, key) in NEWEST.items():
+        for table, (rows, name) in NEWEST.items():
             for row in map(msgspec.structs.asdict, rows(events)):
-                place = (row["business_id"], row["mode"], row[key], row["customer_id"])
+                place: tuple[str, ...] = (row["business_id"], row["mode"], row[name], row["customer_id"])
                 older = self.newest[table].get(place)
                 if older is None or older["stamp"] <= row["stamp"]:
                     self.newest[table][place] = row

@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from events.recorded import PaymentRecorded
 from services.projections import requests
 from tests import upstream
 from tests.factories import EventFactory
@@ -13,6 +14,7 @@ def test_two_customers_whose_payments_name_one_request_are_both_answered() -> No
     for customer in ("cus_1", "cus_2"):
         factory.registered(customer)
         news = upstream.payment(1, f"pay_{customer}")
+        assert isinstance(news.fact, PaymentRecorded)
         factory.told(
             customer,
             *news._replace(fact=replace(news.fact, payment=replace(news.fact.payment, request_id="top_1"))),
