@@ -92,6 +92,10 @@ class Dispute(Struct, frozen=True, kw_only=True, omit_defaults=True):
     brand_id: ForeignId | UnsetType = UNSET
 
 
+SUBSCRIPTION_OVER = frozenset({"cancelled", "expired", "failed"})
+"""Statuses of a subscription that nothing changes any more."""
+
+
 class Subscription(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A paid plan and how it renews."""
 

@@ -15,13 +15,13 @@ from events.for_upstream import (
     SubscriptionChangeRequest,
     TopUpRequest,
 )
+from events.foreign import SUBSCRIPTION_OVER
 from services.upstream import things
 from services.upstream.business import Business
 from services.upstream.people import Person
 from services.upstream.things import Buyer, Thing
 from services.upstream.trade import MARKETS, SECOND
 
-OVER = ("cancelled", "expired", "failed")
 KINDS = {
     "cancelled": "subscription.cancelled",
     "paused": "subscription.paused",
@@ -88,7 +88,7 @@ class Answers:
         world, data = self._world, subscription.data
         kind = "subscription.updated"
         data["metadata"] = {**data["metadata"], "request_id": request.request_id}
-        if data["status"] not in OVER:
+        if data["status"] not in SUBSCRIPTION_OVER:
             change = msgspec.to_builtins(request.change)
             name = change.pop("customer_name", None)
             data |= {field: value for field, value in change.items() if field in data and field != "metadata"}

@@ -9,6 +9,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from events.commands import BlockCustomer, UnblockCustomer
+from events.foreign import SUBSCRIPTION_OVER
 from services.api import shapes
 from services.api.answers import Answer, json, nothing
 from services.api.asking import Written, unless_away
@@ -21,7 +22,6 @@ from services.api.shapes import BlockedCustomer, BlocklistPage
 
 _body = msgspec.json.Decoder(shapes.BlockCustomer)
 LIVING_SHOWN_MAX = 100
-OVER = frozenset({"cancelled", "failed", "expired"})
 _LIST = frozenset(
     {"page_number", "page_size", "blocked_by_email", "identifier", "created_at_gte", "created_at_lte"}
 )
@@ -104,7 +104,7 @@ async def _living(visit: Visit, customer_id: str) -> list[str]:
     """A block cancels no subscription; these of the newest are not over."""
     page, where = Page(limit=LIVING_SHOWN_MAX, offset=0), {"customer_id": customer_id}
     told = await visit.parts.foreign.page(visit.caller.tenant, SUBSCRIPTIONS, page, where)
-    return [one.known["subscription_id"] for one in told if one.row["status"] not in OVER]
+    return [one.known["subscription_id"] for one in told if one.row["status"] not in SUBSCRIPTION_OVER]
 
 
 async def _found(visit: Visit) -> BlocklistRow:

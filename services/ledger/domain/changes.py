@@ -4,7 +4,7 @@ import msgspec
 from msgspec import UNSET
 
 from events.facts import AnyFact, CustomerCommandRefused, Refusal
-from events.foreign import Subscription
+from events.foreign import SUBSCRIPTION_OVER, Subscription
 from events.personal import Personal
 from events.recorded import Answer
 from events.requested import SubscriptionChangeRequested
@@ -12,13 +12,6 @@ from events.requests import ChangeInClear, RequestSubscriptionChange, Subscripti
 from services.ledger.domain.customer import Customer, gone
 from services.ledger.domain.foreign import Foreign, Plan
 from services.ledger.domain.given import Given
-
-OVER = {
-    "cancelled": Refusal.SUBSCRIPTION_INACTIVE,
-    "failed": Refusal.SUBSCRIPTION_INACTIVE,
-    "expired": Refusal.SUBSCRIPTION_EXPIRED,
-}
-"""Nothing of such a subscription can be changed any more."""
 
 _CLEAR = frozenset(ChangeInClear.__struct_fields__)
 _TOLD = _CLEAR & frozenset(Subscription.__struct_fields__)
@@ -66,6 +59,7 @@ def split(change: SubscriptionChange) -> tuple[ChangeInClear, dict[str, object]]
 def _unfit(plan: Plan) -> Refusal | None:
     if not plan.status:
         return Refusal.NOT_FOUND
-    if plan.status in OVER:
-        return OVER[plan.status]
+    if plan.status in SUBSCRIPTION_OVER:
+        expired = plan.status == "expired"
+        return Refusal.SUBSCRIPTION_EXPIRED if expired else Refusal.SUBSCRIPTION_INACTIVE
     return Refusal.EXISTING_SUBSCRIPTION_CHANGE_PROCESSING if plan.is_open else None
