@@ -26,7 +26,7 @@ JARS = ROOT / "deploy" / "kafka.sha256"
 CODE = ["events", "services", "deploy", "tests", "benchmarks"]
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 JOBS = {
-    "test": "pytest", "prove": "tests.proof", "bench": "benchmarks", "bench-growth": "benchmarks.growth",
+    "test": "tests", "prove": "tests.proof", "bench": "benchmarks", "bench-growth": "benchmarks.growth",
     "audit-deps": "deploy.audit",
 }  # fmt: skip
 HELP = """\

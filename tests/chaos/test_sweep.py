@@ -20,6 +20,7 @@ STORM_FAULTS_MIN = 20
 FAULTS = 6
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_every_answer_is_true_after_everything_was_hurt_again_and_again() -> None:
     seed = int(os.environ.get("WALLET_LEDGER_TEST_SEED") or random.SystemRandom().randrange(10**6))

@@ -127,6 +127,7 @@ async def facts(kafka: str) -> Counter[str]:
     return types
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_make_run(copy: Path, programs: Path) -> None:
     above = {step: step.stat().st_mode for step in copy.parents}

@@ -166,6 +166,7 @@ async def test_old_replies_are_not_read(
         await another.stop()
 
 
+@pytest.mark.alone
 async def test_while_kafka_is_away_nothing_is_handed_over(
     broker: Kafka, gateway: KafkaGateway, ledger: TinyLedger
 ) -> None:

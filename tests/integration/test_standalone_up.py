@@ -111,6 +111,7 @@ def up() -> Iterator[Callable[..., Up]]:
                 one.end()
 
 
+@pytest.mark.alone
 def test_two_starts(up: Callable[..., Up]) -> None:
     first = up()
     ready = first.ready()

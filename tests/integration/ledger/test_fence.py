@@ -19,6 +19,8 @@ from tests.auditing import Told, outcomes_of
 from tests.integration.ledger.conftest import SHARDS, audit, published
 from tests.running import Process, System, eventually
 
+pytestmark = pytest.mark.alone  # how long a take-over takes
+
 TAKEOVER_SECONDS_MAX = 10.0
 OWNER = (
     "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 5718348 AND objid = 0 AND granted "

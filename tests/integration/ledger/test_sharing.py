@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from uuid import uuid4
 
+import pytest
 from pydantic import SecretStr
 
 from events.replies import Outcome
@@ -12,6 +13,8 @@ from tests.asking import Asker, credit, customer_in, registration
 from tests.integration.ledger.conftest import SHARDS, audit
 from tests.integration.ledger.proxy import Proxy
 from tests.running import Process, System
+
+pytestmark = pytest.mark.alone  # how long a take-over takes
 
 SHARED_SECONDS_MAX = 5.0
 HANDED_OVER_SECONDS_MAX = 1.0
