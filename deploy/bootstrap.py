@@ -31,10 +31,10 @@ JOBS = {
 }  # fmt: skip
 HELP = """\
 make run     start everything on this machine: Kafka, PostgreSQL, ledger, projections, intake, api
-make install    only .venv, with wallet-ledger in its bin: for the services of a server
+make install    .venv with wallet-ledger in its bin: for the services of a server
 make test    run the tests (ARGS="tests/unit -k wallet" for some of them)
 make check   format, lint, types, layers, generated schemas
-make prove   prove the promises: model, simulated faults, running service, bugs put back (ARGS="--seed 7" repeats)
+make prove   prove the promises: an hour of model, faults, races, abuse, bugs put back (ARGS="--seed 7" repeats)
 make bench   measure, with a baseline in the same run
 make bench-growth   measure it young and with a million customers: long, and 40 GB of disk
 make audit-deps   ask osv.dev for known vulnerabilities of pinned packages and jars; fails where it cannot

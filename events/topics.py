@@ -16,8 +16,10 @@ class Topic(NamedTuple):
 
 
 COMMANDS = Topic("ledger.commands", True, 7 * _DAY_MS, "api, intake, producers named in the ACL", "ledger")
-EVENTS = Topic("ledger.events", True, -1, "ledger (relay)", "projections, auditors, dashboards")
-REPLIES = Topic("ledger.replies", False, 10 * 60 * 1000, "ledger", "the api process that asked")
+EVENTS = Topic(
+    "ledger.events", True, -1, "ledger (relay)", "projections, intake, ledger, auditors, dashboards"
+)
+REPLIES = Topic("ledger.replies", False, 10 * 60 * 1000, "ledger", "api and intake: the process that asked")
 DEAD_LETTERS = Topic("ledger.dead-letters", False, 30 * _DAY_MS, "ledger, intake", "operators")
 PAYMENTS = Topic("payments.events", False, 30 * _DAY_MS, "upstream services, api (webhooks)", "intake")
 REQUESTS = Topic("payments.requests", True, 30 * _DAY_MS, "intake", "upstream services")

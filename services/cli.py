@@ -153,7 +153,7 @@ def verify(
 ) -> None:
     """Check everything against everything: store, topic, chain, receipts, balances, trial balance, read models.
 
-    Changes nothing, and may run at any time. What a second look does not find again is not told.
+    Changes nothing, and may run at any time. A finding is told only if a second look confirms it.
 
     Reads `WALLET_LEDGER_KAFKA_*`, `…_STORE_DSN`, `…_VIEWS_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_SHARDS`.
 
@@ -188,7 +188,9 @@ def upstream(
     seed: Annotated[int, typer.Option(help="Another seed is another life of the business.")] = 1,
     days: Annotated[int, typer.Option(min=0, max=366, help="Play the last days, up to now.")] = 28,
     rate: Annotated[int, typer.Option(min=1, max=1_000_000, help="Visits a day.")] = 270,
-    speed: Annotated[int, typer.Option(min=0, help="Seconds in a second; 0: as fast as it goes.")] = 0,
+    speed: Annotated[
+        int, typer.Option(min=0, help="Played seconds per real second; 0: as fast as it goes.")
+    ] = 0,
     follow: Annotated[
         int,
         typer.Option(
@@ -203,10 +205,10 @@ def upstream(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Play a payment service: customers, top-ups, purchases, subscriptions, refunds, disputes, licence keys.
+    """A demonstration with invented money: play a payment service and its shop.
 
-    What happens is told on `payments.events` as webhooks tell it: some twice, some late. Its shop spends and gives
-    credit by commands on `ledger.commands`. One seed is one life. Ledger and intake must run.
+    What happens, from top-ups to disputes, is told on `payments.events` as webhooks tell it: some twice, some late. Its
+    shop spends and gives credit by commands on `ledger.commands`. One seed is one life. Ledger and intake must run.
 
     Reads `WALLET_LEDGER_KAFKA_*` (or ready.json in `…_DATA_DIR`) and `…_SHARDS`.
 

@@ -12,7 +12,8 @@ AWAITED_SECONDS_MAX = 180.0
 AWAITED_EVERY_SECONDS = 0.02
 
 keys = typer.Typer(
-    no_args_is_help=True, help="API keys: made, listed, rotated, revoked. A secret is shown once."
+    no_args_is_help=True,
+    help="API keys (not data keys): made, listed, rotated, revoked. A secret is shown once.",
 )
 events = typer.Typer(no_args_is_help=True, help="The facts in `ledger.events`.")
 

@@ -56,6 +56,7 @@ class Publisher:
         loop = asyncio.get_running_loop()
         kept, moved = loop.time(), False
         while True:
+            await self._publications.beat()
             found, count = await self._fetch()
             if found:
                 await self._publish(found)

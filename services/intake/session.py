@@ -13,6 +13,7 @@ class Session:
     """One connection; after an error the process ends."""
 
     name: ClassVar[str]
+    options: ClassVar[str] = OPTIONS
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -20,7 +21,7 @@ class Session:
 
     async def open(self) -> None:
         self._connection = await AsyncConnection.connect(
-            self._dsn, autocommit=True, connect_timeout=5, options=OPTIONS, application_name=self.name
+            self._dsn, autocommit=True, connect_timeout=5, options=self.options, application_name=self.name
         )
 
     async def close(self) -> None:

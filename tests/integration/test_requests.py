@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import random
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -223,6 +225,20 @@ def test_a_killed_publisher_loses_no_request(shop: Shop) -> None:
 
     found = eventually(all_there, what="all requests")
     assert all(len(ids) == 1 for ids in found.values())
+
+
+def test_a_frozen_publisher_is_followed_by_another(shop: Shop) -> None:
+    """Its machine lets it stand; its session with the database would keep the lock for as long."""
+    other = shop.system.started("intake", "intake-2")
+    os.kill(shop.intake.pid, signal.SIGSTOP)
+    try:
+        answer = shop.post("/v1/customers/cus_1/wallets/top-ups", currency="USD", amount=7)
+        assert answer.status_code == 200, answer.text
+        eventually(lambda: published(shop.system, answer.json()["request_id"]), what="the request")
+    finally:
+        shop.intake.kill()
+        shop.intake.start()
+        other.stop()
 
 
 def test_who_was_erased_is_not_named(shop: Shop) -> None:
