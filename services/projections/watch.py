@@ -40,7 +40,8 @@ class Watch:
         self._instance = instance
         self._problems = {"assignment": "no shard is assigned yet"}
         self._since = time.monotonic()
-        """When all was well last, as far as the consumer is concerned."""
+        """When all was well last, as far as consumer and writer are concerned."""
+        self._beating: asyncio.Task[None] | None = None
 
     def problems(self) -> dict[str, str]:
         """What is not ready, by component."""
@@ -52,7 +53,14 @@ class Watch:
         return found
 
     async def watch_forever(self) -> None:
-        """Raises Hangs."""
+        """Raises Hangs, and what the writer raises."""
+        try:
+            await self._watch()
+        finally:
+            if self._beating is not None:
+                self._beating.cancel()
+
+    async def _watch(self) -> None:
         while True:
             await asyncio.sleep(STARTING_SECONDS if "assignment" in self._problems else WATCH_SECONDS)
             if self._app.crashed:
@@ -61,9 +69,17 @@ class Watch:
             metrics.SHARDS.set(len(shards))
             self._problems = await self._look(shards)
             if shards:
-                await self._writer.heartbeat(self._instance)
+                self._beat()
             if time.monotonic() - self._since > NO_PROGRESS_SECONDS_MAX:
                 raise Hangs(f"no progress for {NO_PROGRESS_SECONDS_MAX:.0f} s: {self._problems or 'behind'}")
+
+    def _beat(self) -> None:
+        """Not awaited: where the writer is stuck, somebody has to see it. Raises what the last beat raised."""
+        if self._beating is not None:
+            if not self._beating.done():
+                return
+            self._beating.result()
+        self._beating = asyncio.ensure_future(self._writer.heartbeat(self._instance))
 
     def assigned(self) -> set[int]:
         """The shards that this process has to project."""
@@ -87,7 +103,8 @@ class Watch:
             return {"kafka": f"no answer: {type(error).__name__}"}
         self._lag.observe(now, {tp.partition: end for tp, end in ends.items()})
         behind = self._lag.records(without=self._writer.halted())
-        self._since = max(self._since, self._writer.last_progress) if behind else now
+        idle = not behind and (self._beating is None or self._beating.done())
+        self._since = now if idle else max(self._since, self._writer.last_progress)
         return self._lagging(behind, self._lag.seconds(now))
 
     def _lagging(self, behind: dict[int, int], seconds: float) -> dict[str, str]:

@@ -38,6 +38,8 @@ class Writer:
         self.trouble: str | None = None
         self.last_progress = time.monotonic()
         self.beats = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.stuck: set[int] = set()
 
     def halted(self) -> set[int]:
@@ -45,6 +47,7 @@ class Writer:
 
     async def heartbeat(self, instance: str) -> None:
         self.beats += 1
+        await self.answers.wait()
 
 
 class Stage:
@@ -72,13 +75,13 @@ class Stage:
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(watching, "WATCH_SECONDS", 0.005)
     monkeypatch.setattr(watching, "STARTING_SECONDS", 0.005)
-    monkeypatch.setattr(watching, "NO_PROGRESS_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(watching, "NO_PROGRESS_SECONDS_MAX", 0.3)
     return Stage()
 
 
 async def test_idle_is_ready_and_beats(stage: Stage) -> None:
     assert "assignment" in stage.watch.problems()
-    await stage.run(0.3)
+    await stage.run(0.9)
     assert stage.watch.problems() == {}
     assert stage.writer.beats > 3
 
@@ -98,7 +101,7 @@ async def test_work_with_progress_does_not(stage: Stage) -> None:
             await asyncio.sleep(0.01)
 
     progressing = asyncio.create_task(progress())
-    await stage.run(0.4)
+    await stage.run(0.9)
     progressing.cancel()
 
 
@@ -111,7 +114,7 @@ async def test_a_lost_assignment_ends_the_process_and_does_not_beat(stage: Stage
 
 async def test_without_kafka_it_waits_but_is_not_ready(stage: Stage) -> None:
     stage.consumer.ends = None
-    await stage.run(0.4)
+    await stage.run(0.9)
     assert "kafka" in stage.watch.problems()
 
 
@@ -123,7 +126,7 @@ async def test_a_consumer_that_hears_nothing_of_a_kafka_that_answers_ends_the_pr
 
 async def test_a_halted_shard_is_no_reason_to_restart_but_to_alarm(stage: Stage) -> None:
     stage.consumer.ends, stage.writer.stuck = {0: 5, 1: 0}, {0}
-    await stage.run(0.4)
+    await stage.run(0.9)
     assert "chain" in stage.watch.problems()
 
 
@@ -146,3 +149,21 @@ async def test_a_crash_of_faust_ends_the_process(stage: Stage) -> None:
 async def test_a_lost_database_is_a_problem(stage: Stage) -> None:
     stage.writer.trouble = "no database: OperationalError"
     assert stage.watch.problems()["database"] == "no database: OperationalError"
+
+
+@pytest.mark.parametrize("ends", [0, 5])
+async def test_a_writer_that_is_stuck_ends_the_process(stage: Stage, ends: int) -> None:
+    """Its thread waits for a database that says nothing; also where no event waits behind it."""
+    stage.consumer.ends = {0: ends, 1: 0}
+    stage.writer.answers.clear()
+    with pytest.raises(Hangs, match="no progress"):
+        await stage.run(2)
+
+
+async def test_what_the_writer_says_of_a_lost_database_is_raised(stage: Stage) -> None:
+    async def lost(instance: str) -> None:
+        raise ConnectionError(instance)
+
+    stage.writer.heartbeat = lost  # type: ignore[method-assign]
+    with pytest.raises(ConnectionError):
+        await stage.run(2)
