@@ -74,7 +74,10 @@ def unseal(fact: F, key: bytes, stream: str, position: str) -> F:
     if fact.sealed is UNSET:
         return fact
     plain = open_bytes(key, fact.sealed, additional_data(stream, position))
-    return msgspec.structs.replace(fact, personal=_decoder.decode(plain), sealed=UNSET)
+    try:
+        return msgspec.structs.replace(fact, personal=_decoder.decode(plain), sealed=UNSET)
+    except msgspec.DecodeError as error:
+        raise Unsealable("what was sealed is no personal data") from error
 
 
 def wrap_key(kek: bytes, key: bytes, owner: str) -> bytes:

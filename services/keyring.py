@@ -6,8 +6,12 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import psycopg
+import structlog
 
-from events.sealing import KEY_BYTES, new_key, unwrap_key, wrap_key
+from events.sealing import KEY_BYTES, Unsealable, new_key, unwrap_key, wrap_key
+from services.sessions import KEEPALIVES
+
+log = structlog.get_logger()
 
 CACHED_MAX = 100_000
 
@@ -36,6 +40,8 @@ class KeyRing:
         self._kek = kek
         self._connection: psycopg.Connection | None = None
         self._cached: OrderedDict[UUID, bytes] = OrderedDict()
+        self.damaged: set[UUID] = set()
+        """Owners whose row does not unwrap: they are absent from answers, and stop nobody else."""
 
     def cached(self, owners: Iterable[UUID]) -> dict[UUID, bytes]:
         """Those that need no statement."""
@@ -51,8 +57,7 @@ class KeyRing:
                 "SELECT owner, wrapped FROM data_keys WHERE owner = ANY(%s) AND wrapped IS NOT NULL",
                 [missing],
             )
-            for owner, wrapped in rows:
-                found[owner] = self._remember(owner, wrapped)
+            found |= self._unwrapped(rows)
         return found
 
     def get_or_create(self, owners: Iterable[UUID], existing: Iterable[UUID] = ()) -> dict[UUID, bytes]:
@@ -71,10 +76,10 @@ class KeyRing:
                 "ON CONFLICT (owner) DO NOTHING RETURNING owner, wrapped",
                 [missing, wrapped],
             )
-            found |= {owner: self._remember(owner, key) for owner, key in made}
+            found |= self._unwrapped(made)
             if len(made) < len(missing):  # what lies there counts: another writer was first
                 found |= self.get(missing)
-            if lost := wanted - found.keys():
+            if lost := wanted - found.keys() - self.damaged:
                 raise Erased(f"{len(lost)} customers of this batch were erased")
         return found
 
@@ -87,6 +92,7 @@ class KeyRing:
     def forget(self) -> None:
         """Drop the cache and the connection; the next call reads afresh."""
         self._cached.clear()
+        self.damaged.clear()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -97,16 +103,26 @@ class KeyRing:
             self._cached.move_to_end(owner)
         return key
 
-    def _remember(self, owner: UUID, wrapped: bytes) -> bytes:
-        key = unwrap_key(self._kek, wrapped, str(owner))
-        self._cached[owner] = key
-        if len(self._cached) > CACHED_MAX:
+    def _unwrapped(self, rows: Iterable[tuple[UUID, bytes]]) -> dict[UUID, bytes]:
+        found = {}
+        for owner, wrapped in rows:
+            try:
+                found[owner] = self._cached[owner] = unwrap_key(self._kek, wrapped, str(owner))
+            except Unsealable as error:
+                self._note_damaged(owner, str(error))
+        while len(self._cached) > CACHED_MAX:
             self._cached.popitem(last=False)
-        return key
+        return found
+
+    def _note_damaged(self, owner: UUID, reason: str) -> None:
+        if owner not in self.damaged:
+            log.error("data_key_damaged", owner=str(owner), reason=reason)
+        if len(self.damaged) < CACHED_MAX:
+            self.damaged.add(owner)
 
     def _run(self, statement: str, parameters: Sequence[object]) -> list[tuple[UUID, bytes]]:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(
-                self._dsn, autocommit=True, connect_timeout=5, options="-c statement_timeout=5s"
+                self._dsn, autocommit=True, options="-c statement_timeout=5s", **KEEPALIVES
             )
         return self._connection.execute(statement, parameters).fetchall()

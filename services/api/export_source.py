@@ -12,6 +12,7 @@ from services.api.entry_lookups import Query
 from services.api.lookups import EntryLookup, ExportsBusy, FoundEntry
 from services.api.ports import ViewsUnavailable
 from services.api.wall import of
+from services.sessions import KEEPALIVES
 
 CONNECTIONS = 2
 PIECE_ROWS = 500
@@ -35,7 +36,7 @@ class PostgresExports:
             max_idle=60,
             open=False,
             check=AsyncConnectionPool.check_connection,
-            kwargs={"options": OPTIONS, "connect_timeout": 5},
+            kwargs={"options": OPTIONS, **KEEPALIVES},
         )
 
     async def open(self) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Any
 
 import psycopg
 import structlog
@@ -12,18 +11,13 @@ from psycopg import AsyncConnection
 from events.ids import parse_position
 from services.api import metrics
 from services.api.ports import ViewsUnavailable
+from services.sessions import KEEPALIVES
 
 log = structlog.get_logger()
 
 CHANNEL = "ledger_positions"
 _POLL_SECONDS = 0.1
 _BACK_OFF_SECONDS = 0.5
-_KEEPALIVE: dict[str, Any] = {
-    "keepalives_idle": 2,
-    "keepalives_interval": 1,
-    "keepalives_count": 3,
-    "connect_timeout": 5,
-}
 
 ReadCheckpoints = Callable[[], Awaitable[list[tuple[int, int]]]]
 Waiter = tuple[int, "asyncio.Future[bool]"]
@@ -112,7 +106,7 @@ class PostgresVisibility:
         while True:
             try:
                 async with await AsyncConnection.connect(
-                    self._dsn, autocommit=True, **_KEEPALIVE
+                    self._dsn, autocommit=True, **KEEPALIVES
                 ) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     self._note(await self._checkpoints())

@@ -6,6 +6,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from services.sessions import KEEPALIVES
+
 OPTIONS = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=5s"
 
 
@@ -21,7 +23,7 @@ class Session:
 
     async def open(self) -> None:
         self._connection = await AsyncConnection.connect(
-            self._dsn, autocommit=True, connect_timeout=5, options=self.options, application_name=self.name
+            self._dsn, autocommit=True, options=self.options, application_name=self.name, **KEEPALIVES
         )
 
     async def close(self) -> None:

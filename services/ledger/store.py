@@ -29,6 +29,7 @@ from services.ledger.ports import (
 from services.ledger.receipts import ReceiptKey
 from services.ledger.recorder import StreamRecorder
 from services.ledger.snapshots import Snapshot
+from services.sessions import KEEPALIVES
 
 T = TypeVar("T")
 
@@ -60,15 +61,6 @@ _PLANS = {
 }
 """Every statement of this session looks keys up. Left to itself the planner reads whole young tables instead."""
 
-_CLIENT = {
-    "keepalives": 1,
-    "keepalives_idle": 2,
-    "keepalives_interval": 1,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 5000,
-    "connect_timeout": 5,
-    "application_name": "wallet-ledger",
-}
 _CHECKED = {
     "idle_session_timeout": "4s",
     "idle_in_transaction_session_timeout": "3s",
@@ -144,7 +136,9 @@ class PostgresStore:
     def _open(self) -> None:
         self._close()
         options = " ".join(f"-c {name}={value}" for name, value in (SESSION | _PLANS).items())
-        connection = psycopg.connect(self._dsn, autocommit=True, options=options, **_CLIENT)  # type: ignore[arg-type]
+        connection = psycopg.connect(
+            self._dsn, autocommit=True, options=options, application_name="wallet-ledger", **KEEPALIVES
+        )
         connection.prepare_threshold = 2
         self._connection = connection
         self._recorder = StreamRecorder(connection)

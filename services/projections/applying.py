@@ -1,7 +1,7 @@
 """Events into rows and checkpoints in one transaction, each event exactly once, whoever brings the records."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, LiteralString, NamedTuple
+from typing import ClassVar, LiteralString, NamedTuple
 
 import psycopg
 from msgspec import UNSET
@@ -23,6 +23,7 @@ from services.projections import (
 from services.projections.chain import Break, Checkpoint, Reading, read
 from services.projections.event import Event, Record
 from services.projections.opening import opened
+from services.sessions import KEEPALIVES
 
 PROJECTIONS = (
     customers.project,
@@ -45,12 +46,6 @@ SESSION = (
 )
 TRANSACTION_TIMEOUT_SINCE = 170_000
 """The other timeouts do not count between the statements of a pipeline."""
-KEEPALIVES: dict[str, Any] = {
-    "keepalives_idle": 2,
-    "keepalives_interval": 1,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 5000,
-}
 
 
 class CheckpointMoved(Exception):
@@ -125,7 +120,6 @@ class Applier:
             self._connection = psycopg.connect(
                 self._dsn,
                 autocommit=True,
-                connect_timeout=5,
                 application_name="wallet-ledger projections",
                 options=self.options,
                 **KEEPALIVES,
@@ -187,9 +181,13 @@ class Applier:
             connection.rollback()
             raise
         self._seen |= moved
+        self._committed(moved)
 
     def _announce(self, connection: psycopg.Connection, moved: Mapping[int, Checkpoint]) -> None:
         """What else belongs into the transaction; nobody waits for tables that nobody reads yet."""
+
+    def _committed(self, moved: Mapping[int, Checkpoint]) -> None:
+        """What is to be remembered of the transaction."""
 
     def _moves(self, reading: Reading, moved: Mapping[int, Checkpoint]) -> list[Sequence[object]]:
         times = reading.times()
@@ -211,11 +209,14 @@ def unsealed(ring: KeyRing, reading: Reading) -> Reading:
     events: list[Event] = []
     for event in reading.events:
         envelope = event.envelope
-        key = keys.get(owner_of(envelope.tenant, envelope.subject))
-        if key is None or event.fact.sealed is UNSET:
+        owner = owner_of(envelope.tenant, envelope.subject)
+        key = keys.get(owner)
+        if event.fact.sealed is UNSET or (key is None and owner not in ring.damaged):
             events.append(event)
             continue
         try:
+            if key is None:
+                raise Unsealable("its data key does not unwrap")
             fact = opened(event.fact, key, envelope.stream, envelope.id)
         except Unsealable as error:
             found = Break(event.shard, event.sequence, f"sealed part: {error}")

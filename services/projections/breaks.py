@@ -45,8 +45,13 @@ class Breaks:
 
     def passed(self, connection: psycopg.Connection, moved: Mapping[int, Checkpoint]) -> None:
         """Within the batch's transaction: forget breaks that these checkpoints have left behind."""
-        done = [shard for shard in moved if moved[shard].sequence >= self.known.get(shard, 2**63)]
-        if done:
+        if done := self._left_behind(moved):
             connection.execute("DELETE FROM chain_breaks WHERE shard = ANY(%s)", [done])
-            for shard in done:
-                del self.known[shard]
+
+    def forget(self, moved: Mapping[int, Checkpoint]) -> None:
+        """That transaction is true."""
+        for shard in self._left_behind(moved):
+            del self.known[shard]
+
+    def _left_behind(self, moved: Mapping[int, Checkpoint]) -> list[int]:
+        return [shard for shard in moved if moved[shard].sequence >= self.known.get(shard, 2**63)]

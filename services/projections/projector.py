@@ -56,6 +56,9 @@ class Projector(Applier):
             connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
         self.breaks.passed(connection, moved)
 
+    def _committed(self, moved: Mapping[int, Checkpoint]) -> None:
+        self.breaks.forget(moved)
+
 
 def payloads(moved: Mapping[int, Checkpoint]) -> list[str]:
     """`<shard>:<sequence> …` for NOTIFY, in as few pieces as its 8,000 bytes allow."""

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from events.ids import parse_position
+from services.keyring import KeyRing
 from services.projections.applying import ChainBroken, CheckpointMoved, unsealed
 from services.projections.breaks import TIMES_MAX
 from services.projections.chain import read
@@ -204,6 +205,43 @@ def test_after_a_lost_connection_the_same_batch_may_be_given_again(views: Views)
     projector.reset()
     projector.apply(records[5:])
     expect(views, factory)
+
+
+def test_a_break_that_a_lost_transaction_had_passed_is_passed_by_the_next(views: Views) -> None:
+    records = records_of(business(views.factory()).records)
+    with pytest.raises(ChainBroken):
+        views.projector().apply([*records[:3], records[3]._replace(value=b"poison")])
+    projector = views.projector()
+    pid = projector.connection().info.backend_pid
+    with psycopg.connect(views.dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+    with pytest.raises(psycopg.OperationalError):
+        projector.apply(records)
+    projector.reset()
+    projector.apply(records)
+    assert views.rows("chain_breaks") == []
+
+
+def test_a_damaged_data_key_stops_its_shard_and_no_other(views: Views) -> None:
+    records = records_of(business(views.factory()).records)
+    with psycopg.connect(views.keys_dsn) as keys:
+        [(owner,)] = keys.execute(
+            "UPDATE data_keys SET wrapped = set_byte(wrapped, 20, 255 - get_byte(wrapped, 20)) "
+            "WHERE owner = (SELECT min(owner::text)::uuid FROM data_keys) RETURNING owner"
+        )
+    with pytest.raises(ChainBroken) as caught:
+        views.projector().apply(records)
+    [found] = caught.value.breaks
+    assert found.reason == "sealed part: its data key does not unwrap"
+    others = {record.shard for record in records} - {found.shard}
+    last = {record.shard: record.offset + 1 for record in records}
+    reached = {row["shard"]: row["sequence"] for row in views.rows("checkpoints")}
+    assert {shard: reached[shard] for shard in others} == {shard: last[shard] for shard in others}
+    assert reached[found.shard] == found.sequence - 1
+
+    ring = KeyRing(views.keys_dsn, views.kek)
+    assert ring.get([owner]) == {} == ring.get_or_create([owner])
+    assert ring.damaged == {owner}
 
 
 def test_a_record_without_a_value_is_poison_too(views: Views) -> None:
