@@ -25,7 +25,8 @@ from services.settings import Settings
 SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 1.0
 BUNDLED_MAX = 1_000
-BUNDLES_MAX = 64
+BUNDLES_MAX = 8
+"""Of what was fetched; an inbox behind them waits for bytes, not for bundles, and a bundle may be megabytes."""
 
 NextOffsets = Callable[[], Awaitable[Mapping[int, int]]]
 """Reads the checkpoints afresh: the next offset of each shard."""

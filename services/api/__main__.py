@@ -25,7 +25,7 @@ from services.api.export_source import PostgresExports
 from services.api.foreign_queries import PostgresForeign
 from services.api.gateway import GRACE_SECONDS, KafkaGateway
 from services.api.health import Checks
-from services.api.limits import limits_of
+from services.api.limits import as_told, limits_of
 from services.api.lookup_queries import PostgresLookups
 from services.api.parts import Parts
 from services.api.protocol import LimitedProtocol
@@ -146,7 +146,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
             access_log=False,
             server_header=False,
             proxy_headers=bool(settings.http_trusted_proxies),
-            forwarded_allow_ips=list(settings.http_trusted_proxies),
+            forwarded_allow_ips=as_told(settings.http_trusted_proxies),
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(settings.command_deadline_seconds + GRACE_SECONDS + 1),
         )

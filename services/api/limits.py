@@ -7,7 +7,7 @@ A bucket is one number, the moment when it will be full again (GCRA). The librar
 import ipaddress
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic, time
 from typing import NamedTuple
 
@@ -106,13 +106,21 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def network_of(address: str) -> str:
-    """Who shares a bucket: an IPv4 address, or an IPv6 network."""
+    """Who shares a bucket: an IPv4 address, also as a socket for both families tells it, or an IPv6 network."""
     if ":" not in address:
         return address
     try:
-        return str(ipaddress.IPv6Network((address.partition("%")[0], IPV6_PREFIX), strict=False))
+        found = ipaddress.IPv6Address(address.partition("%")[0])
+        return str(found.ipv4_mapped or ipaddress.IPv6Network((found, IPV6_PREFIX), strict=False))
     except ValueError:
         return address
+
+
+def as_told(networks: Iterable[str]) -> list[str]:
+    """Of IPv4 networks also the form in which a socket for both families tells them."""
+    known = [ipaddress.ip_network(one) for one in networks]
+    mapped = [f"::ffff:{one.network_address}/{one.prefixlen + 96}" for one in known if one.version == 4]
+    return [str(one) for one in known] + mapped
 
 
 def _headers(burst: int, level: Level) -> list[tuple[bytes, bytes]]:

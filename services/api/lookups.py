@@ -34,7 +34,7 @@ class CustomerLookup(NamedTuple):
     def everything(self) -> bool:
         """Nothing is filtered. Sorted by balance it is: wallets without a movement have no place in that order."""
         return self.order != "balance" and self == CustomerLookup(
-            order=self.order, descending=self.descending, limit=self.limit
+            order=self.order, descending=self.descending, limit=self.limit, after=self.after
         )
 
     @property
@@ -77,7 +77,7 @@ class EntryLookup(NamedTuple):
     @property
     def everything(self) -> bool:
         """Nothing is filtered."""
-        return self == EntryLookup(descending=self.descending, limit=self.limit)
+        return self == EntryLookup(descending=self.descending, limit=self.limit, after=self.after)
 
     @property
     def by_sequence(self) -> bool:

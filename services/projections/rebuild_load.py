@@ -99,8 +99,15 @@ def load_by_processes(
 def _check(started: Sequence[tuple[BaseProcess, Connection]]) -> None:
     for process, pipe in started:
         if process.exitcode:
-            said = pipe.recv() if pipe.poll() else f"a loading process ended with {process.exitcode}"
-            raise LoadFailed(said)
+            raise LoadFailed(_said(pipe) or f"a loading process ended with {process.exitcode}")
+
+
+def _said(pipe: Connection) -> str:
+    """Nothing, where the process was killed: its end of the pipe is closed."""
+    try:
+        return str(pipe.recv()) if pipe.poll() else ""
+    except EOFError:
+        return ""
 
 
 def _child(settings: Settings, share: dict[int, int], parent: int, said: Connection) -> None:

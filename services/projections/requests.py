@@ -1,6 +1,6 @@
 """What was asked of upstream, and what became of it?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -69,21 +69,34 @@ UPDATE = """
         updated_at timestamptz)
     WHERE old.business_id = new.business_id AND old.mode = new.mode AND old.customer_id = new.customer_id
         AND old.request_id = new.request_id
+        AND (old.status <> 'settled' OR new.status = 'settled' OR old.object_id = new.object_id)
 """
+"""What is settled stays so, whatever becomes of another payment that was tried for the same top-up."""
 
 
 def project(events: Sequence[Event]) -> Iterator[Statement]:
-    """At most one insert and then one update, whatever the batch holds."""
+    """At most one insert, and then an update; more only where several payments answer one request."""
     concerned = [event for event in events if isinstance(event.fact, _CONCERNED)]
     if asked := [row for event in concerned if (row := _asked(event)) is not None]:
         yield statement(INSERT, asked)
-    answered = {
-        (a.business_id, a.mode, a.customer_id, a.request_id): a
-        for e in concerned
-        if (a := _answered(e)) is not None
-    }
-    if answered:
-        yield statement(UPDATE, list(answered.values()))
+    for answered in _in_turn(a for event in concerned if (a := _answered(event)) is not None):
+        yield statement(UPDATE, answered)
+
+
+def _in_turn(answers: Iterable[Answered]) -> list[list[Answered]]:
+    """Of a request one answer each time: an update takes no row twice. Of one object only the last one counts."""
+    turns: list[dict[tuple[str, str, str, str], Answered]] = []
+    last: dict[tuple[str, str, str, str], int] = {}
+    for one in answers:
+        request = (one.business_id, one.mode, one.customer_id, one.request_id)
+        turn = last.get(request, -1)
+        if turn < 0 or turns[turn][request].object_id != one.object_id:
+            turn += 1
+        if turn == len(turns):
+            turns.append({})
+        turns[turn][request] = one
+        last[request] = turn
+    return [list(turn.values()) for turn in turns]
 
 
 def _asked(event: Event) -> Request | None:

@@ -189,6 +189,8 @@ async def test_totals(people: Rows, found: PostgresLookups, monkeypatch: pytest.
     assert await found.customers_total(MINE, CustomerLookup(words=("cus",))) == Counted(2, exact=False)
     by_balance = CustomerLookup(order="balance", currency="USD", after=(1, "cus_0"))
     assert await found.customers_total(MINE, by_balance) == Counted(1, exact=True)
+    assert await found.customers_total(MINE, CustomerLookup(after=(at(9), "cus_0"))) == Counted(5, exact=True)
+    assert await found.entries_total(MINE, EntryLookup(after=(at(9), 0, 0))) == Counted(3, exact=True)
     assert await found.customers_total(OTHER, CustomerLookup()) == Counted(0, exact=True)
     assert await found.entries_total(MINE, EntryLookup()) == Counted(3, exact=True)
     assert await found.entries_total(MINE, EntryLookup(customer_id="cus_1")) == Counted(2, exact=False)

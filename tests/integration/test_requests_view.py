@@ -61,6 +61,21 @@ STORIES = [
         [ASK_TOP_UP, upstream.payment(1, "pay_t", "cancelled", request_id=TOP).fact],
         ("top_up", "failed", "pay_t", "INR", 700), id="not paid",
     ),
+    pytest.param(
+        [ASK_TOP_UP, upstream.payment(1, "pay_t", request_id=TOP).fact,
+         upstream.payment(1, "pay_first", "failed", request_id=TOP).fact],
+        ("top_up", "settled", "pay_t", "INR", 700), id="paid, and late news of a first attempt",
+    ),
+    pytest.param(
+        [ASK_TOP_UP, upstream.payment(1, "pay_first", "failed", request_id=TOP).fact,
+         upstream.payment(1, "pay_t", request_id=TOP).fact],
+        ("top_up", "settled", "pay_t", "INR", 700), id="paid at the second attempt",
+    ),
+    pytest.param(
+        [ASK_TOP_UP, upstream.payment(1, "pay_t", request_id=TOP).fact,
+         upstream.payment(2, "pay_t", "failed", request_id=TOP).fact],
+        ("top_up", "failed", "pay_t", "INR", 700), id="not paid after all",
+    ),
 ]  # fmt: skip
 
 

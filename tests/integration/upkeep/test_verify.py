@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 from events.codec import genesis
 from events.topics import EVENTS
 from services.ledger.verify import verify_shard as verify_store
+from services.projections import verify
 from services.projections.verify import verify_shard as verify_views
 from services.verifying import Kind, Throttle, confirmed
 from tests.docs.documents import ROOT
@@ -44,6 +45,13 @@ async def found(system: System, part: str, shard: int = HURT) -> set[tuple[Kind,
 @pytest.mark.parametrize("part", ["store", "views"])
 async def test_nothing_is_found_where_nothing_is_damaged(system: System, part: str, shard: int) -> None:
     assert await found(system, part, shard) == set()
+
+
+async def test_a_log_that_grows_meanwhile_is_followed_before_it_is_held(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "HELD_RECORDS_MAX", 0)
+    assert await found(system, "views") == set()
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from typing import Any
 
 import httpx
 import pytest
+from uvicorn.middleware.proxy_headers import _TrustedHosts
 
 from services.api import limits
-from services.api.limits import Buckets, network_of
+from services.api.limits import Buckets, as_told, network_of
 from services.settings import Settings
 from tests.unit.api.fakes import Api, make_api
 from tests.unit.api.webhook_fakes import ENDPOINT, OTHER_SECRET, signed
@@ -73,12 +74,20 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("2001:db8::1", "2001:db8::ffff:1", True),
         ("2001:db8::1", "2001:db8:0:1::1", False),
         ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("::ffff:198.51.100.1", "::ffff:203.0.113.9", False),
+        ("::ffff:198.51.100.1", "198.51.100.1", True),
         ("", "", True),
         ("nonsense:", "nonsense:", True),
     ],
 )
 def test_who_shares_a_bucket(one: str, other: str, same: bool) -> None:
     assert (network_of(one) == network_of(other)) is same
+
+
+def test_a_proxy_is_known_on_a_socket_for_both_families() -> None:
+    told = _TrustedHosts(as_told(["10.0.0.7/32", "192.0.2.0/24", "2001:db8::7/128"]))
+    assert all(one in told for one in ("10.0.0.7", "::ffff:10.0.0.7", "::ffff:192.0.2.9", "2001:db8::7"))
+    assert not any(one in told for one in ("::ffff:10.0.0.8", "::ffff:192.0.3.9"))
 
 
 async def test_a_key_that_asks_too_often_is_told_to_wait() -> None:
