@@ -144,6 +144,7 @@ class Ring:
 
     def __init__(self, table: dict[UUID, bytes]) -> None:
         self._table = table
+        self.damaged: set[UUID] = set()
 
     def get(self, owners: set[UUID]) -> dict[UUID, bytes]:
         return {owner: self._table[owner] for owner in owners if owner in self._table}
