@@ -85,9 +85,11 @@ def test_who_shares_a_bucket(one: str, other: str, same: bool) -> None:
 
 
 def test_a_proxy_is_known_on_a_socket_for_both_families() -> None:
-    told = _TrustedHosts(as_told(["10.0.0.7/32", "192.0.2.0/24", "2001:db8::7/128"]))
-    assert all(one in told for one in ("10.0.0.7", "::ffff:10.0.0.7", "::ffff:192.0.2.9", "2001:db8::7"))
-    assert not any(one in told for one in ("::ffff:10.0.0.8", "::ffff:192.0.3.9"))
+    told = _TrustedHosts(as_told(["198.51.100.7/32", "192.0.2.0/24", "2001:db8::7/128"]))
+    assert all(
+        one in told for one in ("198.51.100.7", "::ffff:198.51.100.7", "::ffff:192.0.2.9", "2001:db8::7")
+    )
+    assert not any(one in told for one in ("::ffff:198.51.100.8", "::ffff:192.0.3.9"))
 
 
 async def test_a_key_that_asks_too_often_is_told_to_wait() -> None:
