@@ -69,7 +69,9 @@ def test_who_gave_up_may_find_it_or_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "lost", "doubled"), [([TOLD], 0, 0), ([], 1, 0), ([TOLD, TOLD], 0, 1)], ids=str
+    ("events", "lost", "doubled"),
+    [([TOLD], 0, 0), ([], 1, 0), ([TOLD, TOLD], 0, 1)],
+    ids=["once", "lost", "twice"],
 )
 def test_a_top_up_counts_once(events: list[Told], lost: int, doubled: int) -> None:
     verdict = Verdict()
