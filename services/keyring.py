@@ -3,6 +3,7 @@
 import base64
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import psycopg
@@ -14,6 +15,8 @@ from services.sessions import KEEPALIVES
 log = structlog.get_logger()
 
 CACHED_MAX = 100_000
+TRIED = 10
+"""One alone may be damaged."""
 
 
 class Erased(Exception):
@@ -32,6 +35,10 @@ def parse_kek(text: str) -> bytes:
     return key
 
 
+class WrongKek(Exception):
+    """None of the data keys that lie there unwraps."""
+
+
 class KeyRing:
     """One connection, one thread at a time. Owners are stream ids."""
 
@@ -42,6 +49,20 @@ class KeyRing:
         self._cached: OrderedDict[UUID, bytes] = OrderedDict()
         self.damaged: set[UUID] = set()
         """Owners whose row does not unwrap: they are absent from answers, and stop nobody else."""
+
+    def check(self) -> None:
+        """Open a data key, so that a wrong key-encryption key is known before anything is done with it.
+
+        Raises:
+            WrongKek: with it every customer's would look damaged.
+        """
+        rows = self._run("SELECT owner, wrapped FROM data_keys WHERE wrapped IS NOT NULL LIMIT %s", [TRIED])
+        for owner, wrapped in rows:
+            with suppress(Unsealable):
+                unwrap_key(self._kek, wrapped, str(owner))
+                return
+        if rows:
+            raise WrongKek("it does not fit the data keys")
 
     def cached(self, owners: Iterable[UUID]) -> dict[UUID, bytes]:
         """Those that need no statement."""

@@ -81,6 +81,8 @@ def _ring(settings: Settings) -> Iterator[KeyRing]:
 def _open(ring: KeyRing, letter: SealedLetter) -> bytes:
     owner = month_owner(letter.month)
     key = ring.get([owner]).get(owner)
+    if owner in ring.damaged:
+        raise Mistake(f"the key of {letter.month} does not unwrap", ExitCode.MISFIT)
     if key is None:
         raise Mistake(f"the key of {letter.month} is gone, and its letters with it", ExitCode.REFUSED)
     try:

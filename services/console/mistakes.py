@@ -137,6 +137,8 @@ def _explain_servers(error: BaseException) -> Mistake | None:
     from psycopg import OperationalError
     from psycopg.errors import InsufficientPrivilege, UndefinedTable
 
+    from services.keyring import WrongKek
+
     if isinstance(error, KafkaError):
         settings = Settings()
         return Mistake(
@@ -145,6 +147,8 @@ def _explain_servers(error: BaseException) -> Mistake | None:
             f"{variable('kafka_')}* variables",
             ExitCode.UNREACHABLE,
         )
+    if isinstance(error, WrongKek):
+        return Mistake(f"{variable('key_encryption_key')}: {error}")
     if isinstance(error, UndefinedTable):
         return Mistake("tables are missing: run `wallet-ledger migrate`", ExitCode.MISFIT)
     if isinstance(error, InsufficientPrivilege):

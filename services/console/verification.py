@@ -43,6 +43,7 @@ async def _run(
     await check_topics(settings)
     kek = parse_kek(settings.key_encryption_key.get_secret_value())
     keys = KeyRing(settings.keys_dsn.get_secret_value(), kek)
+    keys.check()
     check_store = partial(verify_store, settings, throttle=throttle)
     check_views = partial(verify_views, settings, keys, throttle=throttle)
     store: list[Checked] = []

@@ -11,7 +11,7 @@ from functools import partial
 import uvloop
 
 from services import logs, runtime, topics
-from services.intake.runner import run
+from services.intake.runner import Ring, run
 from services.keyring import KeyRing, parse_kek
 from services.settings import Settings
 
@@ -23,17 +23,20 @@ def main(settings: Settings) -> int:
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # Faust makes loops of its own, in threads
     runtime.settle()
     topics.check(settings)
-    return asyncio.run(_until_signal(settings))
+    kek = parse_kek(settings.key_encryption_key.get_secret_value())
+    make_ring = partial(KeyRing, settings.keys_dsn.get_secret_value(), kek)
+    ring = make_ring()
+    ring.check()
+    ring.forget()
+    return asyncio.run(_until_signal(settings, make_ring))
 
 
-async def _until_signal(settings: Settings) -> int:
+async def _until_signal(settings: Settings, make_ring: Ring) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    kek = parse_kek(settings.key_encryption_key.get_secret_value())
-    ring = partial(KeyRing, settings.keys_dsn.get_secret_value(), kek)
     instance = settings.instance or f"{socket.gethostname()}-intake"
-    return await run(settings, instance, ring, lambda: time.time_ns() // 1_000, stop)
+    return await run(settings, instance, make_ring, lambda: time.time_ns() // 1_000, stop)
 
 
 if __name__ == "__main__":

@@ -43,11 +43,7 @@ class SystemClock:
 def build(settings: Settings) -> Worker:
     """A worker on real servers."""
     clock = SystemClock()
-    keys = DataKeys(
-        KeyRing(
-            settings.keys_dsn.get_secret_value(), parse_kek(settings.key_encryption_key.get_secret_value())
-        )
-    )
+    keys = DataKeys(_ring(settings))
     return Worker(
         store=PostgresStore(settings.store_dsn.get_secret_value(), _name(settings)),
         broker=KafkaBroker(settings),
@@ -64,6 +60,11 @@ def build(settings: Settings) -> Worker:
     )
 
 
+def _ring(settings: Settings) -> KeyRing:
+    kek = parse_kek(settings.key_encryption_key.get_secret_value())
+    return KeyRing(settings.keys_dsn.get_secret_value(), kek)
+
+
 def _name(settings: Settings) -> str:
     """Readable, and no other process's: two that have one name by mistake must not share as one."""
     return f"{settings.instance or f'{socket.gethostname()}-ledger'}-{secrets.token_hex(4)}"
@@ -73,6 +74,9 @@ def main(settings: Settings) -> int:
     """Blocks until SIGTERM or SIGINT; the exit code."""
     logs.configure(settings, "ledger")
     runtime.settle()
+    ring = _ring(settings)
+    ring.check()
+    ring.forget()
     return uvloop.run(_serve(settings))
 
 

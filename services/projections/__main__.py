@@ -11,9 +11,8 @@ import structlog
 import uvloop
 from aiokafka.errors import KafkaError
 
-from events.sealing import Unsealable
 from services import logs, runtime, topics
-from services.keyring import KeyRing, parse_kek
+from services.keyring import KeyRing, WrongKek, parse_kek
 from services.projections.projector import Projector
 from services.projections.runner import run
 from services.running import PortTaken
@@ -67,10 +66,10 @@ def _projector(settings: Settings) -> Projector:
     keys_dsn = settings.keys_dsn.get_secret_value()
     keys = KeyRing(keys_dsn, kek)
     try:
-        _check_keys(keys, keys_dsn)
+        keys.check()
     except psycopg.Error as error:
         raise Unfit(f"WALLET_LEDGER_KEYS_DSN: {_line(error)}", _code(error)) from error
-    except Unsealable as error:
+    except WrongKek as error:
         raise Unfit(f"WALLET_LEDGER_KEY_ENCRYPTION_KEY: {error}", EXIT_SETTINGS) from error
     projector = Projector(settings.views_dsn.get_secret_value(), keys)
     try:
@@ -82,14 +81,6 @@ def _projector(settings: Settings) -> Projector:
             f"the read models have {shards} shards, the configuration says {settings.shards}", EXIT_MISFIT
         )
     return projector
-
-
-def _check_keys(keys: KeyRing, dsn: str) -> None:
-    """Open one data key, so that a wrong key-encryption key is known before the first event."""
-    with psycopg.connect(dsn, connect_timeout=5) as connection:
-        row = connection.execute("SELECT owner FROM data_keys WHERE wrapped IS NOT NULL LIMIT 1").fetchone()
-    if row is not None:
-        keys.get([row[0]])
 
 
 def _check_topics(settings: Settings) -> None:

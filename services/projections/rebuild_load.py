@@ -15,7 +15,7 @@ import psycopg
 import uvloop
 from aiokafka.errors import KafkaError
 
-from services.keyring import KeyRing, parse_kek
+from services.keyring import KeyRing, WrongKek, parse_kek
 from services.projections.applying import SESSION, Applier, ChainBroken
 from services.projections.rebuild_catalogue import LIVE, SHADOW
 from services.reading import BulkReader, Incomplete
@@ -39,7 +39,9 @@ class Shadow(Applier):
 
 def shadow(settings: Settings) -> Shadow:
     kek = parse_kek(settings.key_encryption_key.get_secret_value())
-    return Shadow(settings.views_dsn.get_secret_value(), KeyRing(settings.keys_dsn.get_secret_value(), kek))
+    ring = KeyRing(settings.keys_dsn.get_secret_value(), kek)
+    ring.check()
+    return Shadow(settings.views_dsn.get_secret_value(), ring)
 
 
 async def ends(settings: Settings) -> dict[int, int]:
@@ -116,7 +118,7 @@ def _child(settings: Settings, share: dict[int, int], parent: int, said: Connect
     gc.disable()  # events make no cycles, and looking for some took a third of the time
     try:
         uvloop.run(load(settings, share))
-    except (ChainBroken, Incomplete, psycopg.Error, KafkaError, OSError) as error:
+    except (ChainBroken, Incomplete, WrongKek, psycopg.Error, KafkaError, OSError) as error:
         said.send(f"{type(error).__name__}: {error}")
         raise SystemExit(1) from error
 
