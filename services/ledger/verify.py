@@ -15,6 +15,7 @@ from events.envelope import Envelope
 from events.facts import FACTS, AnyFact, Movement, WalletCredited
 from services.ledger.receipts import ReceiptKey, ReceiptRow, row_of
 from services.reading import BulkReader, Incomplete, Record
+from services.sessions import KEEPALIVES
 from services.settings import Settings
 from services.verifying import FINDINGS_MAX, Checked, Findings, Kind, Throttle
 
@@ -123,7 +124,7 @@ async def verify_shard(settings: Settings, shard: int, throttle: Throttle) -> Ch
     """
     dsn = settings.store_dsn.get_secret_value()
     async with await AsyncConnection.connect(
-        dsn, autocommit=True, options=SESSION, connect_timeout=5, application_name="wallet-ledger verify"
+        dsn, autocommit=True, options=SESSION, application_name="wallet-ledger verify", **KEEPALIVES
     ) as session:
         found = Findings(shard)
         ((ledger_id,),) = await _rows(session, "SELECT ledger_id FROM ledger")

@@ -8,6 +8,7 @@ from psycopg import sql
 from sqlalchemy import Table, Text
 
 from services.projections.tables import READ_MODELS
+from services.sessions import KEEPALIVES
 
 SESSION = (
     "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex "
@@ -33,7 +34,7 @@ class Digests(NamedTuple):
 
 def digests(dsn: str) -> Digests:
     """Read every row once, within one snapshot; nobody waits for it."""
-    with psycopg.connect(dsn, options=SESSION, connect_timeout=5) as connection:
+    with psycopg.connect(dsn, options=SESSION, **KEEPALIVES) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         rows = connection.execute("SELECT shard, sequence FROM checkpoints ORDER BY shard").fetchall()
         positions: dict[int, int] = dict(rows)

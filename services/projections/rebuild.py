@@ -16,6 +16,7 @@ from psycopg.errors import LockNotAvailable
 from services.projections import rebuild_load, rebuild_tables
 from services.projections.rebuild_load import LoadFailed
 from services.projections.rebuild_tables import Session
+from services.sessions import KEEPALIVES
 from services.settings import Settings
 
 LOCK = 0x72656275696C64  # "rebuild"
@@ -88,8 +89,8 @@ class Rebuild:
         return psycopg.connect(
             self._settings.views_dsn.get_secret_value(),
             autocommit=True,
-            connect_timeout=5,
             application_name="wallet-ledger rebuild",
+            **KEEPALIVES,
         )
 
     def _prepare(self, session: Session, afresh: bool) -> int:
