@@ -226,7 +226,7 @@ def test_published_events_become_rows_and_the_process_says_how_it_is(
     eventually(lambda: process.ready()[0] == 200, "ready")
     assert process.metric("events_total") == len(factory.records)
     assert process.metric("shards_owned") == SHARDS
-    assert process.metric("lag_events") == 0
+    eventually(lambda: process.metric("lag_events") == 0, "the next look at the lag")
     assert process.metric("shards_halted") == 0
 
     more = [factory.credited("cus_1", 5) for _ in range(10)]
@@ -234,8 +234,8 @@ def test_published_events_become_rows_and_the_process_says_how_it_is(
     eventually(lambda: process.metric("records_total") == len(factory.records) + 5, "repeats")
     expect(views, factory)
 
-    with psycopg.connect(views.dsn) as connection:
-        assert connection.execute("SELECT id FROM projectors").fetchall() == [("one",)]
+    with psycopg.connect(views.dsn, autocommit=True) as connection:
+        eventually(lambda: connection.execute("SELECT id FROM projectors").fetchall() == [("one",)], "a beat")
     began = time.monotonic()
     process.popen.send_signal(signal.SIGTERM)
     assert process.ended()[0] == 0
