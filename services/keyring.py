@@ -11,6 +11,7 @@ import structlog
 
 from events.sealing import KEY_BYTES, Unsealable, new_key, unwrap_key, wrap_key
 from services.sessions import KEEPALIVES
+from services.settings import Settings
 
 log = structlog.get_logger()
 
@@ -147,3 +148,16 @@ class KeyRing:
                 self._dsn, autocommit=True, options="-c statement_timeout=5s", **KEEPALIVES
             )
         return self._connection.execute(statement, parameters).fetchall()
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    """The one of these settings."""
+    kek = parse_kek(settings.key_encryption_key.get_secret_value())
+    return KeyRing(settings.keys_dsn.get_secret_value(), kek)
+
+
+def check_keys(settings: Settings) -> None:
+    """Raises WrongKek."""
+    ring = key_ring(settings)
+    ring.check()
+    ring.forget()

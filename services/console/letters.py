@@ -17,7 +17,7 @@ from events.topics import DEAD_LETTERS
 from services.coffin import month_owner, opened
 from services.console.mistakes import ExitCode, Mistake, beside
 from services.kafka import client_options, ended
-from services.keyring import KeyRing, parse_kek
+from services.keyring import KeyRing, key_ring
 from services.settings import Settings
 
 SHOWN_MAX = 1_000
@@ -70,8 +70,7 @@ def _settings() -> Settings:
 
 @contextmanager
 def _ring(settings: Settings) -> Iterator[KeyRing]:
-    kek = parse_kek(settings.key_encryption_key.get_secret_value())
-    ring = KeyRing(settings.keys_dsn.get_secret_value(), kek)
+    ring = key_ring(settings)
     try:
         yield ring
     finally:

@@ -9,7 +9,7 @@ import psycopg
 
 from services.console.mistakes import ExitCode, Mistake, beside
 from services.console.progress import bars
-from services.keyring import KeyRing, parse_kek
+from services.keyring import key_ring
 from services.ledger.broker import KafkaBroker
 from services.ledger.ports import OwnershipLost, WrongStore
 from services.ledger.recover import Recovery
@@ -23,8 +23,7 @@ class TableOfKeys:
     """Implements `recover.Keys`."""
 
     def __init__(self, settings: Settings) -> None:
-        kek = parse_kek(settings.key_encryption_key.get_secret_value())
-        self._ring = KeyRing(settings.keys_dsn.get_secret_value(), kek)
+        self._ring = key_ring(settings)
 
     async def unknown(self, owners: Iterable[UUID]) -> set[UUID]:
         return await asyncio.to_thread(self._ring.unknown, owners)

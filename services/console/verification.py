@@ -6,7 +6,7 @@ from functools import partial
 
 from services.console.mistakes import ExitCode, Mistake, beside
 from services.console.progress import bars
-from services.keyring import KeyRing, parse_kek
+from services.keyring import key_ring
 from services.ledger.verify import verify_shard as verify_store
 from services.projections.verify import verify_shard as verify_views
 from services.settings import Settings
@@ -41,8 +41,7 @@ async def _run(
     settings: Settings, throttle: Throttle, *, as_json: bool
 ) -> tuple[list[Checked], list[Checked]]:
     await check_topics(settings)
-    kek = parse_kek(settings.key_encryption_key.get_secret_value())
-    keys = KeyRing(settings.keys_dsn.get_secret_value(), kek)
+    keys = key_ring(settings)
     keys.check()
     check_store = partial(verify_store, settings, throttle=throttle)
     check_views = partial(verify_views, settings, keys, throttle=throttle)

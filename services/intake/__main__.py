@@ -11,8 +11,8 @@ from functools import partial
 import uvloop
 
 from services import logs, runtime, topics
-from services.intake.runner import Ring, run
-from services.keyring import KeyRing, parse_kek
+from services.intake.runner import run
+from services.keyring import check_keys, key_ring
 from services.settings import Settings
 
 
@@ -23,20 +23,16 @@ def main(settings: Settings) -> int:
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # Faust makes loops of its own, in threads
     runtime.settle()
     topics.check(settings)
-    kek = parse_kek(settings.key_encryption_key.get_secret_value())
-    make_ring = partial(KeyRing, settings.keys_dsn.get_secret_value(), kek)
-    ring = make_ring()
-    ring.check()
-    ring.forget()
-    return asyncio.run(_until_signal(settings, make_ring))
+    check_keys(settings)
+    return asyncio.run(_until_signal(settings))
 
 
-async def _until_signal(settings: Settings, make_ring: Ring) -> int:
+async def _until_signal(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     instance = settings.instance or f"{socket.gethostname()}-intake"
-    return await run(settings, instance, make_ring, lambda: time.time_ns() // 1_000, stop)
+    return await run(settings, instance, partial(key_ring, settings), lambda: time.time_ns() // 1_000, stop)
 
 
 if __name__ == "__main__":

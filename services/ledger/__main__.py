@@ -14,7 +14,7 @@ import uvloop
 from aiokafka.errors import KafkaError
 
 from services import health, logs, runtime
-from services.keyring import KeyRing, parse_kek
+from services.keyring import check_keys, key_ring
 from services.ledger import metrics, verify
 from services.ledger.batch import Rules
 from services.ledger.broker import KafkaBroker
@@ -43,7 +43,7 @@ class SystemClock:
 def build(settings: Settings) -> Worker:
     """A worker on real servers."""
     clock = SystemClock()
-    keys = DataKeys(_ring(settings))
+    keys = DataKeys(key_ring(settings))
     return Worker(
         store=PostgresStore(settings.store_dsn.get_secret_value(), _name(settings)),
         broker=KafkaBroker(settings),
@@ -60,11 +60,6 @@ def build(settings: Settings) -> Worker:
     )
 
 
-def _ring(settings: Settings) -> KeyRing:
-    kek = parse_kek(settings.key_encryption_key.get_secret_value())
-    return KeyRing(settings.keys_dsn.get_secret_value(), kek)
-
-
 def _name(settings: Settings) -> str:
     """Readable, and no other process's: two that have one name by mistake must not share as one."""
     return f"{settings.instance or f'{socket.gethostname()}-ledger'}-{secrets.token_hex(4)}"
@@ -74,9 +69,7 @@ def main(settings: Settings) -> int:
     """Blocks until SIGTERM or SIGINT; the exit code."""
     logs.configure(settings, "ledger")
     runtime.settle()
-    ring = _ring(settings)
-    ring.check()
-    ring.forget()
+    check_keys(settings)
     return uvloop.run(_serve(settings))
 
 

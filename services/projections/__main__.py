@@ -12,7 +12,7 @@ import uvloop
 from aiokafka.errors import KafkaError
 
 from services import logs, runtime, topics
-from services.keyring import KeyRing, WrongKek, parse_kek
+from services.keyring import WrongKek, key_ring
 from services.projections.projector import Projector
 from services.projections.runner import run
 from services.running import PortTaken
@@ -60,11 +60,9 @@ async def _until_signal(settings: Settings, projector: Projector) -> int:
 def _projector(settings: Settings) -> Projector:
     """Raises Unfit unless read models and keys are there and fit each other."""
     try:
-        kek = parse_kek(settings.key_encryption_key.get_secret_value())
+        keys = key_ring(settings)
     except ValueError as error:
         raise Unfit(f"WALLET_LEDGER_KEY_ENCRYPTION_KEY: {error}", EXIT_SETTINGS) from error
-    keys_dsn = settings.keys_dsn.get_secret_value()
-    keys = KeyRing(keys_dsn, kek)
     try:
         keys.check()
     except psycopg.Error as error:

@@ -15,7 +15,7 @@ import psycopg
 import uvloop
 from aiokafka.errors import KafkaError
 
-from services.keyring import KeyRing, WrongKek, parse_kek
+from services.keyring import WrongKek, key_ring
 from services.projections.applying import SESSION, Applier, ChainBroken
 from services.projections.rebuild_catalogue import LIVE, SHADOW
 from services.reading import BulkReader, Incomplete
@@ -38,8 +38,7 @@ class Shadow(Applier):
 
 
 def shadow(settings: Settings) -> Shadow:
-    kek = parse_kek(settings.key_encryption_key.get_secret_value())
-    ring = KeyRing(settings.keys_dsn.get_secret_value(), kek)
+    ring = key_ring(settings)
     ring.check()
     return Shadow(settings.views_dsn.get_secret_value(), ring)
 

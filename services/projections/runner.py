@@ -15,7 +15,7 @@ import structlog
 from events.topics import EVENTS
 from services.inbox import Inbox
 from services.kafka import reached
-from services.keyring import KeyRing, parse_kek
+from services.keyring import key_ring
 from services.projections import metrics, verify
 from services.projections.applying import ChainBroken
 from services.projections.lag import Lag
@@ -74,9 +74,7 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
 async def _check(settings: Settings, watch: Watch) -> None:
     """Slowly, what is assigned to this process: are the read models what the events make?"""
     if rate := settings.verify_events_per_second:
-        kek = parse_kek(settings.key_encryption_key.get_secret_value())
-        keys = KeyRing(settings.keys_dsn.get_secret_value(), kek)
-        check = partial(verify.verify_shard, settings, keys, throttle=Throttle(rate))
+        check = partial(verify.verify_shard, settings, key_ring(settings), throttle=Throttle(rate))
         await verify_forever(check, watch.assigned, metrics.VERIFIED)
 
 
