@@ -190,7 +190,7 @@ def receipts_stand_in_the_topic(world: World) -> None:
 
 def replay_equals(world: World, live: Customers) -> None:
     """What a rebuild from the topic gives is what the last process had in memory, and what its streams say."""
-    replayed: Customers = {}
+    replayed: dict[UUID, Customer] = {}
     versions: Counter[UUID] = Counter()
     for shard in range(SHARDS):
         for value in world.topic(shard):

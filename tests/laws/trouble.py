@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from events.commands import AnyAsk, EnterInBulk
-from services.ledger.domain.customer import Customer
+from services.ledger.domain.states import State
 from tests.fakes.broker import PublishFailed
 from tests.fakes.gate import Killed, Phase
 from tests.fakes.simulation import until
@@ -22,7 +22,7 @@ CALLS = ("open", "claim", "peers", "release", "leave", "heartbeat", "load", "his
 """Where it happens: most often where it hurts."""
 
 KAFKA = {"publish", "renew_publisher", "events_from", "fetch", "dead_letter", "commands_at"}
-Customers = dict[UUID, Customer]
+Customers = dict[UUID, State]
 
 
 class Step(NamedTuple):
@@ -72,7 +72,7 @@ async def supervise(world: World, trouble: Trouble, done: asyncio.Event) -> Cust
         stopping.cancel()
         if done.is_set() and not node.task.done():
             cache = node.worker._decisions.cache
-            live = {stream: found for stream in cache if isinstance(found := cache.get(stream), Customer)}
+            live = {stream: customer for stream in cache if (customer := cache.get(stream)) is not None}
             node.worker.stop()
             node.gate.on_pass = None
             if await node.end() is None:

@@ -52,7 +52,7 @@ async def test_a_notification_wakes_those_it_concerns() -> None:
     assert not second.done()
     assert not other.done()
     visibility._note([(1, 6), (0, 7), (0, 9)])
-    assert all(await asyncio.gather(second, other))
+    assert [*await asyncio.gather(second, other)] == [True, True]
     await visibility.stop()
 
 
