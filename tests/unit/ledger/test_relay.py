@@ -113,10 +113,12 @@ async def test_what_does_not_fit_the_queues_is_read_from_the_store(monkeypatch: 
     names = [world.customer_in(shard) for shard in range(4)]
     async with world.node() as node:
         publish = node.gate.hold("publish")
-        asks: list[AnyAsk] = [REGISTER, *(credit(1) for _ in range(8))]
-        for ask in asks:
+        for name in names:
+            await world.ask(name, REGISTER)
+        await asyncio.sleep(2 * relay_module.CALM_SECONDS)  # each shard has begun to send
+        for _ in range(8):
             for name in names:
-                await world.ask(name, ask)
+                await world.ask(name, credit(1))
         queued = [event for state in node.worker._relay._shards.values() for event in state.queue]
         assert 0 < sum(len(event.value) for event in queued) < 5_000 + len(queued[-1].value)
         publish.released.set()
@@ -125,6 +127,25 @@ async def test_what_does_not_fit_the_queues_is_read_from_the_store(monkeypatch: 
             await world.ask(name, credit(1))
         await world.taken()
     assert [world.sequences(shard) for shard in range(4)] == [list(range(1, 11))] * 4
+
+
+@simulated
+async def test_a_full_batch_waits_for_no_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard with much to publish is not held to one batch in a calm moment."""
+    monkeypatch.setattr(outgoing, "BATCH_EVENTS_MAX", 3)
+    world = World()
+    async with world.node() as node:
+        publish = node.gate.hold("publish")
+        await world.ask(A, REGISTER)
+        await asyncio.sleep(2 * relay_module.CALM_SECONDS)
+        for _ in range(17):
+            await world.ask(A, credit(1))
+        began = asyncio.get_running_loop().time()
+        publish.released.set()
+        await world.taken()
+        took = asyncio.get_running_loop().time() - began
+    assert world.sequences(world.shard(A)) == list(range(1, 19))
+    assert took < 3 * relay_module.CALM_SECONDS, "six batches"
 
 
 @simulated
