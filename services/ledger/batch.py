@@ -28,7 +28,7 @@ from services.ledger.domain.rules import Rule
 from services.ledger.domain.states import State, evolve_any, initial
 from services.ledger.domain.upstream import decide_upstream
 from services.ledger.intake import Asked, Other, Rejected
-from services.ledger.outcomes import Answer, DeadLetter, Decided
+from services.ledger.outcomes import Answer, DeadLetter, Decided, Unsure
 from services.ledger.ports import CommandRecord, Commit, Loaded, ShardRow, StoredRow
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
 from services.ledger.wrapping import Recorded, effects_of, wrapped
@@ -49,7 +49,10 @@ class NoDataKey(Exception):
 
 
 class Batch:
-    """`shards` are the committed rows of the shards this worker owns; `states` committed state."""
+    """`shards` are the committed rows of the shards this worker owns; `states` committed state.
+
+    `sure`: receipts of all keys were looked for. Else deciding may raise `Unsure`, and the batch is for nothing.
+    """
 
     def __init__(
         self,
@@ -59,8 +62,10 @@ class Batch:
         loaded: Loaded,
         data_keys: Mapping[UUID, bytes],
         now: int,
+        sure: bool = True,
     ) -> None:
         self._rules = rules
+        self._sure = sure
         self._committed_shards = shards
         self._committed_states = states
         self._loaded = loaded
@@ -88,6 +93,8 @@ class Batch:
         try:
             found = deciding()
         except Exception as error:  # a defect met in one command; the others of the batch go on
+            if not self._sure:
+                raise Unsure from error
             command = asked[0].command
             log.error("command_failed", command_id=command.id, error=type(error).__name__, exc_info=True)
             failed = Reply(correlation="", outcome=Outcome.FAILED, code="INTERNAL_SERVER_ERROR")

@@ -87,7 +87,11 @@ class Decisions:
         self, read: Read, owned: Mapping[int, ShardRow], now: int, receipts: bool, on: Batch | None = None
     ) -> Batch:
         """A batch that is not true yet. `receipts`: whether to look for receipts before, at the cost of a read;
-        `on`: a batch that is being committed, to be built on as if it were true."""
+        `on`: a batch that is being committed, to be built on as if it were true.
+
+        Raises:
+            Unsure: it takes receipts to decide this.
+        """
         taken = await self._looked_up(read)
         receipts = receipts or any(isinstance(one, Declined) for one in read)
         asked = [each for one in taken for each in commands_of(one)]
@@ -104,7 +108,7 @@ class Decisions:
         }
         data_keys = await self._keys.of(existing, registering - existing)
         shards = owned if on is None else {**owned, **on.shards}
-        batch = Batch(self._rules, shards, states, loaded, data_keys, now)
+        batch = Batch(self._rules, shards, states, loaded, data_keys, now, sure=receipts)
         for one in taken:
             if isinstance(one, Asked):
                 batch.take(one)

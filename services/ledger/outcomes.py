@@ -31,3 +31,10 @@ class Decided(NamedTuple):
     asked: Asked
     hashed: str
     facts: Sequence[AnyFact]
+
+
+class Unsure(Exception):
+    """Deciding failed where no receipt was looked for: a repeat, decided as new, may meet what it made itself.
+
+    What fails writes no receipt, so the commit would not see that the key is known.
+    """

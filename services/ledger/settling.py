@@ -5,6 +5,7 @@ true exactly as it was decided; else it is decided again.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -17,7 +18,7 @@ from services.ledger.answers import Answers
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions, One, Read
 from services.ledger.intake import Asked, Bulk, Declined, Rejected
-from services.ledger.outcomes import DeadLetter
+from services.ledger.outcomes import DeadLetter, Unsure
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, Store, Unstorable
 from services.ledger.relay import Relay
@@ -87,7 +88,7 @@ class Settling:
         batch = None
         before = self._committing
         if before is not None and not before.task.done() and not doubtful:
-            batch = await self._decide(work, doubtful, on=before.batch)
+            batch = await self._ahead(work, before.batch)
         held = await self.settled()
         if not held or _late(work, self._world.clock.micros()):
             work, batch = self._read(work.records), None
@@ -121,8 +122,19 @@ class Settling:
         """Keys are nearly always new: their receipts are read only where they may be known already."""
         return self._careful > 0 or any(_may_be_known(one) for one in work.read)
 
-    async def _decide(self, work: _Work, doubtful: bool, on: Batch | None = None) -> Batch:
-        return await self._decisions.decide(work.read, self._world.ownership.owned, work.now, doubtful, on)
+    async def _ahead(self, work: _Work, on: Batch) -> Batch | None:
+        """None where it takes receipts: those of the batch at hand are not stored yet."""
+        owned = self._world.ownership.owned
+        with contextlib.suppress(Unsure):
+            return await self._decisions.decide(work.read, owned, work.now, receipts=False, on=on)
+        return None
+
+    async def _decide(self, work: _Work, doubtful: bool) -> Batch:
+        owned = self._world.ownership.owned
+        with contextlib.suppress(Unsure):
+            return await self._decisions.decide(work.read, owned, work.now, doubtful)
+        self.careful()
+        return await self._decisions.decide(work.read, owned, work.now, receipts=True)
 
     async def _settle(self, work: _Work, doubtful: bool) -> None:
         await self._make_true(await self._decide(work, doubtful), work, doubtful)

@@ -120,6 +120,7 @@ def test_two_starts(up: Callable[..., Up]) -> None:
     assert stat.S_IMODE((first.data / "ready.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((first.data / "secrets.json").stat().st_mode) == 0o600
     assert f"a business is played --journal {first.data / 'upstream.json'}\n" in first.said
+    eventually(lambda: first.called().count("upstream") == 2, what="its past and its present")
     assert first.end(signal.SIGINT) == 130
     stopped = [line.split()[-1] for line in first.said[-1].splitlines() if "stopping" in line]
     assert stopped == ["upstream", "api", "intake", "ledger", "projections", "kafka", "postgres"]

@@ -25,9 +25,9 @@ def ahead(monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
     guesses: list[Batch] = []
     decide = Decisions.decide
 
-    async def watched(self: Decisions, *arguments: object) -> Batch:
-        batch = await decide(self, *arguments)  # type: ignore[arg-type]
-        if arguments[-1] is not None:
+    async def watched(self: Decisions, read, owned, now, receipts, on=None) -> Batch:  # type: ignore[no-untyped-def]
+        batch = await decide(self, read, owned, now, receipts, on)
+        if on is not None:
             guesses.append(batch)
         return batch
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from events.replies import Outcome
+from events.requests import RefundToWallet
 from services.ledger import settling
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions
@@ -14,6 +15,7 @@ from tests.fakes.asking import REGISTER, credit, stream_of
 from tests.fakes.simulation import sim_loop, simulated, until
 from tests.fakes.store import SessionLost
 from tests.fakes.world import World
+from tests.unit.ledger.telling import purchase
 
 A = "cus_a"
 
@@ -66,6 +68,44 @@ async def test_receipts_are_read_before_deciding_for_a_while_after_a_start_and_a
         for _ in range(2):
             await world.ask(A, credit(4))
         assert decided == [ONCE, LOOKED_UP, LOOKED_UP, ONCE]
+
+
+REFUND = RefundToWallet(payment_id="pay_1", amount=30)
+
+
+@simulated
+async def test_a_repeat_that_cannot_be_decided_gets_the_answer_of_its_key(decided: list[Deciding]) -> None:
+    """Decided as new it meets what it made itself, and leaves nothing at which the commit could see the repeat."""
+    world = World()
+    async with world.node():
+        await world.ask(A, purchase())
+        first = await world.ask(A, REFUND, key="k")
+        await trust(world, decided)
+        again = await world.ask(A, REFUND, key="k")
+        assert again.replayed
+        assert (again.outcome, again.object_id) == (Outcome.APPLIED, first.object_id)
+        assert decided == [ONCE, LOOKED_UP]
+        assert not world.kafka.dead_letters
+
+
+@simulated
+async def test_what_cannot_be_decided_ahead_is_decided_after_the_commit(decided: list[Deciding]) -> None:
+    """Its receipt may be in the batch that is being committed."""
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, purchase())
+        await trust(world, decided)
+        commit = node.gate.hold("commit")
+        first = world.send(A, REFUND, key="k")
+        await commit.reached.wait()
+        second = world.send(A, REFUND, key="k")
+        await until(lambda: AHEAD in decided)
+        commit.released.set()
+        told = await world.answer(first)
+        again = await world.answer(second)
+        assert (again.replayed, again.object_id) == (True, told.object_id)
+        assert not world.kafka.dead_letters
+    assert decided == [ONCE, AHEAD, ONCE, LOOKED_UP]
 
 
 @simulated
