@@ -1,5 +1,6 @@
 """`python -m benchmarks`, or `make bench`."""
 
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,6 @@ from benchmarks.scenarios import NAMES, wanted
 from benchmarks.session import FULL, QUICK, Session
 from benchmarks.stage import TENANT, Stage
 from services.standalone.process import StandaloneError
-from services.standalone.supervisor import Interrupted, interruptible
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -49,7 +49,7 @@ def bench(
     sizes = sizes._replace(seconds=seconds or sizes.seconds, patience_seconds=patience)
     file = output or RESULTS / f"{began:%Y-%m-%dT%H%M%SZ}.json"
     try:
-        with interruptible(), Stage(data_dir, api_processes) as stage:
+        with Stage(data_dir, api_processes) as stage:
             head = _head(stage, began, sizes._asdict())
             session = Session(stage, sizes, chosen, profile, _say)
             try:
@@ -59,8 +59,8 @@ def bench(
                     report.write(file, head, session.results, session.checks)
                     report.show(session.results, session.checks)
                     _say(f"written to {file}")
-    except Interrupted as interrupted:
-        raise typer.Exit(128 + interrupted.number) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None
     except StandaloneError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         raise typer.Exit(1) from None

@@ -3,6 +3,7 @@
 import base64
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -51,6 +52,9 @@ class Stage:
 
     def __enter__(self) -> "Stage":
         """PostgreSQL and an API key; the rest when it is asked for."""
+        signal.signal(
+            signal.SIGTERM, signal.default_int_handler
+        )  # ends as Ctrl-C does: servers and folder go
         try:
             self._start("postgres", self.postgres)
             self.postgres.wait_ready()

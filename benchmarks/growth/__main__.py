@@ -4,6 +4,7 @@ The same things are measured at one hundredth of the size and at the full size. 
 machine. It takes long and much disk: about 4 KB for each entry.
 """
 
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +19,6 @@ from benchmarks.growth import growing, measures
 from benchmarks.growth.figures import Figures, write
 from benchmarks.stage import Stage
 from services.standalone.process import StandaloneError
-from services.standalone.supervisor import Interrupted, interruptible
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -36,7 +36,7 @@ def main(
     began = datetime.now(UTC)
     file = output or RESULTS / f"growth-{began:%Y-%m-%dT%H%M%SZ}.json"
     try:
-        with interruptible(), Stage(data_dir, 1) as stage:
+        with Stage(data_dir, 1) as stage:
             stage.start_kafka()
             sizes = (customers // 100, customers)
             found, grown = [], 0
@@ -48,8 +48,8 @@ def main(
             write(file, head | {"durability": host.durability(stage)}, sizes, found)
             growing.check(stage)
             print(f"written to {file}", file=sys.stderr)
-    except Interrupted as interrupted:
-        raise typer.Exit(128 + interrupted.number) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None
     except StandaloneError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         raise typer.Exit(1) from None

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from services.standalone.place import Place, choose, make_enterable
 from services.standalone.process import Server, StandaloneError, run, spawn
+from services.standalone.signals import pause
 
 USER = "ledger"
 OPTIONS = {
@@ -138,7 +139,7 @@ class Postgres(Server):
             elif time.monotonic() > deadline:
                 raise StandaloneError(f"another postgres (process {pid}) runs on {pidfile.parent}")
             else:
-                time.sleep(0.05)
+                pause(0.05)
 
 
 def _package() -> Path:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from services.standalone.signals import pause
+
 PR_SET_PDEATHSIG = 1
 PORTS = range(
     20_000, 32_000
@@ -236,7 +238,7 @@ class Server(ABC):
                 )
             if time.monotonic() > deadline:
                 raise StandaloneError(f"{self.name} is not ready after {timeout:g} s; see {self.log}")
-            time.sleep(0.02)
+            pause(0.02)
 
 
 def _runs(process: psutil.Process) -> bool:

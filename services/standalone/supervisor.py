@@ -1,52 +1,25 @@
 """Starts children in order, starts a dead one again with back-off, stops all in the reverse order."""
 
-import contextlib
 import signal
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from types import FrameType
 from urllib.parse import urlsplit
 
 from services.standalone.process import Server, StandaloneError, last_lines, spawn
+from services.standalone.signals import pause
 
 DEATHS_MAX = 5
 WINDOW_SECONDS = 60.0
 BACK_OFF_SECONDS = 0.5  # then twice as long with each death in the window
 POLL_SECONDS = 0.05
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback: never through a proxy
 
 Report = Callable[[str], None]
-
-
-class Interrupted(BaseException):
-    """A signal asked to stop; not an Exception, so that nothing on the way takes it for a failure."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Turn the first stopping signal into `Interrupted`; further ones do not disturb the stop."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        for other in STOPPING:
-            signal.signal(other, signal.SIG_IGN)
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, stop) for number in STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Child(Server):
@@ -109,6 +82,7 @@ class Supervisor:
 
         Raises:
             StandaloneError: a child died too often.
+            Interrupted: a signal asked to stop.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while not done():
@@ -117,7 +91,7 @@ class Supervisor:
                 return False
             for child in list(self._watched):
                 self._look_after(child, now)
-            time.sleep(POLL_SECONDS)
+            pause(POLL_SECONDS)
         return True
 
     def stop(self) -> None:

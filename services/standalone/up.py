@@ -9,7 +9,7 @@ from services.settings import Settings
 from services.standalone.folder import Folder
 from services.standalone.machine import Machine
 from services.standalone.process import StandaloneError
-from services.standalone.supervisor import Interrupted, interruptible
+from services.standalone.signals import Interrupted, interruptible
 
 
 def up(settings: Settings) -> int:
