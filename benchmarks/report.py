@@ -18,7 +18,8 @@ WIDTH = 200
 
 class Result(Struct, kw_only=True):
     """One row. `cpu_percent`: 100 is one core. `machine_cpu_percent` beyond their sum is
-    what else ran here, and disturbed. `stale`: 200s that came before the read models had the write."""
+    what else ran here, and disturbed. `stale`: 200s that came before the read models had the write. `verify_us`: how fast
+    the processor was just afterwards."""
 
     name: str
     clients: int | None = None
@@ -37,6 +38,7 @@ class Result(Struct, kw_only=True):
     cpu_percent: dict[str, float] = {}
     generator_cpu_percent: float | None = None
     machine_cpu_percent: float = 0.0
+    verify_us: float
     target: str = ""
     reached: bool | None = None
 
@@ -69,7 +71,7 @@ def show(results: list[Result], checks: dict[str, Any]) -> None:
     if not console.is_terminal:
         console = Console(width=WIDTH)
     table = Table("scenario", title="wallet ledger: one command per request, durable before its answer")
-    for name in ("rate/s", "p50 ms", "p90", "p99", "max", "200", "400", "other", "per commit"):
+    for name in ("rate/s", "p50 ms", "p90", "p99", "max", "200", "400", "other", "per commit", "verify us"):
         table.add_column(name, justify="right")
     for name in ("to reach", "", "cpu %"):
         table.add_column(name)
@@ -115,6 +117,7 @@ def _cells(result: Result) -> list[str]:
         f"{result.answers.get('400', 0):,}",
         " ".join(f"{status}:{count:,}" for status, count in other.items()),
         f"{result.commands_per_commit:g}" if result.commands_per_commit else "",
+        f"{result.verify_us:.0f}",
         result.target,
         mark,
         " ".join(f"{name}:{value:.0f}" for name, value in cpu.items() if value >= 1),

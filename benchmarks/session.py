@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from benchmarks import baseline, bulk, checks
+from benchmarks.host import verify_us
 from benchmarks.load import Outcome, Plan, generate
 from benchmarks.meter import Meter, wait_for_quiet
 from benchmarks.profile import recording
@@ -216,6 +217,7 @@ class Session:
             cpu_percent=meter.cpu_percent,
             generator_cpu_percent=round(outcome.cpu_seconds / loaded * 100, 1),
             machine_cpu_percent=meter.machine_percent,
+            verify_us=verify_us(),
             target=str(scenario.target),
             reached=reached(scenario.target, rate, outcome.latency),
         )
@@ -235,6 +237,7 @@ class Session:
             commands_per_commit=meter.commands_per_commit,
             cpu_percent=meter.cpu_percent,
             machine_cpu_percent=meter.machine_percent,
+            verify_us=verify_us(),
             target=str(scenario.target),
             reached=reached(scenario.target, speed.rate, None),
         )
