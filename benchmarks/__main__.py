@@ -1,6 +1,5 @@
 """`python -m benchmarks`, or `make bench`."""
 
-import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,8 +58,6 @@ def bench(
                     report.write(file, head, session.results, session.checks)
                     report.show(session.results, session.checks)
                     _say(f"written to {file}")
-    except KeyboardInterrupt:
-        raise typer.Exit(128 + signal.SIGINT) from None
     except StandaloneError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         raise typer.Exit(1) from None

@@ -23,6 +23,7 @@ from services.standalone.kafka import Kafka
 from services.standalone.machine import CLI, DATABASES, environment
 from services.standalone.postgres import Postgres
 from services.standalone.process import Server, StandaloneError, free_port, last_lines
+from services.standalone.signals import STOPPING
 from services.standalone.supervisor import Service
 
 TENANT = Tenant("bus_bench", "test")
@@ -52,9 +53,8 @@ class Stage:
 
     def __enter__(self) -> "Stage":
         """PostgreSQL and an API key; the rest when it is asked for."""
-        signal.signal(
-            signal.SIGTERM, signal.default_int_handler
-        )  # ends as Ctrl-C does: servers and folder go
+        for number in STOPPING:  # each ends as Ctrl-C does: what was started and the folder go
+            signal.signal(number, signal.default_int_handler)
         try:
             self._start("postgres", self.postgres)
             self.postgres.wait_ready()

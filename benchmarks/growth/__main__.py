@@ -4,7 +4,6 @@ The same things are measured at one hundredth of the size and at the full size. 
 machine. It takes long and much disk: about 4 KB for each entry.
 """
 
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -48,8 +47,6 @@ def main(
             write(file, head | {"durability": host.durability(stage)}, sizes, found)
             growing.check(stage)
             print(f"written to {file}", file=sys.stderr)
-    except KeyboardInterrupt:
-        raise typer.Exit(128 + signal.SIGINT) from None
     except StandaloneError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
