@@ -42,7 +42,7 @@ class Unchecked(Exception):
 
 def packages(folder: Path = FOLDER) -> list[Package]:
     """Everything that is pinned."""
-    pinned = _PINNED.findall((folder / "requirements.txt").read_text())
+    pinned = _PINNED.findall((folder / "requirements.txt").read_text() + (folder / "uv.txt").read_text())
     jars = _JAR.findall((folder / "kafka.sha256").read_text())
     if not pinned or not jars:
         raise Unchecked("requirements.txt or kafka.sha256 names nothing")

@@ -63,9 +63,10 @@ def test_every_pin_is_asked_for() -> None:
     assert {
         ("PyPI", "aiokafka"),
         ("PyPI", "standardwebhooks"),
+        ("PyPI", "uv"),
         ("Maven", "org.apache.kafka:kafka_2.13"),
     } <= names
-    requirements = (audit.FOLDER / "requirements.txt").read_text()
+    requirements = "".join((audit.FOLDER / f"{name}.txt").read_text() for name in ("requirements", "uv"))
     jars = (audit.FOLDER / "kafka.sha256").read_text().splitlines()
     assert len(found) == len(re.findall(r"^[a-z]\S+==", requirements, re.MULTILINE)) + len(jars)
 

@@ -45,6 +45,23 @@ def test_linux_on_arm_without_a_compiler_is_one_line(
     assert said.count("\n") == 1
 
 
+def test_where_uv_finds_no_registry_pip_installs_the_very_same(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def logged(*argv: str | Path) -> None:
+        asked.append(argv)
+        if argv[2] == "uv":
+            raise bootstrap.Failed("no route to a registry")
+
+    monkeypatch.setattr(bootstrap, "_logged", logged)
+    bootstrap._install_packages()
+    assert [argv[2] for argv in asked] == ["pip", "uv", "pip"]
+    assert all("--require-hashes" in argv for argv in asked)
+    assert [argv[-1] for argv in asked] == [bootstrap.UV, bootstrap.REQUIREMENTS, bootstrap.REQUIREMENTS]
+
+
 def test_an_unknown_target_is_told_the_known_ones(
     bootstrap: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,7 +73,7 @@ def test_an_unknown_target_is_told_the_known_ones(
 
 
 def test_every_dependency_is_pinned_with_hashes_and_names_no_place() -> None:
-    text = (ROOT / "deploy" / "requirements.txt").read_text()
+    text = "".join((ROOT / "deploy" / f"{name}.txt").read_text() for name in ("requirements", "uv"))
     assert "://" not in text
     assert "--index" not in text
     entries = [entry for entry in re.split(r"\n(?=\S)", text) if entry.strip()]
