@@ -30,6 +30,14 @@ class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
     updated: Timestamp | UnsetType = UNSET
 
 
+def stamp(told: Told, print_: str) -> str:
+    """Orders what is said of one object; of one moment too, so that the order of arrival never decides.
+
+    For the ledger and for the read models: they must agree on which word is the last.
+    """
+    return f"{told.time} {'' if told.updated is UNSET else told.updated} {print_}"
+
+
 class CartItem(Struct, frozen=True, kw_only=True):
     product_id: ForeignId
     quantity: Count

@@ -11,11 +11,10 @@ from psycopg import AsyncConnection
 from events.ids import parse_position
 from services.api import metrics
 from services.api.ports import ViewsUnavailable
-from services.sessions import KEEPALIVES
+from services.sessions import CHANNEL, KEEPALIVES
 
 log = structlog.get_logger()
 
-CHANNEL = "ledger_positions"
 _POLL_SECONDS = 0.1
 _BACK_OFF_SECONDS = 0.5
 

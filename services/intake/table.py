@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from services.intake.session import Session
+from services.sessions import columns
 
 DUE_MAX = 500
 
@@ -62,7 +63,7 @@ class Table(Session):
             FROM unnest(%s::text[], %s::text[], %s::text[]) AS k (business_id, mode, payment_id)
             JOIN intake_payments USING (business_id, mode, payment_id)
             """,
-            *_columns(list(names), 3),
+            *columns(list(names), 3),
         )
         return {Name(*row[:3]): row[3] for row in rows}
 
@@ -75,7 +76,7 @@ class Table(Session):
                 FROM unnest(%s::text[], %s::text[], %s::text[]) AS k (business_id, mode, payment_id)
                 JOIN intake_waiting USING (business_id, mode, payment_id)
                 """,
-                *_columns(list(names), 3),
+                *columns(list(names), 3),
             )
         )
 
@@ -101,21 +102,17 @@ class Table(Session):
         told = [(*name, customer) for name, customer in sorted(payments.items())]  # two processes, one order
         parked = [(one.partition, one.offset, *one.name, one.value) for one in waiting]
         if told or parked:
-            await self._session.execute(_REMEMBER, [*_columns(told, 4), *_columns(parked, 6)])
+            await self._session.execute(_REMEMBER, [*columns(told, 4), *columns(parked, 6)])
 
     async def check_off(self, next_offsets: Mapping[int, int], done: Sequence[Waiting]) -> None:
         """What was decided. A twin that froze cannot take the checkpoint back."""
         places = [one[:2] for one in done]
         await self._session.execute(
-            _CHECK_OFF, [*_columns(places, 2), *_columns(list(next_offsets.items()), 2)]
+            _CHECK_OFF, [*columns(places, 2), *columns(list(next_offsets.items()), 2)]
         )
 
     async def _rows(self, query: Any, *parameters: object) -> list[Any]:
         return await (await self._session.execute(query, parameters)).fetchall()
-
-
-def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
 def _waiting(rows: Iterable[Any]) -> list[Waiting]:

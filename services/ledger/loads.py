@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from typing import Any, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg import Connection
@@ -12,6 +12,7 @@ from services.ledger import statements
 from services.ledger.ports import Attempt, Loaded, Tried
 from services.ledger.receipts import Receipt, ReceiptKey
 from services.ledger.snapshots import Snapshot
+from services.sessions import columns
 
 STREAMED_ROWS = 100
 
@@ -57,8 +58,3 @@ class Loads:
     def _found(self, query: LiteralString, wanted: Sized, *parameters: object) -> Iterable[TupleRow]:
         """Rows; those that nobody wants are not asked for."""
         return self._session.execute(query, parameters, binary=True) if wanted else ()
-
-
-def columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Rows as parameters of an `unnest`: one statement, however many rows."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 
 from services.ledger import statements
 from services.ledger.election import Election
-from services.ledger.loads import Loads, columns
+from services.ledger.loads import Loads
 from services.ledger.ports import (
     Attempt,
     Commit,
@@ -29,7 +29,7 @@ from services.ledger.ports import (
 from services.ledger.receipts import ReceiptKey
 from services.ledger.recorder import StreamRecorder
 from services.ledger.snapshots import Snapshot
-from services.sessions import KEEPALIVES
+from services.sessions import KEEPALIVES, columns
 
 T = TypeVar("T")
 

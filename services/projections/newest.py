@@ -8,7 +8,7 @@ from typing import Any, LiteralString, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from events.foreign import Dispute, LicenceKey, Payment, Refund, Subscription
+from events.foreign import Dispute, LicenceKey, Payment, Refund, Subscription, stamp
 from events.recorded import Recorded
 from services.projections.event import Event
 
@@ -68,12 +68,6 @@ def upsert(
     """
 
 
-def stamp(fact: Recorded) -> str:
-    """As the ledger orders what is said of one object."""
-    told = fact.told
-    return f"{told.time} {'' if told.updated is UNSET else told.updated} {fact.print}"
-
-
 def common(event: Event, fact: Recorded, created_at: str | UnsetType) -> dict[str, Any]:
     """What all rows have; without a time of its own an object is as old as what was said of it."""
     envelope = event.envelope
@@ -83,7 +77,7 @@ def common(event: Event, fact: Recorded, created_at: str | UnsetType) -> dict[st
         "mode": envelope.mode,
         "customer_id": envelope.subject,
         "shard": event.shard,
-        "stamp": stamp(fact),
+        "stamp": stamp(fact.told, fact.print),
         "created_at": moment(created_at) or told_at,
         "updated_at": told_at,
         "object": as_it_came(fact),

@@ -12,8 +12,8 @@ from services.projections.applying import Applied, Applier, ChainBroken
 from services.projections.breaks import Breaks
 from services.projections.chain import Checkpoint
 from services.projections.event import Record
+from services.sessions import CHANNEL
 
-CHANNEL = "ledger_positions"
 NOTIFY_BYTES_MAX = 7_900
 
 

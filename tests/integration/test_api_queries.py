@@ -16,8 +16,9 @@ from services.api.blocklist import PostgresBlocklist
 from services.api.keys import KeyRefused, Scope, create_key, list_keys, revoke_key, rotate_key, secret_hash
 from services.api.ports import BlocklistFilter, CustomerFilter, Page, ViewsUnavailable
 from services.api.queries import PostgresQueries
-from services.api.visibility import CHANNEL, PostgresVisibility
+from services.api.visibility import PostgresVisibility
 from services.migrate import migrate_database
+from services.sessions import CHANNEL
 from services.standalone.postgres import Postgres
 
 SHARDS = 4

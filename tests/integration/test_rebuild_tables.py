@@ -14,6 +14,7 @@ from services.projections.digests import digests
 from services.projections.event import Record
 from services.projections.rebuild_load import Shadow
 from services.projections.rebuild_tables import NAMES, Session, Unfit
+from services.sessions import CHANNEL
 from tests.factories import EventFactory
 from tests.integration.read_models import Views, business, expect, make_views
 from tests.unit.projections.reading import records_of
@@ -207,7 +208,7 @@ def test_a_shadow_announces_nothing_and_leaves_the_marks_of_breaks(
     views: Views, session: Session, factory: EventFactory
 ) -> None:
     session.execute("INSERT INTO chain_breaks VALUES (0, 1, 'old', 3, now()), (1, 1000, 'ahead', 3, now())")
-    session.execute("LISTEN ledger_positions")
+    session.execute(f"LISTEN {CHANNEL}")
     filled(views, session, records_of(factory.records))
     assert list(session.notifies(timeout=0.2)) == []
     assert session.execute("SELECT count(*) FROM chain_breaks").fetchall() == [(2,)]

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from events import foreign
 from events.facts import ForeignFact
-from events.foreign import Effect, Told
+from events.foreign import Effect, stamp
 from events.recorded import (
     DisputeRecorded,
     LicenceKeyRecorded,
@@ -69,11 +69,6 @@ class Foreign(Struct, frozen=True, array_like=True, tag=1):
 
 
 NOTHING_SAID = Foreign()
-
-
-def stamp(told: Told, print_: str) -> str:
-    """Orders what is said of one object; of one moment too, so that the order of arrival never decides."""
-    return f"{told.time} {'' if told.updated is UNSET else told.updated} {print_}"
 
 
 def name_of(fact: ForeignFact) -> str:

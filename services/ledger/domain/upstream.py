@@ -13,7 +13,7 @@ from events.facts import (
     CustomerProfileChanged,
     CustomerRegistered,
 )
-from events.foreign import FAILED
+from events.foreign import FAILED, stamp
 from events.money import AMOUNT_MAX
 from events.personal import Personal
 from events.recorded import (
@@ -36,7 +36,7 @@ from events.upstream import (
 )
 from services.ledger.domain.changes import answered
 from services.ledger.domain.customer import Customer
-from services.ledger.domain.foreign import Foreign, evolve_foreign, name_of, stamp
+from services.ledger.domain.foreign import Foreign, evolve_foreign, name_of
 from services.ledger.domain.given import Given
 from services.ledger.domain.invoice import Invoice
 from services.ledger.domain.rules import Rule
