@@ -245,7 +245,7 @@ BREAKS = [
     Break(
         "a repeat that fails where no receipt was looked for is told as a failure",
         "services/ledger/batch.py",
-        "if not self._sure:",
+        "if not self.sure:",
         "if False:",
         ("tests/unit/ledger/test_settling_again.py",),
     ),

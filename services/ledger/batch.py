@@ -27,8 +27,9 @@ from services.ledger.domain.requests import decide_request
 from services.ledger.domain.rules import Rule
 from services.ledger.domain.states import State, evolve_any, initial
 from services.ledger.domain.upstream import decide_upstream
+from services.ledger.folding import HistoryBroken
 from services.ledger.intake import Asked, Other, Rejected
-from services.ledger.outcomes import Answer, DeadLetter, Decided, Unsure
+from services.ledger.outcomes import Answer, DeadLetter, Decided, NoDataKey, Unsure
 from services.ledger.ports import CommandRecord, Commit, Loaded, ShardRow, StoredRow
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
 from services.ledger.wrapping import Recorded, effects_of, wrapped
@@ -44,10 +45,6 @@ class Rules(NamedTuple):
     wallet_rules: frozenset[str] = frozenset(Rule)
 
 
-class NoDataKey(Exception):
-    """A registered customer without a data key: the key table is behind the store."""
-
-
 class Batch:
     """`shards` are the committed rows of the shards this worker owns; `states` committed state.
 
@@ -58,14 +55,14 @@ class Batch:
         self,
         rules: Rules,
         shards: Mapping[int, ShardRow],
-        states: Mapping[UUID, State],
+        states: Mapping[UUID, State | HistoryBroken],
         loaded: Loaded,
         data_keys: Mapping[UUID, bytes],
         now: int,
         sure: bool = True,
     ) -> None:
         self._rules = rules
-        self._sure = sure
+        self.sure = sure
         self._committed_shards = shards
         self._committed_states = states
         self._loaded = loaded
@@ -93,7 +90,7 @@ class Batch:
         try:
             found = deciding()
         except Exception as error:  # a defect met in one command; the others of the batch go on
-            if not self._sure:
+            if not self.sure:
                 raise Unsure from error
             command = asked[0].command
             log.error("command_failed", command_id=command.id, error=type(error).__name__, exc_info=True)
@@ -247,13 +244,18 @@ class Batch:
 
     def customer(self, stream: UUID) -> Customer:
         """As the batch so far would leave him."""
-        state = self.states.get(stream) or self._committed_states.get(stream, INITIAL)
+        state = self._state(stream) or INITIAL
         assert isinstance(state, Customer)
         return state
 
     def _other(self, other: Other) -> State:
-        found = self.states.get(other.place) or self._committed_states.get(other.place)
-        return initial(other.category) if found is None else found
+        return self._state(other.place) or initial(other.category)
+
+    def _state(self, stream: UUID) -> State | None:
+        found = self.states.get(stream) or self._committed_states.get(stream)
+        if isinstance(found, HistoryBroken):
+            raise found
+        return found
 
     def _shard(self, shard: int) -> ShardRow:
         return self.shards.get(shard) or self._committed_shards[shard]

@@ -11,7 +11,7 @@ from events.replies import Outcome, Reply
 from services.ledger.batch import Batch
 from services.ledger.domain.together import Move, decide_together, refuse_together
 from services.ledger.intake import Asked, Bulk, Rejected
-from services.ledger.outcomes import Decided
+from services.ledger.outcomes import Decided, Unsure
 from services.ledger.receipts import Receipt, ReceiptKey
 
 _REFUSED = {CustomerCommandRefused.TYPE, WalletDebitRefused.TYPE}
@@ -67,6 +67,8 @@ def _group(batch: Batch, entries: Sequence[Asked]) -> list[Reply]:
     prints = [batch.hashed(asked) for asked in entries]
     priors = [batch.prior(asked.key) for asked in entries]
     reused = _reused(entries, prints, priors)
+    if reused and not batch.sure:
+        raise Unsure  # nothing is recorded, so the commit would not see that some of it happened before
     fresh: dict[ReceiptKey, tuple[Asked, str]] = {}
     for asked, hashed, prior in zip(entries, prints, priors, strict=True):
         if prior is None and not reused:

@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Protocol
 from uuid import UUID
 
+import structlog
 from msgspec import UNSET
 
 from events.codec import digest
@@ -17,11 +18,13 @@ from services.ledger.beating import ATTEMPT_MICROS
 from services.ledger.cache import Cache
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
-from services.ledger.folding import Folding
+from services.ledger.folding import Folding, HistoryBroken
 from services.ledger.intake import Asked, Bulk, Declined, Rejected
 from services.ledger.ports import Attempt, Loaded, ShardRow, Store
 from services.ledger.receipts import request_hash
 from services.ledger.snapshots import SNAPSHOT_EVERY, Snapshot, snapshot
+
+log = structlog.get_logger()
 
 BATCH_COLD_MAX = 200
 BATCH_COLD_OBJECTS_MAX = 1_000
@@ -96,7 +99,9 @@ class Decisions:
         receipts = receipts or any(isinstance(one, Declined) for one in read)
         asked = [each for one in taken for each in commands_of(one)]
         streams = {stream for one in asked for stream in one.streams}
-        states = {one: state for one in streams if (state := self._state(one, on)) is not None}
+        states: dict[UUID, State | HistoryBroken] = {
+            one: state for one in streams if (state := self._state(one, on)) is not None
+        }
         cold = sorted(streams.difference(states), key=_NUMBER)
         loaded = await self._load(cold, asked, now, receipts)
         if cold:
@@ -183,7 +188,7 @@ class Decisions:
 
     async def _fold(
         self, cold: Sequence[UUID], loaded: Loaded, kinds: Mapping[UUID, str]
-    ) -> Mapping[UUID, State]:
+    ) -> Mapping[UUID, State | HistoryBroken]:
         """States from snapshots and what came after: one statement, unless a history without a snapshot is long."""
         folding = Folding(cold, loaded.snapshots, kinds)
         with metrics.LOAD_SECONDS.time():
@@ -196,7 +201,9 @@ class Decisions:
         for stream, state in folding.states.items():
             if stream not in self.cache:  # else a batch was merged meanwhile: what it left is newer
                 self.cache.put(stream, state)
-        return folding.states
+        for stream, why in folding.broken.items():
+            log.error("history_broken", stream=str(stream), reason=str(why))
+        return {**folding.states, **folding.broken}
 
     def _note_due(self, due: Iterable[Snapshot]) -> None:
         for one in due:

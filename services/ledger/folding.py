@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from uuid import UUID
 
-from events.codec import decode_envelope, decode_fact, digest
+from events.codec import Malformed, decode_envelope, decode_fact, digest
 from services.ledger import snapshots
 from services.ledger.domain.states import State, evolve_any, initial
 from services.ledger.snapshots import SNAPSHOT_EVERY, Snapshot
 
 
 class HistoryBroken(Exception):
-    """A stream whose versions are not 1, 2, 3, …: what followed from it would be wrong."""
+    """A stream whose versions are not 1, 2, 3, …, or that cannot be read: what followed from it would be wrong."""
 
 
 class Folding:
@@ -41,6 +41,7 @@ class Folding:
         self._lasts: dict[UUID, bytes] = {}
         self.ignored = len(found) - len(self._heads)
         """Snapshots that were of no use."""
+        self.broken: dict[UUID, HistoryBroken] = {}
 
     def wanted(self) -> dict[UUID, int]:
         """Streams and the versions from which to read: of a snapshot's the event that it ends with, too."""
@@ -49,11 +50,9 @@ class Folding:
         }
 
     def take(self, stream: UUID, version: int, value: bytes) -> None:
-        """The next event of a stream.
-
-        Raises:
-            HistoryBroken: it is not the next one.
-        """
+        """The next event of a stream."""
+        if stream in self.broken:
+            return
         state = self.states[stream]
         head = self._heads.pop(stream, None)
         if head is not None and (version, digest(value)) != (state.version, head):
@@ -63,9 +62,14 @@ class Folding:
         if head is not None or stream in self._refused:
             return
         if version != state.version + 1:
-            raise HistoryBroken(f"stream {stream}: event {version} after {state.version}")
-        envelope = decode_envelope(value)
-        self.states[stream] = evolve_any(state, decode_fact(envelope), envelope.time)
+            self._break(stream, f"event {version} after {state.version}")
+            return
+        try:
+            envelope = decode_envelope(value)
+            self.states[stream] = evolve_any(state, decode_fact(envelope), envelope.time)
+        except (Malformed, AssertionError) as error:
+            self._break(stream, f"event {version}: {type(error).__name__}")
+            return
         self._tails[stream] += 1
         self._lasts[stream] = value
 
@@ -87,6 +91,12 @@ class Folding:
             for stream, tail in self._tails.items()
             if tail >= SNAPSHOT_EVERY
         ]
+
+    def _break(self, stream: UUID, why: str) -> None:
+        del self.states[stream]
+        self._tails.pop(stream, None)
+        self._open.discard(stream)
+        self.broken[stream] = HistoryBroken(why)
 
     def _initial(self, stream: UUID) -> State:
         return initial(self._kinds.get(stream, "customer"))

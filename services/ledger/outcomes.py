@@ -33,6 +33,10 @@ class Decided(NamedTuple):
     facts: Sequence[AnyFact]
 
 
+class NoDataKey(Exception):
+    """A registered customer without a data key: the key table is behind the store."""
+
+
 class Unsure(Exception):
     """Deciding failed where no receipt was looked for: a repeat, decided as new, may meet what it made itself.
 

@@ -12,7 +12,7 @@ from events.commands import CustomerAsk
 from services.ledger import folding as module
 from services.ledger import snapshots
 from services.ledger.domain.customer import Customer, fold
-from services.ledger.folding import Folding, HistoryBroken
+from services.ledger.folding import Folding
 from services.ledger.snapshots import Snapshot
 from tests.factories import customer_fact
 from tests.fakes.asking import REGISTER, credit, stream_of
@@ -137,12 +137,19 @@ def test_long_tails_are_worth_a_snapshot_that_the_next_folding_can_use(
     assert (read, second.worth_keeping()) == (1, [])
 
 
-def test_a_history_with_a_hole_is_never_folded() -> None:
-    streams = {stream_of(A): list(long_stream(5)[stream_of(A)])}
-    folding = Folding(streams, {})
-    folding.take(stream_of(A), 1, streams[stream_of(A)][0])
-    with pytest.raises(HistoryBroken):
-        folding.take(stream_of(A), 3, streams[stream_of(A)][2])
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_a_history_with_a_hole_or_of_tomorrow_is_never_folded_and_stops_no_other(limit: int) -> None:
+    whole = streams_of([(A, credit(1)), (B, REGISTER), (A, credit(2)), (B, credit(3)), (A, credit(4))])
+    a, b = stream_of(A), stream_of(B)
+    unknown = [*whole[a][:2], whole[a][2].replace(b"wallet.credited.v1", b"wallet.credited.v9"), whole[a][3]]
+    folding, _ = run({**whole, a: unknown}, {}, limit)
+    assert folding.broken.keys() == {a}
+    assert (folding.states[b], a in folding.states) == (folded(whole[b]), False)
+    folding = Folding(whole, {})
+    for stream, version in ((a, 1), (a, 3), (b, 1), (a, 4)):
+        folding.take(stream, version, whole[stream][version - 1])
+    assert folding.broken.keys() == {a}
+    assert (folding.states[b], a in folding.states) == (folded(whole[b][:1]), False)
 
 
 def test_what_old_events_mean_has_not_changed_without_a_new_fold() -> None:

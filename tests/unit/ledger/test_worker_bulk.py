@@ -44,6 +44,25 @@ async def test_a_known_key_is_met_at_the_commit_and_the_rest_is_new(monkeypatch:
 
 
 @simulated
+async def test_a_mistake_in_keys_does_not_hide_that_an_entry_was_applied_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who is told that nothing was applied tries again with new keys."""
+    monkeypatch.setattr(settling, "CAREFUL_COMMANDS", 0)
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        known = await world.ask(A, credit(5), key="1")
+        mistaken = bulk(
+            entry(A, credit(5), "1"), entry(A, credit(6), "2"), entry(A, credit(7), "2"), together=True
+        )
+        first, *others = (await world.ask(A, mistaken)).entries
+        assert (first.replayed, first.position) == (True, known.position)
+        assert [one.code for one in others] == ["ANOTHER_ENTRY_FAILED", "IDEMPOTENCY_KEY_REUSED"]
+        await world.taken()
+
+
+@simulated
 async def test_a_batch_counts_entries_and_cold_customers(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     original = intake.read

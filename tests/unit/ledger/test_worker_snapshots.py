@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from events.codec import decode_envelope, digest
+from events.replies import Outcome
 from services.ledger import decisions, folding, snapshots
 from services.ledger.domain.customer import fold
 from tests.factories import customer_fact
@@ -140,3 +141,22 @@ async def test_a_beat_keeps_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
         await until(lambda: len(world.database.snapshots) == 8)
         await asyncio.sleep(3)
     assert sizes == [3, 3, 2]
+
+
+@simulated
+async def test_a_history_that_cannot_be_read_fails_the_commands_of_its_customer_and_of_no_other() -> None:
+    """As after an update was taken back: an event is of a type that this worker does not know."""
+    world = World()
+    async with world.node():
+        for name in (A, "cus_b"):
+            await world.ask(name, REGISTER)
+            await world.ask(name, credit(1), key="known")
+    stream = world.database.streams[STREAM]
+    stream[2] = stream[2]._replace(
+        value=stream[2].value.replace(b"wallet.credited.v1", b"wallet.credited.v9")
+    )
+    async with world.node():
+        failed, other = [await world.ask(name, credit(2)) for name in (A, "cus_b")]
+    assert (failed.outcome, failed.code) == (Outcome.FAILED, "INTERNAL_SERVER_ERROR")
+    assert (other.outcome, other.balance_after) == (Outcome.APPLIED, 3)
+    assert len(world.kafka.dead_letters) == 1
