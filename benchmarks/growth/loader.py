@@ -23,6 +23,7 @@ from events.ids import derived, stream_id, stream_name
 from events.sharding import shard_of
 from services import runtime
 from services.keyring import KeyRing, parse_kek
+from services.ledger.attempts import Attempts, Declines
 from services.ledger.batch import Batch, Rules
 from services.ledger.broker import KafkaBroker
 from services.ledger.decisions import NOTHING
@@ -112,7 +113,8 @@ class Loader:
         record = CommandRecord(shard, max(0, before.position), b"")
         streams = {n: stream_id(TENANT, stream_name("customer", customer_id(n))) for n in numbers}
         keys = self._ring.get_or_create(streams.values())
-        batch = Batch(self._rules, {shard: before}, {}, NOTHING, keys, time.time_ns() // 1_000)
+        now = time.time_ns() // 1_000
+        batch = Batch(self._rules, {shard: before}, {}, NOTHING, Attempts({}, Declines(), now), keys, now)
         for number in numbers:
             for place, ask in enumerate(_asks(number, self._plan.entries)):
                 command = bulk.command(

@@ -57,6 +57,7 @@ class Batch:
         shards: Mapping[int, ShardRow],
         states: Mapping[UUID, State | HistoryBroken],
         loaded: Loaded,
+        attempts: Attempts,
         data_keys: Mapping[UUID, bytes],
         now: int,
         sure: bool = True,
@@ -78,7 +79,7 @@ class Batch:
         self.awaited = False
         self._receipts: dict[ReceiptKey, Receipt] = {}
         self._receipt_rows: list[ReceiptRow] = []
-        self._attempts = Attempts(loaded.attempts, now)
+        self._attempts = attempts
 
     def take(self, asked: Asked) -> None:
         """Decide one command."""
@@ -203,10 +204,8 @@ class Batch:
         return replies.from_stored("", prior.event, self.customer(asked.key.stream).registered)
 
     def given(self, asked: Asked) -> Given:
-        rules = self._rules
-        return Given(
-            receipts.material_of(asked.key), rules.currencies, rules.wallet_rules, time=timestamp(self._now)
-        )
+        rules, material = self._rules, receipts.material_of(asked.key)
+        return Given(material, rules.currencies, rules.wallet_rules, time=timestamp(self._now))
 
     def _data_key(self, asked: Asked, fact: AnyFact) -> bytes | None:
         """Of an unknown customer there is none: nothing personal of him is kept."""

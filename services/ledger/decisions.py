@@ -13,6 +13,7 @@ from events.codec import digest
 from events.commands import RegisterCustomer
 from events.upstream import RecordUpstream
 from services.ledger import bulk, metrics
+from services.ledger.attempts import Attempts, Declines
 from services.ledger.batch import Batch, Rules
 from services.ledger.beating import ATTEMPT_MICROS
 from services.ledger.cache import Cache
@@ -61,6 +62,7 @@ class Decisions:
         self._keys = keys
         self._rules = rules
         self._due: dict[UUID, Snapshot] = {}
+        self._declines = Declines()
         self.cache = Cache()
 
     def fitting(self, reading: Iterable[One], commands_max: int) -> Read:
@@ -95,7 +97,7 @@ class Decisions:
         Raises:
             Unsure: it takes receipts to decide this.
         """
-        taken = await self._looked_up(read)
+        taken = await self._looked_up(read, now)
         receipts = receipts or any(isinstance(one, Declined) for one in read)
         asked = [each for one in taken for each in commands_of(one)]
         streams = {stream for one in asked for stream in one.streams}
@@ -113,7 +115,8 @@ class Decisions:
         }
         data_keys = await self._keys.of(existing, registering - existing)
         shards = owned if on is None else {**owned, **on.shards}
-        batch = Batch(self._rules, shards, states, loaded, data_keys, now, sure=receipts)
+        attempts = Attempts(loaded.attempts, self._declines, now)
+        batch = Batch(self._rules, shards, states, loaded, attempts, data_keys, now, sure=receipts)
         for one in taken:
             if isinstance(one, Asked):
                 batch.take(one)
@@ -155,7 +158,7 @@ class Decisions:
         ahead = None if on is None else on.states.get(stream)
         return ahead or self.cache.get(stream)
 
-    async def _looked_up(self, read: Read) -> list[Asked | Bulk | Rejected]:
+    async def _looked_up(self, read: Read, now: int) -> list[Asked | Bulk | Rejected]:
         """Who is declined and has a receipt gets its answer: a record may be read again after its deadline."""
         declined = [each for one in read if isinstance(one, Declined) for each in commands_of(one.asked)]
         keys = list(dict.fromkeys(each.key for each in declined))
@@ -169,7 +172,14 @@ class Decisions:
                 taken.append(rest._replace(otherwise=one.otherwise) if isinstance(rest, Bulk) else rest)
             else:
                 taken.append(one.otherwise)
+                self._note_declined(one.asked, now)
         return taken
+
+    def _note_declined(self, asked: Asked | Bulk, now: int) -> None:
+        command = asked.command
+        if isinstance(asked, Asked) and command.idempotencykey is UNSET:
+            attempt = Attempt(asked.key.stream, self._hash(asked), command.attempt)
+            self._declines.note(attempt, command.id, now)
 
     async def _load(self, cold: Sequence[UUID], asked: Sequence[Asked], now: int, receipts: bool) -> Loaded:
         """Snapshots of those not in memory, receipts if asked for, and what keyless retries may repeat."""

@@ -11,6 +11,7 @@ from events.replies import Reply
 from events.sharding import shard_of
 from events.upstream import RecordUpstream
 from services.ledger import bulk, intake
+from services.ledger.attempts import Attempts, Declines
 from services.ledger.batch import Batch, Rules
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
@@ -65,7 +66,8 @@ class Deck:
 
     def batch(self) -> Batch:
         loaded = Loaded({}, self.receipts, self.attempts)
-        return Batch(self.rules, self.rows, self.customers, loaded, self.keys, self.now)
+        attempts = Attempts(self.attempts, Declines(), self.now)
+        return Batch(self.rules, self.rows, self.customers, loaded, attempts, self.keys, self.now)
 
     def play(self, *asked: Asked | Bulk) -> Batch:
         """Decide and commit."""

@@ -156,6 +156,31 @@ async def test_a_keyless_retry_is_answered_for_fifteen_minutes() -> None:
 
 
 @simulated
+async def test_a_retry_of_what_was_declined_is_not_taken_for_one_of_before() -> None:
+    """503 says certainly not applied; an equal entry of some minutes ago is another one."""
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(5))
+        await asyncio.sleep(300)
+        declined = await world.ask(A, credit(5), deadline=START_MICROS)
+        assert declined.outcome is Outcome.LATE
+        found = [await world.ask(A, credit(5), attempt=1) for _ in range(2)]
+        assert [(one.replayed, one.balance_after) for one in found] == [(False, 10), (True, 5)]
+
+
+@simulated
+async def test_what_was_declined_is_soon_forgotten_and_a_retry_is_that_of_what_was_applied() -> None:
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(5), deadline=START_MICROS - 1)
+        await asyncio.sleep(61)
+        await world.ask(A, credit(5))
+        assert (await world.ask(A, credit(5), attempt=1)).replayed
+
+
+@simulated
 async def test_a_keyless_retry_is_answered_by_the_next_owner() -> None:
     world = World()
     async with world.node():
