@@ -13,6 +13,8 @@ from services.settings import Settings
 
 DATABASES = ("store", "views", "keys")
 _MIGRATIONS = Path(__file__).parent / "migrations"
+LOCK_SECONDS_MAX = 10
+"""A change of a table that waits for a long read lets all later reads wait behind it."""
 _LOCK = 0x77616C6C6574  # "wallet"
 
 
@@ -44,6 +46,7 @@ def migrate_database(name: str, dsn: str, shards: int) -> str:
     engine = create_engine(sqlalchemy_url(dsn), poolclass=NullPool)
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS_MAX}s'"))
         connection.commit()
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))

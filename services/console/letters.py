@@ -3,11 +3,13 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -30,13 +32,12 @@ Letters = dict[int, SealedLetter]
 def show_all(code: str | None, limit: int, *, as_json: bool) -> None:
     """The newest ones."""
     settings = beside("kafka_bootstrap")
-    found = asyncio.run(_gathered(settings, code))
-    shown = dict(list(found.items())[-min(limit, SHOWN_MAX) :])
+    shown = asyncio.run(_newest(settings, code, min(limit, SHOWN_MAX)))
     if as_json:
-        print(json.dumps([_fields(number, one) for number, one in shown.items()]))
+        print(json.dumps([_fields(number, one) for number, one in shown]))
         return
     table = Table(*(Column(name, no_wrap=True) for name in COLUMNS))
-    for number, one in shown.items():
+    for number, one in shown:
         place = (one.topic, str(one.partition), str(one.offset))
         table.add_row(str(number), one.time, one.code, *place, one.message)
     Console(width=max(Console().width, WIDTH_MIN)).print(table)
@@ -97,6 +98,15 @@ async def _one(settings: Settings, number: int) -> SealedLetter:
     raise Mistake(f"there is no dead letter {number} (any more)", ExitCode.REFUSED)
 
 
+async def _newest(settings: Settings, code: str | None, most: int) -> Iterable[tuple[int, SealedLetter]]:
+    """Without their records, which may be large: what is shown is about them."""
+    found: deque[tuple[int, SealedLetter]] = deque(maxlen=most)
+    async for at, letter in _letters(settings):
+        if code in (None, letter.code):
+            found.append((at, replace(letter, sealed="")))
+    return found
+
+
 async def _gathered(settings: Settings, code: str | None) -> Letters:
     return {at: letter async for at, letter in _letters(settings) if code in (None, letter.code)}
 
@@ -104,7 +114,12 @@ async def _gathered(settings: Settings, code: str | None) -> Letters:
 async def _letters(settings: Settings) -> AsyncIterator[tuple[int, SealedLetter]]:
     """All that the topic still has, by their offsets."""
     place = TopicPartition(DEAD_LETTERS.name, 0)
-    consumer = AIOKafkaConsumer(group_id=None, enable_auto_commit=False, **client_options(settings))
+    consumer = AIOKafkaConsumer(
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # the oldest may expire between the look and the read
+        **client_options(settings),
+    )
     await consumer.start()
     try:
         consumer.assign([place])

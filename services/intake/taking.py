@@ -67,6 +67,8 @@ class Taking:
         self._asked: asyncio.Queue[tuple[Batch, asyncio.Task[list[Reply]]]] = asyncio.Queue(AHEAD_MAX)
         self.last_progress = time.monotonic()
         self.next_offsets: dict[int, int] = {}
+        self._leaving: set[tuple[int, int]] = set()
+        """Places of what is overdue and on its way: the table holds it until it is checked off."""
 
     async def load(self) -> dict[int, int]:
         """Where to read from, as the table says now."""
@@ -170,10 +172,13 @@ class Taking:
                 await self._bury(one.record, reply.code or reply.outcome.value.upper(), "the ledger said no")
         await self._table.check_off(batch.next_offsets, batch.done)
         self.next_offsets |= batch.next_offsets
+        self._leaving.difference_update(one[:2] for one in batch.done)
 
     async def _settle_overdue(self) -> None:
         """Another process may have told of the payment while this one parked what waits for it."""
-        overdue = await self._table.overdue(self._wait_seconds)
+        found = await self._table.overdue(self._wait_seconds)
+        overdue = [one for one in found if one[:2] not in self._leaving]
+        self._leaving.update(one[:2] for one in overdue)
         known = await self._table.customers({one.name for one in overdue}) if overdue else {}
         joined: list[Joined] = []
         for one in overdue:

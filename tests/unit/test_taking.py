@@ -214,6 +214,17 @@ async def test_what_is_overdue_is_looked_at_once_more_before_it_is_put_aside() -
     assert ends.seen == ["buried PAYMENT_UNKNOWN", "checked off"]
 
 
+async def test_what_is_overdue_is_put_aside_once_while_the_ledger_is_away() -> None:
+    """Each time would be an alarm. The table holds it until what was asked before is decided."""
+    ends = Ends()
+    ends.away = True
+    ends.late = [Waiting(0, 7, Name("b", "live", "pay_1"), record(7, "dispute.opened", DISPUTE).value)]
+    taking = Taking(Inbox(), ends, ends, ends, "live", 60)  # type: ignore[arg-type]
+    for _ in range(3):
+        await taking._settle_overdue()
+    assert ends.seen == ["buried PAYMENT_UNKNOWN"]
+
+
 async def test_what_waits_and_is_not_understood_any_more_is_put_aside() -> None:
     """A setting may have changed since: here nothing says any more in which mode it is."""
     ends, name = Ends(), Name("b", "live", "pay_1")

@@ -10,5 +10,6 @@ depends_on = None
 
 def upgrade() -> None:
     """Unlogged: a heartbeat waits for no disk, and no worker survives the server."""
+    op.execute("DELETE FROM workers")  # of an older worker that was killed: it had no session to be known by
     op.execute("ALTER TABLE workers SET UNLOGGED")
     op.execute("ALTER TABLE workers ADD COLUMN session int NOT NULL, ADD COLUMN refused int[] NOT NULL")
