@@ -1,30 +1,19 @@
 """A ledger and its read models in memory, with the contracts of `services.api.ports`."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from litestar.types import ASGIApp
-from msgspec import UNSET, structs
+from msgspec import UNSET
 
-from events.codec import decode_command, decode_reply, encode_ask, encode_command, encode_reply, timestamp
-from events.commands import (
-    BlockCustomer,
-    ChangeProfile,
-    CloseCustomer,
-    Command,
-    CreditWallet,
-    DebitWallet,
-    EnterInBulk,
-    RegisterCustomer,
-    UnblockCustomer,
-)
-from events.facts import Cause, Refusal
-from events.ids import Tenant, derived, entry_id, parse_position
-from events.replies import Outcome, Reply
+from events.codec import decode_command, decode_reply, encode_command, encode_reply, timestamp
+from events.commands import Command
+from events.ids import Tenant
+from events.replies import Reply
 from events.sharding import shard_of
 from services.api.app import create_app
 from services.api.asking import Asking
@@ -58,8 +47,14 @@ from services.api.ports import (
 )
 from services.api.rates import UsdRates
 from services.api.webhooks import Door
+from services.ledger.batch import Rules
+from services.ledger.intake import Asked, Bulk
+from services.projections.chain import read
+from services.reading import Record
 from services.settings import Settings
 from tests.unit.api.webhook_fakes import FakeDeliveries, FakeEndpoints, FakeTopic
+from tests.unit.ledger.deck import SHARDS, Deck
+from tests.unit.projections.reading import Row, Tables, opened, start
 
 TENANT = Tenant("bus_one", "test")
 OTHER = Tenant("bus_two", "test")
@@ -70,185 +65,91 @@ SECRETS = {
     "wl_test_expired": Caller("key_expired", TENANT, frozenset({"read", "write"}), 1.0),
     "wl_test_other": Caller("key_other", OTHER, frozenset({"read", "write"}), float("inf")),
 }
-START_MICROS = 1_790_000_000_000_000
 
-Who = tuple[Tenant, str]
+Planned = Reply | NotHandedOver | OutcomeUnknown
+Shown = TypeVar("Shown", CustomerRow, WalletRow, EntryRow, BlocklistRow)
 
 
 class FakeLedger:
-    """Implements `ports.Gateway`: decides at once, unless a test says what becomes of the next command."""
+    """Implements `ports.Gateway`: the ledger's own core decides, unless a test says what becomes of a command."""
 
-    def __init__(self, shards: int) -> None:
-        self.shards = shards
+    def __init__(self, settings: Settings) -> None:
+        self.shards = settings.shards
+        self.deck = Deck(Rules(frozenset(settings.currencies), b"secret", frozenset(settings.wallet_rules)))
         self.commands: list[Command] = []
-        self.next: Reply | NotHandedOver | OutcomeUnknown | None = None
-        self.silent: dict[int, Reply | NotHandedOver | OutcomeUnknown] = {}
+        self.records: list[Record] = []
+        self.next: Planned | None = None
+        self.silent: dict[int, Planned] = {}
         """What becomes of every command of a shard."""
-        self.customers: dict[Who, CustomerRow] = {}
-        self.balances: dict[tuple[Tenant, str, str], int] = {}
-        self.entries: dict[Who, list[EntryRow]] = {}
-        self.blocks: dict[tuple[Tenant, str], BlocklistRow] = {}
-        self.closed: set[Who] = set()
-        self.sequences = [0] * shards
-        self._receipts: dict[tuple[Who, str], tuple[bytes, Reply]] = {}
         self._numbers = count(1)
+
+    @property
+    def sequences(self) -> list[int]:
+        """How far each shard is."""
+        return [self.deck.rows[shard].sequence for shard in range(self.shards)]
 
     def ticket(self) -> Ticket:
         number = f"{next(self._numbers):032x}"
-        return Ticket(number, f"0/{number}", timestamp(START_MICROS + 5_000_000))
+        return Ticket(number, f"0/{number}", timestamp(self.deck.now + 5_000_000))
 
     async def ask(self, command: Command, shard: int) -> Reply:
-        decoded, asked = decode_command(encode_command(command))  # what a worker could not read, fails here
-        assert shard == shard_of(decoded.subject, self.shards)
-        self.commands.append(decoded)
-        if self.next is not None:
-            planned, self.next = self.next, None
-            if isinstance(planned, Exception):
-                raise planned
-            return planned
-        if shard in self.silent:
-            planned = self.silent[shard]
-            if isinstance(planned, Exception):
-                raise planned
-            return planned
-        if isinstance(asked, EnterInBulk):
-            return self._many(decoded, asked, shard)
-        return self._once(decoded, asked, shard)
+        value = encode_command(command)
+        self.commands.append(decode_command(value)[0])  # what a worker could not read, fails here
+        planned, self.next = self.next or self.silent.get(shard), None
+        if isinstance(planned, Exception):
+            raise planned
+        return planned or self._decided(shard, value)
 
-    def _many(self, command: Command, bulk: EnterInBulk, shard: int) -> Reply:
-        """Each by itself: deciding together is the ledger's."""
-        entries = []
-        for place, entry in enumerate(bulk.entries):
-            assert shard == shard_of(entry.customer_id, self.shards)
-            own = structs.replace(
-                command,
-                id=f"{command.id}.{place}",
-                subject=entry.customer_id,
-                idempotencykey=entry.idempotency_key,
-                data=encode_ask(entry.ask),
-            )
-            entries.append(self._once(own, entry.ask, shard))
-        positions = [reply.position for reply in entries if reply.position]
-        highest = max(positions, key=parse_position, default="")
-        return Reply(correlation=command.id, outcome=Outcome.APPLIED, position=highest, entries=entries)
-
-    def _once(self, decoded: Command, asked: Any, shard: int) -> Reply:
-        who = (decoded.tenant, decoded.subject)
-        key = decoded.id if decoded.idempotencykey is UNSET else decoded.idempotencykey
-        if (receipt := self._receipts.get((who, key))) is not None:
-            same = receipt[0] == bytes(decoded.data)
-            replay = _changed(receipt[1], correlation=decoded.id, replayed=True)
-            return replay if same else Reply(correlation=decoded.id, outcome=Outcome.KEY_REUSED)
-        reply = decode_reply(encode_reply(self._decide(decoded, asked, shard)))
-        self._receipts[(who, key)] = (bytes(decoded.data), reply)
-        return reply
-
-    def _decide(self, command: Command, asked: Any, shard: int) -> Reply:
-        who = (command.tenant, command.subject)
-        self.sequences[shard] += 1
-        moment = START_MICROS + sum(self.sequences) * 1_000
-        facts: dict[str, Any] = {
-            "correlation": command.id,
-            "outcome": Outcome.APPLIED,
-            "position": f"{shard}:{self.sequences[shard]}",
-            "time": timestamp(moment),
-        }
-        if isinstance(asked, RegisterCustomer):
-            self.customers[who] = _customer(command.subject, asked, facts["time"])
-            return Reply(**facts, registered=facts["time"])
-        known = self.customers.get(who)
-        if known is None:
-            return Reply(**facts | {"outcome": Outcome.REFUSED}, code=Refusal.NOT_FOUND)
-        registered = timestamp(int(known.created_at.timestamp() * 1e6))
-        if who in self.closed:
-            return Reply(**facts | {"outcome": Outcome.REFUSED}, code=Refusal.CUSTOMER_CLOSED)
-        if isinstance(asked, BlockCustomer | UnblockCustomer | CloseCustomer):
-            return self._change_status(who, known, asked, facts)
-        if isinstance(asked, ChangeProfile):
-            self.customers[who] = _altered(known, asked)
-            return Reply(**facts, registered=registered)
-        return self._move(who, asked, facts, registered)
-
-    def _change_status(
-        self,
-        who: Who,
-        known: CustomerRow,
-        asked: BlockCustomer | UnblockCustomer | CloseCustomer,
-        facts: dict[str, Any],
-    ) -> Reply:
-        reason = None if asked.reason is UNSET else asked.reason
-        now = datetime.fromisoformat(facts["time"])
-        if isinstance(asked, CloseCustomer):
-            if any(held for wallet, held in self.balances.items() if wallet[:2] == who):
-                return Reply(**facts | {"outcome": Outcome.REFUSED}, code=Refusal.WALLET_NOT_EMPTY)
-            self.closed.add(who)
-            return Reply(**facts)
-        block = known.blocklist_entry_id
-        if isinstance(asked, UnblockCustomer):
-            if block is not None and asked.block_id in (UNSET, block):
-                row = self.blocks[who[0], block]
-                self.blocks[who[0], block] = row._replace(unblocked_at=now)
-                self.customers[who] = known._replace(blocked_at=None, blocklist_entry_id=None)
-            return Reply(**facts)
-        if block is None:
-            block = derived("blk_", facts["position"])
-            named = who[1] if asked.identifier is UNSET else asked.identifier
-            self.blocks[who[0], block] = BlocklistRow(
-                0, block, who[1], known.name, known.email, named, reason, now, None
-            )
-            self.customers[who] = known._replace(blocked_at=now, blocklist_entry_id=block)
-        elif reason is not None:
-            self.blocks[who[0], block] = self.blocks[who[0], block]._replace(reason=reason)
-        blocked = timestamp(int(self.blocks[who[0], block].created_at.timestamp() * 1e6))
-        return Reply(**facts, block_id=block, blocked=blocked)
-
-    def _move(
-        self, who: Who, asked: CreditWallet | DebitWallet, facts: dict[str, Any], registered: str
-    ) -> Reply:
-        wallet = (*who, asked.currency)
-        before = self.balances.get(wallet, 0)
-        if isinstance(asked, DebitWallet) and self.customers[who].blocked_at is not None:
-            return Reply(**facts | {"outcome": Outcome.REFUSED}, code=Refusal.CUSTOMER_BLOCKED)
-        after = before + asked.amount if isinstance(asked, CreditWallet) else before - asked.amount
-        if after < 0:
-            refused = facts | {"outcome": Outcome.REFUSED, "balance_before": before}
-            return Reply(**refused, code=Refusal.INSUFFICIENT_WALLET_FUNDS)
-        self.balances[wallet] = after
-        row = EntryRow(
-            entry_id=entry_id(facts["position"].encode()),
-            currency=asked.currency,
-            is_credit=isinstance(asked, CreditWallet),
-            amount=asked.amount,
-            balance_before=before,
-            balance_after=after,
-            cause=Cause.ADJUSTMENT,
-            reference=None,
-            reason=None if asked.reason is UNSET else asked.reason,
-            created_at=datetime.fromisoformat(facts["time"]),
-        )
-        self.entries.setdefault(who, []).insert(0, row)
-        money: dict[str, Any] = {"currency": asked.currency, "amount": asked.amount, "balance_before": before}
-        return Reply(**facts, **money, balance_after=after, entry_id=row.entry_id, registered=registered)
+    def _decided(self, shard: int, value: bytes) -> Reply:
+        """A batch of its own, a millisecond after the last one."""
+        self.deck.now += 1_000
+        asked = self.deck.read(shard, value)
+        assert isinstance(asked, Asked | Bulk), asked
+        batch = self.deck.play(asked)
+        self.records += [Record(event.shard, event.sequence - 1, event.value) for event in batch.events]
+        [answer] = batch.answers
+        return decode_reply(encode_reply(answer.reply))
 
 
 class FakeViews:
-    """Implements `ports.Queries` over what the ledger holds; `away` makes every statement fail."""
+    """Implements `ports.Queries`: what the projections make of the ledger's events by the time of a read."""
 
     def __init__(self, ledger: FakeLedger) -> None:
         self._ledger = ledger
+        self._tables = Tables()
+        self._seen = start(ledger.shards)
+        self._applied = 0
+        self._stopped = False
         self.away = False
+        """Every statement fails."""
         self.empty = False
+        """No table has a row."""
+
+    def stop(self) -> None:
+        """Show nothing newer from now on."""
+        self.tables()
+        self._stopped = True
+
+    def tables(self) -> Tables:
+        """As they are now. Raises ViewsUnavailable."""
+        if self.away:
+            raise ViewsUnavailable
+        if not self._stopped:
+            reading = read(self._seen, self._ledger.records[self._applied :])
+            assert not reading.breaks
+            self._applied = len(self._ledger.records)
+            self._seen |= reading.checkpoints()
+            self._tables.apply(opened(self._ledger.deck.keys, reading))
+        return Tables() if self.empty else self._tables
 
     async def customer(self, tenant: Tenant, customer_id: str) -> tuple[int, CustomerRow | None]:
-        self.check()
-        return self.sequence(customer_id), self.customers_by_owner().get((tenant, customer_id))
+        row = self.tables().customers.get((tenant.business_id, tenant.mode, customer_id))
+        return self.sequence(customer_id), None if row is None else _shown(CustomerRow, row)
 
     async def customers(self, tenant: Tenant, page: Page, where: CustomerFilter) -> list[CustomerRow]:
-        self.check()
         rows = [
-            row._replace(blocked_at=None, blocklist_entry_id=None)
-            for (owner, _), row in reversed(self.customers_by_owner().items())
-            if owner == tenant
+            _shown(CustomerRow, row)._replace(blocked_at=None, blocklist_entry_id=None)
+            for row in reversed(_of(tenant, self.tables().customers))
         ]
         if where.name is not None:
             rows = [row for row in rows if where.name.lower() in row.name.lower()]
@@ -257,68 +158,55 @@ class FakeViews:
         return rows[page.offset : page.offset + page.limit]
 
     async def wallets(self, tenant: Tenant, customer_id: str) -> tuple[int, datetime | None, list[WalletRow]]:
-        self.check()
-        row = self.customers_by_owner().get((tenant, customer_id))
-        if row is None:
-            return self.sequence(customer_id), None, []
-        wallets = [
-            WalletRow(currency, balance, row.created_at)
-            for (owner, owned_by, currency), balance in self._ledger.balances.items()
-            if (owner, owned_by) == (tenant, customer_id)
-        ]
-        return self.sequence(customer_id), row.created_at, wallets
+        sequence, customer = await self.customer(tenant, customer_id)
+        rows = _of(tenant, self.tables().wallets, customer_id)
+        return sequence, customer and customer.created_at, [_shown(WalletRow, row) for row in rows]
 
     async def entries(
         self, tenant: Tenant, customer_id: str, page: Page, currency: str | None
     ) -> tuple[int, list[EntryRow] | None]:
-        self.check()
-        if (tenant, customer_id) not in self.customers_by_owner():
-            return self.sequence(customer_id), None
-        rows = self._ledger.entries.get((tenant, customer_id), [])
-        found = [row for row in rows if currency in (None, row.currency)]
-        return self.sequence(customer_id), found[page.offset : page.offset + page.limit]
-
-    def customers_by_owner(self) -> dict[Who, CustomerRow]:
-        return {} if self.empty else self._ledger.customers
+        sequence, customer = await self.customer(tenant, customer_id)
+        if customer is None:
+            return sequence, None
+        rows = reversed(_of(tenant, self.tables().entries, customer_id))
+        found = [_shown(EntryRow, row) for row in rows if currency in (None, row["currency"])]
+        return sequence, found[page.offset : page.offset + page.limit]
 
     def sequence(self, customer_id: str) -> int:
-        return self._ledger.sequences[shard_of(customer_id, self._ledger.shards)]
-
-    def check(self) -> None:
-        if self.away:
-            raise ViewsUnavailable
+        """What the rows of this customer are as of."""
+        return self._seen[shard_of(customer_id, self._ledger.shards)].sequence
 
 
 class FakeBlocklist:
     """Implements `ports.Blocklist` beside `FakeViews`."""
 
-    def __init__(self, ledger: FakeLedger, views: FakeViews) -> None:
-        self._ledger = ledger
+    def __init__(self, views: FakeViews) -> None:
         self._views = views
 
     async def entry(self, tenant: Tenant, block_id: str) -> BlocklistRow | None:
-        self._views.check()
-        row = None if self._views.empty else self._ledger.blocks.get((tenant, block_id))
-        return row and row._replace(sequence=self._views.sequence(row.customer_id))
+        return next((row for row in self._rows(tenant) if row.block_id == block_id), None)
 
     async def entries(self, tenant: Tenant, page: Page, where: BlocklistFilter) -> list[BlocklistRow]:
-        self._views.check()
         part = (where.identifier or "").lower()
         rows = [
             row
-            for (owner, _), row in reversed(self._ledger.blocks.items())
-            if owner == tenant
-            and row.unblocked_at is None
-            and part in f"{row.email} {row.customer_id}".lower()
+            for row in reversed(self._rows(tenant))
+            if row.unblocked_at is None and part in f"{row.email} {row.customer_id}".lower()
         ]
         return rows[page.offset : page.offset + page.limit]
 
     async def addressed(self, tenant: Tenant, email: str) -> list[str]:
-        self._views.check()
-        found = [
-            who for who, row in self._views.customers_by_owner().items() if row.email.lower() == email.lower()
-        ]
-        return [customer_id for owner, customer_id in found if owner == tenant][:2]
+        rows = _of(tenant, self._views.tables().customers)
+        return [row["customer_id"] for row in rows if row["email"].lower() == email.lower()][:2]
+
+    def _rows(self, tenant: Tenant) -> list[BlocklistRow]:
+        """With what is joined to them."""
+        tables, found = self._views.tables(), []
+        for row in _of(tenant, tables.blocklist):
+            customer = tables.customers[tenant.business_id, tenant.mode, row["customer_id"]]
+            sequence = self._views.sequence(row["customer_id"])
+            found.append(_shown(BlocklistRow, customer | row | {"sequence": sequence}))
+        return found
 
 
 class FakeVisibility:
@@ -472,8 +360,8 @@ class Api:
 
 def make_api(source: Exports | None = None, foreign: Foreign | None = None, **changes: Any) -> Api:
     """An api with test settings, changed where a test says so; exports read from `source` if there is one."""
-    settings = Settings(shards=4, **changes)
-    ledger, limits = FakeLedger(settings.shards), limits_of(settings)
+    settings = Settings(shards=SHARDS, **changes)
+    ledger, limits = FakeLedger(settings), limits_of(settings)
     views, visibility, readiness = FakeViews(ledger), FakeVisibility(), FakeReadiness()
     endpoints, deliveries, topic = FakeEndpoints(TENANT), FakeDeliveries(), FakeTopic()
     lookups, exports, told = FakeLookups(), FakeExports(), FakeForeign()
@@ -487,7 +375,7 @@ def make_api(source: Exports | None = None, foreign: Foreign | None = None, **ch
         auth=Authenticator(lookup, limits),
         asking=Asking(ledger, visibility, settings.shards, settings.read_wait_seconds),
         queries=views,
-        blocklist=FakeBlocklist(ledger, views),
+        blocklist=FakeBlocklist(views),
         lookups=lookups,
         exports=source or exports,
         foreign=foreign or told,
@@ -502,23 +390,24 @@ def make_api(source: Exports | None = None, foreign: Foreign | None = None, **ch
     )
 
 
-def _customer(customer_id: str, asked: RegisterCustomer, time: str) -> CustomerRow:
-    return CustomerRow(
-        customer_id=customer_id,
-        name=asked.name,
-        email=asked.email,
-        phone_number=None if asked.phone_number is UNSET else asked.phone_number,
-        metadata={} if asked.metadata is UNSET else asked.metadata,
-        preferred_locale=None if asked.preferred_locale is UNSET else asked.preferred_locale,
-        created_at=datetime.fromisoformat(time),
-    )
+def _of(tenant: Tenant, table: Mapping[Any, Row], customer_id: str | None = None) -> list[Row]:
+    """A tenant's rows, or one customer's of them, oldest first."""
+    return [
+        row
+        for row in table.values()
+        if (row["business_id"], row["mode"]) == (tenant.business_id, tenant.mode)
+        and customer_id in (None, row["customer_id"])
+    ]
 
 
-def _altered(row: CustomerRow, asked: ChangeProfile) -> CustomerRow:
-    fields = ("name", "email", "phone_number", "metadata", "preferred_locale")
-    said = {name: getattr(asked, name) for name in fields}
-    return row._replace(**{name: value for name, value in said.items() if value is not UNSET})
-
-
-def _changed(reply: Reply, **changes: Any) -> Reply:
-    return Reply(**{name: getattr(reply, name) for name in reply.__struct_fields__} | changes)
+def _shown(kind: type[Shown], row: Row) -> Shown:
+    """As a statement of the api returns it."""
+    values: dict[str, Any] = {
+        name: row[name] if name in row else row[f"{name}_minor"] for name in kind._fields
+    }
+    for name, value in values.items():
+        if value is UNSET:
+            values[name] = None
+        elif name.endswith("_at") and value is not None:
+            values[name] = datetime.fromisoformat(value)
+    return kind(**values)

@@ -78,6 +78,19 @@ async def test_each_item_has_its_outcome_in_the_order_of_the_items(
     ]
 
 
+async def test_all_or_nothing_is_each_customers_own(client: httpx.AsyncClient, customers: list[str]) -> None:
+    poor, other = customers[0], customers[-1]  # of one shard, so of one record
+    items = [item(poor), item(poor, 9, "too much", "debit"), item(other), item(poor, 1, "more")]
+    found = (await enter(client, *items, all_or_nothing=True)).json()["items"]
+    assert [(one["status"], one["code"], one["balance"]) for one in found] == [
+        (409, "ANOTHER_ENTRY_FAILED", None),
+        (400, "INSUFFICIENT_WALLET_FUNDS", None),
+        (200, None, 5),
+        (409, "ANOTHER_ENTRY_FAILED", None),
+    ]
+    assert all(one["ledger_position"] for one in found)
+
+
 async def test_reads_are_waited_for_in_every_shard(
     api: Api, client: httpx.AsyncClient, customers: list[str]
 ) -> None:
@@ -217,7 +230,7 @@ async def test_another_business_and_a_reader_move_nothing(
         assert answer.status_code == 401
     else:
         assert [one["status"] for one in answer.json()["items"]] == [404]
-    assert api.ledger.balances == {}
+    assert api.views.tables().wallets == {}
 
 
 # --- cutting into records ---

@@ -167,7 +167,7 @@ async def test_an_address_of_several_customers_blocks_none_of_them(
         await client.post("/customers", json={"name": name, "email": "Both@example.com"})
     answer = await client.post("/blocklist/customers", json={"email": "both@EXAMPLE.com"})
     assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_REQUEST_PARAMETERS")
-    assert api.ledger.blocks == {}
+    assert api.views.tables().blocklist == {}
 
 
 async def test_a_newer_reason_is_shown_and_none_leaves_the_old_one(

@@ -203,30 +203,35 @@ async def test_a_subscription_nobody_told_of_is_not_found(client: httpx.AsyncCli
     assert (await client.patch("/subscriptions/sub_9", json={"status": "cancelled"})).status_code == 404
 
 
-async def test_a_settlement_says_what_remains(api: Api, client: httpx.AsyncClient) -> None:
-    entry = "wle_" + "c" * 21
-    said(api, object_id="set_1", applied=300, amount=500, balance_after=0, entry_id=entry, currency="USD")
+async def test_a_settlement_says_what_remains(client: httpx.AsyncClient, customer: str) -> None:
+    wallets = f"/customers/{customer}/wallets"
+    credit = {"currency": "USD", "amount": 300, "entry_type": "credit"}
+    await client.post(f"{wallets}/ledger-entries", json=credit)
     body = {"invoice_id": "inv_1", "currency": "USD", "amount": 500}
-    answer = await client.post("/v1/customers/cus_1/wallets/settlements", json=body)
+    answer = await client.post(f"/v1{wallets}/settlements", json=body)
+    paid = (await client.get(f"{wallets}/ledger-entries")).json()["items"][0]
+    assert (paid["amount"], paid["is_credit"], paid["reference_object_id"]) == (300, False, "inv_1")
+    assert answer.json()["settlement_id"].startswith("set_")
     assert answer.json() == {
-        "settlement_id": "set_1", "invoice_id": "inv_1", "customer_id": "cus_1", "currency": "USD", "amount": 500,
-        "applied": 300, "remaining": 200, "balance": 0, "entry_id": entry, "created_at": "2026-11-23T10:00:00Z",
+        "settlement_id": answer.json()["settlement_id"], "invoice_id": "inv_1", "customer_id": customer,
+        "currency": "USD", "amount": 500, "applied": 300, "remaining": 200, "balance": 0, "entry_id": paid["id"],
+        "created_at": paid["created_at"],
     }  # fmt: skip
-    said(api, object_id="set_1", applied=0, amount=500, balance_after=0, currency="USD")
-    answer = await client.post("/v1/customers/cus_1/wallets/settlements", json=body)
+    answer = await client.post(f"/v1{wallets}/settlements", json=body)
     assert (answer.json()["applied"], answer.json()["remaining"], answer.json()["entry_id"]) == (0, 500, None)
-    answer = await client.post("/v1/customers/cus_1/wallets/settlements", json=body | {"currency": "EUR"})
+    answer = await client.post(f"/v1{wallets}/settlements", json=body | {"currency": "EUR"})
     assert (answer.status_code, answer.json()["code"]) == (422, "UNSUPPORTED_CURRENCY")
 
 
-async def test_a_top_up_is_pending(api: Api, client: httpx.AsyncClient) -> None:
-    said(api, object_id="top_1", amount=500, currency="USD")
+async def test_a_top_up_is_pending(client: httpx.AsyncClient, customer: str) -> None:
+    path = f"/v1/customers/{customer}/wallets/top-ups"
     body = {"currency": "USD", "amount": 500, "return_url": "https://shop.example"}
-    answer = await client.post("/v1/customers/cus_1/wallets/top-ups", json=body)
-    assert (answer.json()["request_id"], answer.json()["status"]) == ("top_1", "pending")
-    assert answer.headers["ledger-request-id"] == "top_1"
+    answer = await client.post(path, json=body)
+    assert (answer.json()["amount"], answer.json()["status"]) == (500, "pending")
+    assert answer.headers["ledger-request-id"] == answer.json()["request_id"]
+    assert answer.json()["request_id"].startswith("top_")
     for wrong in ({"amount": 0}, {"currency": "EUR"}, {"return_url": "x" * 3_000}):
-        answer = await client.post("/v1/customers/cus_1/wallets/top-ups", json=body | wrong)
+        answer = await client.post(path, json=body | wrong)
         assert answer.status_code == 422
 
 

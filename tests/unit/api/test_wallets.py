@@ -95,6 +95,23 @@ async def test_a_repeated_key_gets_the_first_answer(client: httpx.AsyncClient, e
     assert (other.status_code, other.json()["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
 
 
+async def test_an_automatic_retry_without_a_key_gets_the_first_answer_once(
+    client: httpx.AsyncClient, entries: str
+) -> None:
+    first = await client.post(entries, json=CREDIT)
+    retry = {"x-stainless-retry-count": "1"}
+    answers = [await client.post(entries, json=CREDIT, headers=headers) for headers in (retry, retry, {})]
+    assert [answer.json()["balance"] for answer in answers] == [500, 1_000, 1_500]
+    assert answers[0].headers["ledger-position"] == first.headers["ledger-position"]
+
+
+async def test_a_wallet_holds_what_json_can_say(client: httpx.AsyncClient, entries: str) -> None:
+    most = await client.post(entries, json={**CREDIT, "amount": 2**53 - 1})
+    assert most.json()["balance"] == 2**53 - 1
+    more = await client.post(entries, json={**CREDIT, "amount": 1})
+    assert (more.status_code, more.json()["code"]) == (400, "BALANCE_LIMIT_EXCEEDED")
+
+
 async def test_two_keys_that_differ_are_none(api: Api, client: httpx.AsyncClient, entries: str) -> None:
     before = len(api.ledger.commands)
     sent = {**CREDIT, "idempotency_key": "k"}

@@ -4,15 +4,15 @@ from typing import Any
 from uuid import UUID
 
 from events.codec import decode_envelope, digest, genesis
-from events.commands import AnyAsk, BulkEntry, RegisterCustomer
+from events.commands import AnyAsk, BulkEntry, EnterInBulk
 from events.envelope import Envelope
 from events.ids import Tenant
 from events.replies import Reply
 from events.sharding import shard_of
-from events.upstream import RecordUpstream
 from services.ledger import bulk, intake
 from services.ledger.attempts import Attempts, Declines
 from services.ledger.batch import Batch, Rules
+from services.ledger.decisions import REGISTERING, One, commands_of
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
 from services.ledger.intake import Asked, Bulk
@@ -37,31 +37,33 @@ class Deck:
         self.keys: dict[UUID, bytes] = {}
         self.now = NOW
         self._numbers = 0
+        self._made: dict[tuple[int, int], Receipt] = {}
         self._offsets = dict.fromkeys(range(SHARDS), 0)
 
     def asked(self, customer: str, ask: AnyAsk, **more: Any) -> Asked:
         """The next record of its customer's shard, as intake lets it pass."""
-        self._numbers += 1
-        shard = shard_of(customer, SHARDS)
-        value = asking.command(self._numbers, customer, ask, **more)
-        record = CommandRecord(shard, self._offsets[shard], value)
-        self._offsets[shard] += 1
-        found = intake.read(record, SHARDS, self.now, available=True)
+        found = self._sent(customer, ask, **more)
         assert isinstance(found, Asked)
-        if isinstance(ask, RegisterCustomer | RecordUpstream):
-            self.keys.setdefault(found.key.stream, bytes(32))
         return found
 
     def bulk(self, *entries: BulkEntry, together: bool = False, **more: Any) -> Bulk:
         """One record of many commands."""
+        found = self._sent(entries[0].customer_id, asking.bulk(*entries, together=together), **more)
+        assert isinstance(found, Bulk), found
+        return found
+
+    def _sent(self, customer: str, ask: AnyAsk | EnterInBulk, **more: Any) -> One:
         self._numbers += 1
-        customer = entries[0].customer_id
-        shard = shard_of(customer, SHARDS)
-        value = asking.command(self._numbers, customer, asking.bulk(*entries, together=together), **more)
+        return self.read(shard_of(customer, SHARDS), asking.command(self._numbers, customer, ask, **more))
+
+    def read(self, shard: int, value: bytes) -> One:
+        """The next record of this shard, as intake understands it."""
         record = CommandRecord(shard, self._offsets[shard], value)
         self._offsets[shard] += 1
         found = intake.read(record, SHARDS, self.now, available=True)
-        assert isinstance(found, Bulk), found
+        for one in commands_of(found):
+            if isinstance(one.ask, REGISTERING):
+                self.keys.setdefault(one.key.stream, bytes(32))
         return found
 
     def batch(self) -> Batch:
@@ -87,7 +89,11 @@ class Deck:
         stored = {(event.shard, event.sequence): event.value for event in commit.events}
         for row in commit.receipts:
             event = stored[row.shard, row.sequence]
-            self.receipts[ReceiptKey(*row[:3])] = Receipt(row.request_hash, row.shard, row.sequence, event)
+            receipt = Receipt(row.request_hash, row.shard, row.sequence, event)
+            self.receipts[ReceiptKey(*row[:3])] = self._made[row.shard, row.sequence] = receipt
+        for tried in commit.attempts:
+            known = self.attempts.setdefault(Attempt(tried.stream, tried.request_hash, tried.attempt), [])
+            known.append(Tried(tried.command_id, self._made[tried.shard, tried.sequence]))
 
     def known(self, customer: str, balance: int = 0) -> None:
         """A registered customer with some USD."""

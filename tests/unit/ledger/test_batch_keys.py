@@ -1,12 +1,11 @@
 """Idempotency keys and keyless retries, within one batch and between batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
 from events.commands import CustomerAsk
 from services.ledger.intake import Asked
-from services.ledger.ports import Attempt, AttemptRow, Tried
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.unit.ledger.deck import Deck, outcomes, replies
 
@@ -29,22 +28,9 @@ def play(request: pytest.FixtureRequest, deck: Deck) -> Play:
         return outcomes(deck.play(*asked))
 
     def apart(*asked: Asked) -> list[str]:
-        found = []
-        for one in asked:
-            batch = deck.play(one)
-            remember(deck, batch.commit().attempts)
-            found += outcomes(batch)
-        return found
+        return [outcome for one in asked for outcome in outcomes(deck.play(one))]
 
     return together if request.param == "one batch" else apart
-
-
-def remember(deck: Deck, rows: Sequence[AttemptRow]) -> None:
-    """What the store's `keyless_attempts` does."""
-    for row in rows:
-        [receipt] = [r for r in deck.receipts.values() if (r.shard, r.sequence) == (row.shard, row.sequence)]
-        attempt = Attempt(row.stream, row.request_hash, row.attempt)
-        deck.attempts.setdefault(attempt, []).append(Tried(row.command_id, receipt))
 
 
 @pytest.mark.parametrize(

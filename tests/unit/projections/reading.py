@@ -1,7 +1,8 @@
 """From a factory's records to events as projections read them, and tables as Python dictionaries."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET
@@ -41,14 +42,14 @@ def events_of(factory: factories.EventFactory) -> list[Event]:
     """Everything the factory made, in clear."""
     reading = read(start(factory.shards), records_of(factory.records))
     assert not reading.breaks
-    return opened(factory, reading)
+    return opened(factory.keys, reading)
 
 
-def opened(factory: factories.EventFactory, reading: Reading) -> list[Event]:
-    """Unsealed with the factory's keys; events of forgotten keys stay sealed."""
+def opened(keys: Mapping[UUID, bytes], reading: Reading) -> list[Event]:
+    """Unsealed; events of forgotten keys stay sealed."""
     events = []
     for event in reading.events:
-        key = factory.keys.get(owner_of(event.envelope.tenant, event.envelope.subject))
+        key = keys.get(owner_of(event.envelope.tenant, event.envelope.subject))
         if key is None or event.fact.sealed is UNSET:
             events.append(event)
         else:

@@ -177,7 +177,7 @@ def test_batches_and_repeats_do_not_show_in_the_rows(
         ahead = data.draw(st.integers(1, len(records) - at), label="go ahead")
         reading = read(seen, records[at - back : at + ahead])
         assert not reading.breaks
-        parts.apply(opened(factory, reading))
+        parts.apply(opened(factory.keys, reading))
         seen |= reading.checkpoints()
         at += ahead
     assert vars(parts) == vars(whole)
