@@ -4,12 +4,11 @@
 also judges how long each recovery took: that depends on what else the machine does.
 """
 
-import os
-import random
 from http import HTTPStatus
 
 import pytest
 
+from tests import seeds
 from tests.chaos.faults import KILLS, drawn, storm
 from tests.chaos.load import NOT_APPLIED, UNKNOWN
 from tests.chaos.sweep import Swept, sweep
@@ -23,8 +22,7 @@ FAULTS = 6
 @pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_every_answer_is_true_after_everything_was_hurt_again_and_again() -> None:
-    seed = int(os.environ.get("WALLET_LEDGER_TEST_SEED") or random.SystemRandom().randrange(10**6))
-    print(f"WALLET_LEDGER_TEST_SEED={seed}")
+    seed = seeds.chosen()
     swept = sweep(seed, PER_SECOND, drawn(seed, FAULTS), storm(seed))
     report(swept)
     check_pressure(swept)

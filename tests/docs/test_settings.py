@@ -16,7 +16,7 @@ NO_SETTINGS = {
     "WALLET_LEDGER_CACHE_DIR": "deploy/bootstrap.py",
     "WALLET_LEDGER_TEST_KAFKA": "tests/servers.py",
     "WALLET_LEDGER_TEST_POSTGRES": "tests/servers.py",
-    "WALLET_LEDGER_TEST_SEED": "tests/chaos/test_sweep.py",
+    "WALLET_LEDGER_TEST_SEED": "tests/seeds.py",
 }
 """Variables that are read elsewhere, and where."""
 

@@ -1,11 +1,10 @@
 """One running service for the proofs that leave it as others need it: each has businesses of its own."""
 
-import os
-import random
 from collections.abc import Iterator
 
 import pytest
 
+from tests import seeds
 from tests.proof import service
 
 
@@ -17,6 +16,4 @@ def machine() -> Iterator[type[service.ServiceMachine]]:
 
 @pytest.fixture
 def seed() -> int:
-    chosen = int(os.environ.get("WALLET_LEDGER_TEST_SEED") or random.SystemRandom().randrange(10**6))
-    print(f"WALLET_LEDGER_TEST_SEED={chosen}")
-    return chosen
+    return seeds.chosen()

@@ -16,6 +16,7 @@ from events.topics import PAYMENTS, PAYMENTS_PARTITIONS
 from services.upstream.business import Business
 from services.upstream.trade import DAY
 from services.upstream.world import Delivery, Trouble
+from tests import seeds
 from tests.integration.test_intake import checked_off, envelope, payment, publish, wallets
 from tests.running import Process, System, eventually, running
 
@@ -99,8 +100,8 @@ def waiting(system: System) -> int:
 
 @pytest.mark.parametrize("fault", [killed, thrown, lost_after_a_rebalance, put_back, frozen])
 def test_nothing_is_lost_and_nothing_is_doubled(system: System, fault: Fault) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
+    seed = seeds.chosen()
+    random.seed(seed)  # who publishes draws partitions
     name = f"bus_{fault.__name__}"
     business = Business(seed, name, "test", START, 60, Trouble(), joining=2 * DAY)
     letters = [*business.world.play(START + 3 * DAY), *business.world.drain()]

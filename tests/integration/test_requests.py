@@ -21,6 +21,7 @@ from events.ids import Tenant, owner_of
 from events.requested import RefundRequested
 from events.topics import REQUESTS
 from services.api.keys import create_key
+from tests import seeds
 from tests.integration.test_intake import envelope, payment, person, publish
 from tests.running import Process, System, eventually, running
 
@@ -132,9 +133,7 @@ def test_a_refund_is_asked_for_published_and_answered(shop: Shop) -> None:
 
 def test_of_many_racing_retries_one_refund_comes(shop: Shop) -> None:
     """With one key, with keys of their own and with none, at once, some of them automatic retries."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    dice = random.Random(seed)
+    dice = random.Random(seeds.chosen())
     identifier = shop.paid(2)
 
     async def race() -> Counter[tuple[int, str]]:

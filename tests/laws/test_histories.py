@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from functools import cache
 import pytest
 from msgspec.structs import replace
 
+from tests import seeds
 from tests.fakes.gate import Phase
 from tests.proof import explore
 from tests.proof.checker import check
@@ -22,8 +22,7 @@ HISTORIES = 80
 
 
 def test_whatever_happens_every_promise_is_kept() -> None:
-    seed = int(os.environ.get("WALLET_LEDGER_TEST_SEED") or random.SystemRandom().randrange(10**6))
-    print(f"WALLET_LEDGER_TEST_SEED={seed}")
+    seed = seeds.chosen()
     for number in range(seed, seed + HISTORIES):
         if check(live(plan(number))) is not None:
             small = explore.smallest(number)

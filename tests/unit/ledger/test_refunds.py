@@ -18,6 +18,7 @@ from events.sealing import unseal
 from services.ledger.domain.foreign import Foreign
 from services.ledger.domain.refunds import refundable
 from services.ledger.domain.rules import Rule
+from tests import seeds
 from tests.fakes import asking
 from tests.unit.ledger.deck import RULES, Deck, envelopes, outcomes, replies
 from tests.unit.ledger.telling import payment, purchase, refund
@@ -205,9 +206,7 @@ RETRIES = 2_500
 @pytest.mark.parametrize("ask", [ALL, TO_WALLET, some(60), to_wallet(60)], ids=lambda a: type(a).__name__)
 def test_thousands_of_retries_give_back_once(ask: RequestRefund | RefundToWallet) -> None:
     """With one key, with keys of their own, and with none, in batches of any size, some of them a second time."""
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
-    dice = random.Random(seed)
+    dice = random.Random(seeds.chosen())
     deck = Deck()
     last(deck, [purchase()])
     left = RETRIES

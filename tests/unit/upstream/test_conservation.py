@@ -28,6 +28,7 @@ from services.upstream.books import Books
 from services.upstream.business import Business
 from services.upstream.trade import DAY
 from services.upstream.world import CLEAN, Delivery, Trouble
+from tests import seeds
 from tests.unit.ledger.deck import SHARDS, Deck, replies
 
 START = 1_790_000_000_000_000
@@ -136,9 +137,7 @@ async def test_wallets_are_what_the_business_has_in_its_books() -> None:
 
 
 async def test_shuffled_and_repeated_it_comes_to_the_same() -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = random.Random(seeds.chosen())
     clean, books = week(CLEAN)
     mixed = clean + chance.sample(clean, len(clean) // 10)
     chance.shuffle(mixed)
