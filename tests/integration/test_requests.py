@@ -3,9 +3,7 @@
 import asyncio
 import json
 import os
-import random
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -21,12 +19,8 @@ from events.ids import Tenant, owner_of
 from events.requested import RefundRequested
 from events.topics import REQUESTS
 from services.api.keys import create_key
-from tests import seeds
 from tests.integration.test_intake import envelope, payment, person, publish
 from tests.running import Process, System, eventually, running
-
-RACERS = 40
-RETRIES = 600
 
 
 class Shop(NamedTuple):
@@ -131,40 +125,6 @@ def test_a_refund_is_asked_for_published_and_answered(shop: Shop) -> None:
     assert one.refund_id == made.refund_id
 
 
-def test_of_many_racing_retries_one_refund_comes(shop: Shop) -> None:
-    """With one key, with keys of their own and with none, at once, some of them automatic retries."""
-    dice = random.Random(seeds.chosen())
-    identifier = shop.paid(2)
-
-    async def race() -> Counter[tuple[int, str]]:
-        told: Counter[tuple[int, str]] = Counter()
-        left = iter(range(RETRIES))
-        headers = {"authorization": f"Bearer {shop.secret}"}
-        async with httpx.AsyncClient(
-            base_url=shop.url, headers=headers, trust_env=False, timeout=60
-        ) as client:
-
-            async def racer() -> None:
-                for _ in left:
-                    key = dice.choice(
-                        [{}, {"idempotency-key": "one"}, {"idempotency-key": str(dice.random())}]
-                    )
-                    again = {"x-stainless-retry-count": str(dice.randrange(3))}
-                    answer = await client.post(
-                        "/refunds", json={"payment_id": identifier}, headers=key | again
-                    )
-                    told[answer.status_code, answer.json().get("refund_id", answer.json().get("code"))] += 1
-
-            await asyncio.gather(*(racer() for _ in range(RACERS)))
-        return told
-
-    told = asyncio.run(race())
-    assert {status for status, _ in told} <= {200, 400}, told
-    [made] = {word for status, word in told if status == 200}
-    assert [one.request_id for one in requested(shop.system) if one.payment_id == identifier] == [made]
-    assert len({one["id"] for one in eventually(lambda: published(shop.system, made), what="published")}) == 1
-
-
 def test_a_refund_into_the_wallet_and_an_invoice_that_is_paid_from_it(shop: Shop) -> None:
     identifier = shop.paid(3)
     answer = shop.post("/v1/refunds/to-wallet", payment_id=identifier, amount=500)
@@ -211,7 +171,7 @@ def test_a_killed_publisher_loses_no_request(shop: Shop) -> None:
             shop.intake.kill()
             shop.intake.start()
         answer = shop.post(
-            f"/v1/customers/cus_{1 + number % 4}/wallets/top-ups", currency="USD", amount=1 + number
+            f"/v1/customers/cus_{1 + 2 * (number % 2)}/wallets/top-ups", currency="USD", amount=1 + number
         )
         assert answer.status_code == 200, answer.text
         made.append(answer.json()["request_id"])

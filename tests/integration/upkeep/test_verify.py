@@ -17,7 +17,7 @@ from services.projections import verify
 from services.projections.verify import verify_shard as verify_views
 from services.verifying import Kind, Throttle, confirmed
 from tests.docs.documents import ROOT
-from tests.integration.upkeep.conftest import CUSTOMERS, ROUNDS, SHARDS, command, keys_of
+from tests.integration.upkeep.conftest import ROUNDS, SHARDS, command, keys_of
 from tests.running import System
 
 HURT = 1
@@ -200,4 +200,3 @@ async def test_what_a_second_look_does_not_find_is_not_told(system: System) -> N
 
     assert (await confirmed(check, HURT)).findings == []
     assert looks == [HURT, HURT]
-    assert CUSTOMERS[HURT]
