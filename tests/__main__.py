@@ -12,6 +12,8 @@ from tests.servers import KAFKA, POSTGRES
 
 PROCESSES_MAX = 4
 """A Kafka and a PostgreSQL each."""
+SPREAD = ("--dist", "loadfile", "--no-loadscope-reorder")
+"""In the order of their names: files with servers come first, many small ones fill what is left at the end."""
 
 
 def main(arguments: list[str]) -> int:
@@ -19,7 +21,7 @@ def main(arguments: list[str]) -> int:
     if arguments or os.environ.get(KAFKA) or os.environ.get(POSTGRES):
         return _pytest(*arguments)
     processes = min(PROCESSES_MAX, os.cpu_count() or 1)
-    together = _pytest("-m", "not alone", "-n", str(processes), "--dist", "loadfile")
+    together = _pytest("-m", "not alone", "-n", str(processes), *SPREAD)
     return _pytest("-m", "alone") or together
 
 
