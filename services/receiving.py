@@ -4,19 +4,20 @@ Faust's own commits would lose events (an exception acknowledges, a kill may ski
 Where to read from is decided by the checkpoints alone, which move in one transaction with the rows.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import faust
+import psycopg
 from aiokafka import ConsumerRecord
 from faust.exceptions import ConsumerNotStarted
 from faust.tables import TableManager
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, AppT, StreamT, TransportT
+from faust.types import TP, StreamT, TransportT
 
 from services.kafka import ssl_context
 from services.reading import Record
@@ -38,9 +39,14 @@ class CheckpointApp(faust.App):
 
     next_offsets: NextOffsets
     read_topic: str
+    failed: "asyncio.Future[None]"
+    """Has the error if the checkpoints cannot be read; never a result."""
 
     def _new_transport(self) -> TransportT:
         return CheckpointTransport(self.conf.broker_consumer, self)
+
+    def _create_directories(self) -> None:
+        """There are no tables to keep in any."""
 
     def leave_when_stopped(self) -> None:
         """For good, or for longer than a restart takes."""
@@ -51,18 +57,27 @@ class CheckpointApp(faust.App):
 class CheckpointConsumer(driver.Consumer):
     """Reads from our checkpoints, and hands on bundles."""
 
-    app: AppT
+    app: CheckpointApp
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek to the checkpoints where Faust would seek to what its group committed.
 
         A seek from `on_partitions_assigned` is not enough: Faust calls this afterwards and undoes it.
         """
-        offsets = await self.app.next_offsets()  # type: ignore[attr-defined]
-        topic = self.app.read_topic  # type: ignore[attr-defined]
+        offsets = await self._next_offsets()
+        topic = self.app.read_topic
         wanted = {tp: offsets.get(tp.partition, 0) for tp in self.assignment() if tp.topic == topic}
         await self.seek_wait(wanted)
         return wanted
+
+    async def _next_offsets(self) -> Mapping[int, int]:
+        """Faust would go on somewhere else after an exception: it gets none, the process ends."""
+        try:
+            return await self.app.next_offsets()
+        except psycopg.Error as error:
+            if not self.app.failed.done():
+                self.app.failed.set_exception(error)
+            return await asyncio.Future()
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:  # noqa: ASYNC109
         """Everything that was fetched becomes one message, with its records as value.
@@ -107,7 +122,7 @@ class Reading(NamedTuple):
 
 
 def make_app(
-    settings: Settings, reading: Reading, instance: str, folder: Path, offsets: NextOffsets, receive: Receive
+    settings: Settings, reading: Reading, instance: str, offsets: NextOffsets, receive: Receive
 ) -> CheckpointApp:
     """An app with one agent that hands all records on; it is started and stopped by the caller.
 
@@ -123,7 +138,6 @@ def make_app(
         consumer_group_instance_id=instance,
         consumer_auto_offset_reset="earliest",
         store="memory://",
-        datadir=str(folder),
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
@@ -135,6 +149,7 @@ def make_app(
     )
     app.next_offsets = offsets
     app.read_topic = reading.topic
+    app.failed = asyncio.get_running_loop().create_future()
     topic = app.topic(reading.topic, key_serializer="raw", value_serializer="raw", acks=False)
 
     async def hand_on(stream: StreamT[list[ConsumerRecord[bytes, bytes]]]) -> None:

@@ -419,9 +419,9 @@ BREAKS = [
     ),
     Break(
         "a projections process that was stopped keeps its shards",
-        "services/projections/runner.py",
-        "            app.leave_when_stopped()\n",
-        "            pass\n",
+        "services/faust_process.py",
+        "        app.leave_when_stopped()\n",
+        "        pass\n",
         ("tests/integration/test_projections_agent.py",),
     ),
     Break(
