@@ -1,27 +1,84 @@
-"""The life of a process that Faust receives for. Whatever fails ends it, and that is the cure: the supervisor starts it
-again, and it seeks to its checkpoints."""
+"""The life of a process that Faust receives for, and the watch over it. Whatever fails ends it, and that is the cure: the
+supervisor starts it again, and it seeks to its checkpoints."""
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any, ClassVar
 
 import structlog
+from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted
 
+from services.kafka import Reached
 from services.receiving import CheckpointApp
 from services.running import end_anyhow, stopped, until_over
 
 EXIT_STOPPED, EXIT_FAILED = 0, 1
-
-Part = Coroutine[None, None, None]
-Close = Callable[[], Awaitable[None]]
+WATCH_SECONDS = 1.0
+STARTING_SECONDS = 0.1
+ENDS_SECONDS_MAX = 5.0
 
 log = structlog.get_logger()
 
 
+class Hangs(Exception):
+    """There is work and none is done: Faust is known to stop fetching. Only a new process helps."""
+
+
+class FaustWatch(ABC):
+    """Looks from outside: it asks Kafka for the topic's ends, for a deaf consumer does not know them."""
+
+    no_progress_seconds_max: ClassVar[float]
+
+    def __init__(self, app: CheckpointApp, reached: Reached) -> None:
+        self._app = app
+        self._reached = reached
+        self._problems = {"assignment": "no partition is assigned yet"}
+        self._since = time.monotonic()
+        """When all was well last, as far as the consumer and what is behind it are concerned."""
+
+    def problems(self) -> dict[str, str]:
+        """What is not ready, by component."""
+        return dict(self._problems)
+
+    async def watch_forever(self) -> None:
+        """Raises Hangs."""
+        while True:
+            await asyncio.sleep(STARTING_SECONDS if "assignment" in self._problems else WATCH_SECONDS)
+            if self._app.crashed:
+                raise Hangs(f"Faust crashed: {type(self._app.crash_reason).__name__}")
+            self._problems = await self._look()
+            if time.monotonic() - self._since > self.no_progress_seconds_max:
+                found = self._problems or "behind"
+                raise Hangs(f"no progress for {self.no_progress_seconds_max:.0f} s: {found}")
+
+    async def _look(self) -> dict[str, str]:
+        """One round: the problems it finds; moves `_since` where there is no reason to worry."""
+        now = time.monotonic()
+        try:
+            tps = [tp for tp in self._app.consumer.assignment() if tp.topic == self._app.read_topic]
+            async with asyncio.timeout(ENDS_SECONDS_MAX):
+                ends = await self._app.consumer.highwaters(*tps) if tps else {}
+        except ConsumerNotStarted:
+            return {"assignment": "no partition is assigned"}
+        except (KafkaError, TimeoutError) as error:
+            if not await self._reached():
+                self._since = time.monotonic()  # without Kafka there is no progress to miss
+            return {"kafka": f"no answer: {type(error).__name__}"}
+        return self._judge(now, {tp.partition: end for tp, end in ends.items()})
+
+    @abstractmethod
+    def _judge(self, now: float, ends: Mapping[int, int]) -> dict[str, str]:
+        """As `_look`, with the ends of what is assigned as they were at `now`, of nothing if nothing is."""
+
+
 async def live(
     app: CheckpointApp,
-    parts: Sequence[Part],
-    closing: Mapping[str, Close],
+    parts: Iterable[Coroutine[Any, Any, None]],
+    closing: Mapping[str, Awaitable[None]],
     failed: Callable[[BaseException], int],
     stop: asyncio.Event,
 ) -> int:
@@ -37,7 +94,7 @@ async def live(
     for task in work:
         task.cancel()
     for part, close in closing.items():
-        await stopped(part, close())
+        await stopped(part, close)
     if error is None:  # else we are started again at once, and go on with the same partitions
         app.leave_when_stopped()
     if not await stopped("faust", app.stop()):

@@ -64,20 +64,18 @@ class CheckpointConsumer(driver.Consumer):
 
         A seek from `on_partitions_assigned` is not enough: Faust calls this afterwards and undoes it.
         """
-        offsets = await self._next_offsets()
+        try:
+            offsets = await self.app.next_offsets()
+        except psycopg.Error as error:
+            if not self.app.failed.done():
+                self.app.failed.set_exception(error)
+            return (
+                await asyncio.Future()
+            )  # after an exception Faust would go on somewhere else: the process ends
         topic = self.app.read_topic
         wanted = {tp: offsets.get(tp.partition, 0) for tp in self.assignment() if tp.topic == topic}
         await self.seek_wait(wanted)
         return wanted
-
-    async def _next_offsets(self) -> Mapping[int, int]:
-        """Faust would go on somewhere else after an exception: it gets none, the process ends."""
-        try:
-            return await self.app.next_offsets()
-        except psycopg.Error as error:
-            if not self.app.failed.done():
-                self.app.failed.set_exception(error)
-            return await asyncio.Future()
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:  # noqa: ASYNC109
         """Everything that was fetched becomes one message, with its records as value.

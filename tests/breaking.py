@@ -72,7 +72,7 @@ BREAKS = [
     ),
     Break(
         "a deaf consumer is taken for a silent Kafka",
-        "services/projections/watch.py",
+        "services/faust_process.py",
         "            if not await self._reached():\n                self._since = time.monotonic()",
         "            self._since = time.monotonic()",
         ("tests/unit/projections/test_watch.py",),
@@ -426,8 +426,8 @@ BREAKS = [
     ),
     Break(
         "a projections process that receives nothing goes on",
-        "services/projections/watch.py",
-        "if time.monotonic() - self._since > NO_PROGRESS_SECONDS_MAX:",
+        "services/faust_process.py",
+        "if time.monotonic() - self._since > self.no_progress_seconds_max:",
         "if False:",
         ("tests/unit/projections/test_watch.py",),
     ),

@@ -7,7 +7,7 @@ from functools import partial
 from events.codec import timestamp
 from events.topics import PAYMENTS
 from services.coffin import month_owner, sealed
-from services.faust_process import Close, cannot_go_on, live
+from services.faust_process import cannot_go_on, live
 from services.inbox import Inbox
 from services.intake.asking import Asker
 from services.intake.publications import Publications
@@ -63,6 +63,6 @@ async def run(settings: Settings, instance: str, ring: Ring, micros: Clock, stop
     port = settings.intake_metrics_port or settings.http_port + 3
     server = await serve(settings.http_host, port, watch.problems)
     work = (watch.watch_forever(), asker.read_forever(), taking.work_forever(), publisher.publish_forever())
-    closing: dict[str, Close] = {"health": server.cleanup, "database": table.close, "kafka": asker.stop}
-    closing["publisher"] = publisher.close
+    closing = {"health": server.cleanup(), "database": table.close(), "kafka": asker.stop()}
+    closing["publisher"] = publisher.close()
     return await live(app, work, closing, partial(cannot_go_on, "intake"), stop)

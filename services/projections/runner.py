@@ -6,7 +6,7 @@ from functools import partial
 import structlog
 
 from events.topics import EVENTS
-from services.faust_process import Close, cannot_go_on, live
+from services.faust_process import cannot_go_on, live
 from services.inbox import Inbox
 from services.kafka import reached
 from services.keyring import key_ring
@@ -36,7 +36,7 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
     port = settings.projections_metrics_port or settings.http_port + 2
     server = await serve(settings.http_host, port, watch.problems)
     work = (watch.watch_forever(), writer.write_forever(), _check(settings, watch))
-    closing: dict[str, Close] = {"health": server.cleanup, "database": partial(writer.close, instance)}
+    closing = {"health": server.cleanup(), "database": writer.close(instance)}
     return await live(app, work, closing, _failed, stop)
 
 

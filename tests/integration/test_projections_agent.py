@@ -349,7 +349,7 @@ from services import receiving as agent
 from services.projections import __main__, watch
 from services.settings import Settings
 
-watch.NO_PROGRESS_SECONDS_MAX = 4.0
+watch.Watch.no_progress_seconds_max = 4.0
 receive = agent.CheckpointConsumer._getmany
 
 async def received(consumer, **wanted):

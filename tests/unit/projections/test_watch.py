@@ -10,9 +10,10 @@ from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
 from events.topics import EVENTS
-from services.projections import watch as watching
+from services import faust_process
+from services.faust_process import Hangs
 from services.projections.lag import Lag
-from services.projections.watch import Hangs, Watch
+from services.projections.watch import READY_LAG_RECORDS_MAX, Watch
 
 
 class Consumer:
@@ -55,7 +56,9 @@ class Stage:
 
     def __init__(self) -> None:
         self.consumer, self.writer, self.lag = Consumer(), Writer(), Lag()
-        self.app: Any = SimpleNamespace(consumer=self.consumer, crashed=False, crash_reason=None)
+        self.app: Any = SimpleNamespace(
+            consumer=self.consumer, read_topic=EVENTS.name, crashed=False, crash_reason=None
+        )
         self.kafka_answers = False
         self.watch = Watch(self.app, self.writer, self.lag, "one", self.reached)  # type: ignore[arg-type]
 
@@ -73,9 +76,9 @@ class Stage:
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr(watching, "WATCH_SECONDS", 0.005)
-    monkeypatch.setattr(watching, "STARTING_SECONDS", 0.005)
-    monkeypatch.setattr(watching, "NO_PROGRESS_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(faust_process, "WATCH_SECONDS", 0.005)
+    monkeypatch.setattr(faust_process, "STARTING_SECONDS", 0.005)
+    monkeypatch.setattr(Watch, "no_progress_seconds_max", 0.3)
     return Stage()
 
 
@@ -131,11 +134,11 @@ async def test_a_halted_shard_is_no_reason_to_restart_but_to_alarm(stage: Stage)
 
 
 async def test_far_behind_is_not_ready(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "NO_PROGRESS_SECONDS_MAX", 10.0)
-    stage.consumer.ends = {0: watching.READY_LAG_RECORDS_MAX + 1, 1: 0}
+    monkeypatch.setattr(Watch, "no_progress_seconds_max", 10.0)
+    stage.consumer.ends = {0: READY_LAG_RECORDS_MAX + 1, 1: 0}
     await stage.run(0.1)
     assert "lag" in stage.watch.problems()
-    stage.lag.applied({0: watching.READY_LAG_RECORDS_MAX + 1})
+    stage.lag.applied({0: READY_LAG_RECORDS_MAX + 1})
     await stage.run(0.1)
     assert stage.watch.problems() == {}
 
