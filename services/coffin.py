@@ -1,29 +1,41 @@
 """Records that were put aside: each sealed under the key of its month."""
 
+from collections.abc import Callable
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
 
+from events.codec import timestamp
 from events.dead_letters import SealedLetter
 from events.sealing import open_bytes, seal_bytes
+from services.keyring import DataKeys
 
 
-def sealed(
-    key: bytes, topic: str, partition: int, offset: int, value: bytes, code: str, message: str, *, now: str
-) -> tuple[bytes, bytes]:
-    """Key and value of the record for `ledger.dead-letters`; `key` is that of the month of `now`."""
-    month, place = now[:7], f"{topic}/{partition}/{offset}"
-    body = SealedLetter(
-        topic=topic,
-        partition=partition,
-        offset=offset,
-        time=now,
-        code=code,
-        message=message,
-        month=month,
-        sealed=seal_bytes(key, value, f"{month}|{place}".encode()),
-    )
-    return place.encode(), msgspec.json.encode(body)
+class MonthlyCoffin:
+    """For records of one topic; `micros` since 1970."""
+
+    def __init__(self, topic: str, keys: DataKeys, micros: Callable[[], int]) -> None:
+        self._topic = topic
+        self._keys = keys
+        self._micros = micros
+
+    async def seal(self, letter: tuple[int, int, bytes, str, str]) -> tuple[bytes, bytes]:
+        """Key and value for `ledger.dead-letters`, of a record's shard, offset and value, with a code and a message."""
+        shard, offset, value, code, message = letter
+        now = timestamp(self._micros())
+        month, place = now[:7], f"{self._topic}/{shard}/{offset}"
+        key = await self._keys.named(month_owner(month))
+        body = SealedLetter(
+            topic=self._topic,
+            partition=shard,
+            offset=offset,
+            time=now,
+            code=code,
+            message=message,
+            month=month,
+            sealed=seal_bytes(key, value, f"{month}|{place}".encode()),
+        )
+        return place.encode(), msgspec.json.encode(body)
 
 
 def opened(key: bytes, letter: SealedLetter) -> bytes:

@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from events.codec import timestamp
 from events.topics import PAYMENTS
-from services.coffin import month_owner, sealed
+from services.coffin import MonthlyCoffin
 from services.faust_process import cannot_go_on, live
 from services.inbox import Inbox
 from services.intake.asking import Asker
@@ -17,7 +16,7 @@ from services.intake.taking import Taking
 from services.intake.together import Together
 from services.intake.watch import Watch
 from services.kafka import reached
-from services.keyring import KeyRing
+from services.keyring import DataKeys, KeyRing
 from services.reading import Record
 from services.receiving import Reading, make_app
 from services.running import serve
@@ -34,26 +33,20 @@ Ring = Callable[[], KeyRing]
 class Coffin:
     """Implements `taking.Coffin`."""
 
-    def __init__(self, ring: KeyRing, asker: Asker, micros: Clock) -> None:
-        self._micros = micros
-        self._ring = ring
+    def __init__(self, coffin: MonthlyCoffin, asker: Asker) -> None:
+        self._coffin = coffin
         self._asker = asker
 
     async def bury(self, record: Record, code: str, message: str) -> None:
-        now = timestamp(self._micros())
-        owner = month_owner(now[:7])
-        keys = self._ring.cached({owner}) or await asyncio.to_thread(self._ring.get_or_create, [owner])
-        letter = sealed(
-            keys[owner], PAYMENTS.name, record.shard, record.offset, record.value, code, message, now=now
-        )
-        await self._asker.dead_letter(*letter)
+        await self._asker.dead_letter(*await self._coffin.seal((*record, code, message)))
 
 
 async def run(settings: Settings, instance: str, ring: Ring, micros: Clock, stop: asyncio.Event) -> int:
     """Work until `stop` or a failure; returns the exit code."""
     dsn = settings.views_dsn.get_secret_value()
     inbox, asker, table = Inbox(), Asker(settings), Table(dsn)
-    coffin, publisher = Coffin(ring(), asker, micros), Publisher(settings, ring(), Publications(dsn))
+    coffin = Coffin(MonthlyCoffin(PAYMENTS.name, DataKeys(ring()), micros), asker)
+    publisher = Publisher(settings, ring(), Publications(dsn))
     ledger = Together(asker, settings.shards)
     taking = Taking(inbox, table, ledger, coffin, settings.upstream_mode, settings.upstream_wait_seconds)
     await table.open()

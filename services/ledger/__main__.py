@@ -13,12 +13,13 @@ import structlog
 import uvloop
 from aiokafka.errors import KafkaError
 
+from events.topics import COMMANDS
 from services import health, logs, runtime
-from services.keyring import check_keys, key_ring
+from services.coffin import MonthlyCoffin
+from services.keyring import DataKeys, check_keys, key_ring
 from services.ledger import metrics, verify
 from services.ledger.batch import Rules
 from services.ledger.broker import KafkaBroker
-from services.ledger.keys import DataKeys, MonthlyCoffin
 from services.ledger.ports import OwnershipLost, TopicDiverged, WrongStore
 from services.ledger.store import PostgresStore
 from services.ledger.worker import Worker
@@ -49,7 +50,7 @@ def build(settings: Settings) -> Worker:
         broker=KafkaBroker(settings),
         clock=clock,
         keys=keys,
-        coffin=MonthlyCoffin(keys, clock),
+        coffin=MonthlyCoffin(COMMANDS.name, keys, clock.micros),
         rules=Rules(
             frozenset(settings.currencies),
             settings.request_hash_secret.get_secret_value().encode(),

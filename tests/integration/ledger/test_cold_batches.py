@@ -13,10 +13,9 @@ from events.codec import decode_reply
 from events.commands import CustomerAsk
 from events.replies import Outcome
 from events.sharding import shard_of
-from services.keyring import KeyRing
+from services.keyring import DataKeys, KeyRing
 from services.ledger import decisions, folding, statements
 from services.ledger import worker as worker_module
-from services.ledger.keys import DataKeys
 from services.ledger.store import PostgresStore
 from services.ledger.worker import Worker
 from services.migrate import migrate_database
