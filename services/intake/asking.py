@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from events.codec import Malformed, decode_reply, encode_command
 from events.commands import Command
-from events.replies import Outcome, Reply
+from events.replies import Reply
 from events.sharding import shard_of
 from events.topics import COMMANDS, DEAD_LETTERS, REPLIES, REPLIES_PARTITIONS
+from services.intake.together import LATER
 from services.kafka import client_options, ended
 from services.producing import LastingProducer
 from services.settings import Settings
@@ -23,7 +24,6 @@ from services.topics import DEAD_LETTER_BYTES_MAX
 RESEND_SECONDS = 5.0
 RESEND_SECONDS_MAX = 60.0
 """Each copy lies before the commands of clients when the ledger comes back after long."""
-LATER = {Outcome.UNAVAILABLE, Outcome.LATE}
 
 
 @dataclass
