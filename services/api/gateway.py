@@ -19,7 +19,7 @@ from events.topics import COMMANDS, REPLIES, REPLIES_PARTITIONS
 from services.api import metrics
 from services.api.breaker import Breaker
 from services.api.ports import NotHandedOver, OutcomeUnknown, Ticket
-from services.kafka import client_options
+from services.kafka import client_options, ended
 from services.pace import Pace
 from services.producing import LastingProducer
 from services.settings import Settings
@@ -95,11 +95,9 @@ class KafkaGateway:
             task.remove_done_callback(self._died)
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        clients = [name for name in ("_producer", "_consumer") if hasattr(self, name)]
-        closing = [asyncio.wait_for(getattr(self, name).stop(), 3.0) for name in clients]
-        await asyncio.gather(
-            *closing, return_exceptions=True
-        )  # Kafka may be away: what is queued is late anyway
+        clients = [getattr(self, name) for name in ("_producer", "_consumer") if hasattr(self, name)]
+        # Kafka may be away: what is queued is late anyway
+        await asyncio.gather(*map(ended, clients), return_exceptions=True)
 
     def ticket(self) -> Ticket:
         command_id = f"{self._prefix}{next(self._numbers):016x}"
