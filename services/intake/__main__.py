@@ -6,13 +6,12 @@ import signal
 import socket
 import sys
 import time
-from functools import partial
 
 import uvloop
 
 from services import logs, runtime, topics
 from services.intake.runner import run
-from services.keyring import check_keys, key_ring
+from services.keyring import check_keys
 from services.settings import Settings
 
 
@@ -32,7 +31,7 @@ async def _until_signal(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     instance = settings.instance or f"{socket.gethostname()}-intake"
-    return await run(settings, instance, partial(key_ring, settings), lambda: time.time_ns() // 1_000, stop)
+    return await run(settings, instance, lambda: time.time_ns() // 1_000, stop)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from services.intake.taking import Taking
 from services.intake.together import Together
 from services.intake.watch import Watch
 from services.kafka import reached
-from services.keyring import DataKeys, KeyRing
+from services.keyring import DataKeys, key_ring
 from services.reading import Record
 from services.receiving import Reading, make_app
 from services.running import serve
@@ -26,8 +26,6 @@ READING = Reading(PAYMENTS.name, "wallet-ledger-intake", "intake")
 
 Clock = Callable[[], int]
 """Microseconds since 1970."""
-Ring = Callable[[], KeyRing]
-"""Makes one: each thread that needs keys has its own."""
 
 
 class Coffin:
@@ -41,12 +39,13 @@ class Coffin:
         await self._asker.dead_letter(*await self._coffin.seal((*record, code, message)))
 
 
-async def run(settings: Settings, instance: str, ring: Ring, micros: Clock, stop: asyncio.Event) -> int:
+async def run(settings: Settings, instance: str, micros: Clock, stop: asyncio.Event) -> int:
     """Work until `stop` or a failure; returns the exit code."""
     dsn = settings.views_dsn.get_secret_value()
     inbox, asker, table = Inbox(), Asker(settings), Table(dsn)
-    coffin = Coffin(MonthlyCoffin(PAYMENTS.name, DataKeys(ring()), micros), asker)
-    publisher = Publisher(settings, ring(), Publications(dsn))
+    keys = DataKeys(key_ring(settings))
+    coffin = Coffin(MonthlyCoffin(PAYMENTS.name, keys, micros), asker)
+    publisher = Publisher(settings, key_ring(settings), Publications(dsn))
     ledger = Together(asker, settings.shards)
     taking = Taking(inbox, table, ledger, coffin, settings.upstream_mode, settings.upstream_wait_seconds)
     await table.open()
