@@ -30,21 +30,28 @@ N = TypeVar("N", bound=SubscriptionBase)
 
 def shaped(shape: type[S], ours: Data, *told: Data) -> S:
     """Ours as it is; of what was told the first source that has a field. Null says nothing, nor does another type."""
+    sources = [_said(source) for source in (ours, *told)]
     merged: Data = {}
-    for source in reversed(told):
-        merged.update({name: value for name, value in source.items() if value is not None})
-    merged = {name: value for name, value in (merged | ours).items() if value is not None}
-    if isinstance(merged.get("metadata"), dict):
-        merged["metadata"] = {
-            name: value for name, value in merged["metadata"].items() if isinstance(value, str | int | float)
-        }
+    for source in reversed(sources):
+        merged |= source
     with suppress(msgspec.ValidationError):
         return msgspec.convert(merged, shape)
     fitting = {}
     for field in msgspec.structs.fields(shape):
-        with suppress(msgspec.ValidationError, KeyError):
-            fitting[field.name] = msgspec.convert(merged[field.name], field.type)
+        for source in sources:
+            with suppress(msgspec.ValidationError, KeyError):
+                fitting[field.name] = msgspec.convert(source[field.name], field.type)
+                break
     return shape(**fitting)
+
+
+def _said(source: Data) -> Data:
+    said = {name: value for name, value in source.items() if value is not None}
+    if isinstance(said.get("metadata"), dict):
+        said["metadata"] = {
+            name: value for name, value in said["metadata"].items() if isinstance(value, str | int | float)
+        }
+    return said
 
 
 def payment(shape: type[P], business_id: str, told: Told, **more: Any) -> P:

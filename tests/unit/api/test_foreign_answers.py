@@ -1,0 +1,106 @@
+"""One odd word of upstream is left out; the object that has it, and the page with it, are answered."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from services.api import foreign_answers as answers
+from services.api.foreign_ports import Data, Part, Person, Told, Whole
+from services.api.foreign_shapes import (
+    Dispute,
+    DisputeListItem,
+    GetDispute,
+    Payment,
+    PaymentListItem,
+    Refund,
+    RefundListItem,
+)
+from services.api.licence_shapes import LicenseKey
+from services.api.subscription_shapes import Subscription, SubscriptionListItem
+
+MOMENT = datetime(2026, 11, 23, tzinfo=UTC)
+PERSON = Person("cus_1", "Mai", "mai@example.com", None, {})
+OF_PAYMENT = {
+    "payment_id": "pay_1",
+    "payment_total": 900,
+    "payment_currency": "EUR",
+    "brand_id": "brn_1",
+    "provider": None,
+}
+ROWS: dict[str, Data] = {
+    "payment_id": {
+        "status": "succeeded", "currency": "EUR", "total_amount": 900, "brand_id": "brn_1", "subscription_id": None,
+        "refunded": 0, "taken": 0, "succeeded": 0, "disputed": None,
+    },
+    "refund_id": OF_PAYMENT | {"status": "pending", "amount": None, "currency": None},
+    "dispute_id": OF_PAYMENT | {"status": "dispute_opened", "stage": "dispute", "amount": None, "currency": None},
+    "subscription_id": {"status": "active", "brand_id": "brn_1"},
+    "licence_key_id": {"status": "active", "source": "auto", "instances": 2},
+}  # fmt: skip
+SHAPES: dict[type[Struct], str] = {
+    PaymentListItem: "payment_id", Payment: "payment_id", RefundListItem: "refund_id", Refund: "refund_id",
+    DisputeListItem: "dispute_id", GetDispute: "dispute_id", SubscriptionListItem: "subscription_id",
+    Subscription: "subscription_id", LicenseKey: "licence_key_id",
+}  # fmt: skip
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.just("2026-13-01"),
+    st.text(), st.lists(st.integers()), st.dictionaries(st.text(), st.none() | st.lists(st.text())),
+)  # fmt: skip
+
+
+def shown(shape: type[Struct], came: Data) -> Struct:
+    """An object of which upstream said `came`, and nothing is stored in clear but its id."""
+    key = SHAPES[shape]
+    told = Told(PERSON, MOMENT, MOMENT, {key: "id_1"}, came, ROWS[key])
+    if shape is Payment:
+        part = Part(MOMENT, {"refund_id": "ref_1"}, came, ROWS["refund_id"])
+        dispute = Part(MOMENT, {"dispute_id": "dis_1"}, came, ROWS["dispute_id"])
+        return answers.whole_payment("bus_one", Whole(1, told, [part], [dispute]))
+    if shape is PaymentListItem:
+        return answers.payment(PaymentListItem, "bus_one", told)
+    if issubclass(shape, RefundListItem):
+        return answers.refund(shape, "bus_one", told)
+    if issubclass(shape, Dispute):
+        return answers.dispute(shape, "bus_one", told)
+    if shape is LicenseKey:
+        return answers.licence_key("bus_one", told)
+    return answers.subscription(
+        Subscription if shape is Subscription else SubscriptionListItem, "bus_one", told
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+@given(data=st.data())
+def test_no_word_of_upstream_makes_an_object_unreadable(shape: type[Struct], data: st.DataObject) -> None:
+    names = st.sampled_from([field.name for field in msgspec.structs.fields(shape)])
+    came = data.draw(st.dictionaries(names, ODD, max_size=5))
+    answer = msgspec.json.encode(shown(shape, came))
+    assert msgspec.json.decode(answer, type=shape)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+@given(odd=ODD.filter(lambda odd: not isinstance(odd, str)))
+def test_where_the_sdk_needs_a_value_another_type_counts_as_missing(shape: type[Struct], odd: Any) -> None:
+    """No required field takes what is no text, but `settlement_amount`, which takes a number."""
+    required = {field.name for field in msgspec.structs.fields(shape) if field.required}
+    came = {name: odd for name in required if name != "settlement_amount" or not isinstance(odd, int | float)}
+    assert shown(shape, came) == shown(shape, {})
+
+
+def test_what_fits_is_shown_beside_what_does_not() -> None:
+    came = {
+        "next_billing_date": "",
+        "previous_billing_date": "2026-11-01T00:00:00Z",
+        "tax_id": 7,
+        "product_id": "pdt_1",
+    }
+    answer = shown(Subscription, came)
+    assert isinstance(answer, Subscription)
+    assert answer.next_billing_date == MOMENT
+    assert (answer.previous_billing_date, answer.product_id) == (datetime(2026, 11, 1, tzinfo=UTC), "pdt_1")
+    assert answer.tax_id is None
