@@ -30,11 +30,10 @@ _PAGE = frozenset({"limit", "cursor", "total"})
 CUSTOMERS = _PAGE | {
     "search", "created_at_gte", "created_at_lte", "currency", "balance_gte", "balance_lte", "status", "sort",
 }  # fmt: skip
-ENTRY_FILTER = frozenset(
-    {"customer_id", "currency", "cause", "reference", "direction", "created_at_gte", "created_at_lte", "sort"}
+ENTRIES_OF_ONE = frozenset(
+    {"currency", "cause", "reference", "direction", "created_at_gte", "created_at_lte", "sort"}
 )
-ENTRIES = _PAGE | ENTRY_FILTER
-ENTRIES_OF_ONE = ENTRIES - {"customer_id"}
+ENTRIES = ENTRIES_OF_ONE | {"customer_id"}
 
 _CUSTOMER_PLACES: dict[str, Any] = {
     "created_at": tuple[Micros, Word],
@@ -86,7 +85,7 @@ def entries_of(call: Call, tenant: Tenant, owner: str | None) -> tuple[EntryLook
     Raises:
         ApiError: 422.
     """
-    query, _ = _query(call, ENTRIES if owner is None else ENTRIES_OF_ONE, metadata_max=0)
+    query, _ = _query(call, _PAGE | (ENTRIES if owner is None else ENTRIES_OF_ONE), metadata_max=0)
     lookup = entry_filter_of(query, owner)._replace(limit=_limit(query))
     place = tuple[Number] if lookup.by_sequence else tuple[Micros, Number, Number]
     cursors = _cursors("/v1/ledger-entries", tenant, query | {"owner": owner or ""}, place)
@@ -119,7 +118,7 @@ def export_of(call: Call, owner: str | None) -> tuple[EntryLookup, str]:
     Raises:
         ApiError: 422.
     """
-    query, _ = _query(call, ENTRY_FILTER | {"format"}, metadata_max=0)
+    query, _ = _query(call, (ENTRIES if owner is None else ENTRIES_OF_ONE) | {"format"}, metadata_max=0)
     return entry_filter_of(query, owner), _one_of(query, "format", ("csv", "ndjson")) or "csv"
 
 

@@ -125,6 +125,18 @@ async def test_a_query_that_makes_no_sense(api: Api, client: httpx.AsyncClient, 
     assert api.exports.asked == []
 
 
+@pytest.mark.parametrize("of", ["", "/export"])
+async def test_the_path_says_whose_entries(
+    api: Api, client: httpx.AsyncClient, customer: str, of: str
+) -> None:
+    path = f"{CUSTOMERS}/{customer}/ledger-entries{of}"
+    assert (await client.get(f"{path}?cause=refund")).status_code == 200
+    answer = await client.get(f"{path}?customer_id=cus_1")
+    assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_QUERY_PARAMS")
+    [(_, lookup)] = api.lookups.asked + api.exports.asked
+    assert lookup.customer_id == customer
+
+
 async def test_what_was_sent_is_not_repeated(client: httpx.AsyncClient) -> None:
     for query in (
         "secret=1",
