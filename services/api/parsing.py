@@ -10,8 +10,16 @@ import msgspec
 
 from events.ids import parse_position
 from services.api.call import Call
-from services.api.errors import ApiError, invalid_body, invalid_parameters, invalid_query, not_found
+from services.api.errors import (
+    ApiError,
+    invalid_body,
+    invalid_parameters,
+    invalid_query,
+    not_found,
+    too_many_metadata_keys,
+)
 from services.api.ports import BlocklistFilter, CustomerFilter, Page
+from services.api.shapes import METADATA_KEYS_MAX
 
 PAGE_SIZE_DEFAULT = 10
 PAGE_SIZE_MAX = 100
@@ -44,15 +52,19 @@ async def body_of(
     """The body of a request; where it is not required, none is like an empty object.
 
     Raises:
-        ApiError: not this shape; the message names the field and what is expected there.
+        ApiError: not this shape; the message names the field and what is expected there. Or too much metadata.
     """
     raw = await call.json_body(required=required, bytes_max=bytes_max)
     try:
-        return decoder.decode(raw)
+        body = decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise invalid_body(_in_words(str(error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_body("The body is not JSON in UTF-8, or nested too deep") from error
+    metadata = getattr(body, "metadata", None)
+    if isinstance(metadata, dict) and len(metadata) > METADATA_KEYS_MAX:
+        raise too_many_metadata_keys(METADATA_KEYS_MAX)
+    return body
 
 
 def _in_words(message: str) -> str:

@@ -11,18 +11,11 @@ from events.commands import ChangeProfile, RegisterCustomer
 from events.ids import Tenant
 from services.api.answers import Answer, json
 from services.api.asking import Written, unless_away
-from services.api.errors import not_found, too_many_metadata_keys
+from services.api.errors import not_found
 from services.api.parsing import body_of, customer_id, filter_of, key_of, page_of, query_of
 from services.api.parts import as_of, reading, writing
 from services.api.ports import CustomerRow
-from services.api.shapes import (
-    METADATA_KEYS_MAX,
-    CreateCustomer,
-    Customer,
-    CustomerPage,
-    Metadata,
-    UpdateCustomer,
-)
+from services.api.shapes import CreateCustomer, Customer, CustomerPage, UpdateCustomer
 
 _create_body = msgspec.json.Decoder(CreateCustomer)
 _update_body = msgspec.json.Decoder(UpdateCustomer)
@@ -34,7 +27,6 @@ async def create(scope: Scope) -> Answer:
     """The answer is made of the request and the ledger's reply: replies hold no personal data."""
     visit = await writing(scope)
     body = await body_of(visit.call, _create_body)
-    _limit(body.metadata)
     ask = RegisterCustomer(
         name=body.name,
         email=body.email,
@@ -72,7 +64,6 @@ async def update(scope: Scope) -> Answer:
     visit = await writing(scope)
     identifier = customer_id(visit.path["customer_id"])
     body = await body_of(visit.call, _update_body)
-    _limit(body.metadata)
     ask = _change(body)
     written = await visit.parts.asking.write(visit.call, visit.caller, identifier, ask, key_of(visit.call))
     found = await unless_away(visit.parts.queries.customer(visit.caller.tenant, identifier))
@@ -93,11 +84,6 @@ async def list_customers(scope: Scope) -> Answer:
 
 
 ROUTES = (create, retrieve, update, list_customers)
-
-
-def _limit(metadata: Metadata | msgspec.UnsetType | None) -> None:
-    if isinstance(metadata, dict) and len(metadata) > METADATA_KEYS_MAX:
-        raise too_many_metadata_keys(METADATA_KEYS_MAX)
 
 
 def _change(body: UpdateCustomer) -> ChangeProfile:

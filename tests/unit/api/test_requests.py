@@ -199,6 +199,27 @@ async def test_a_change_that_makes_no_sense(
     assert api.ledger.commands == []
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/refunds", {"payment_id": "pay_1"}),
+        ("POST", "/v1/refunds/to-wallet", {"payment_id": "pay_1"}),
+        ("PATCH", "/subscriptions/sub_1", {}),
+        ("POST", "/v1/customers/cus_1/wallets/top-ups", {"currency": "USD", "amount": 500}),
+    ],
+)
+async def test_metadata_has_fifty_pairs(api: Api, method: str, path: str, body: dict[str, Any]) -> None:
+    everything = frozenset({"read", "write", "refund"})
+    api.keys[secret_hash("wl_test_everything")] = Caller("key_everything", TENANT, everything, float("inf"))
+    fifty = {f"k{number}": number for number in range(50)}
+    async with api.client("wl_test_everything") as client:
+        answer = await client.request(method, path, json=body | {"metadata": fifty | {"one": "more"}})
+        assert (answer.status_code, answer.json()["code"]) == (422, "MAXIMUM_KEYS_REACHED")
+        assert api.ledger.commands == []
+        said(api, object_id=REF, currency="USD", amount=5)
+        assert (await client.request(method, path, json=body | {"metadata": fifty})).status_code == 200
+
+
 async def test_a_subscription_nobody_told_of_is_not_found(client: httpx.AsyncClient) -> None:
     assert (await client.patch("/subscriptions/sub_9", json={"status": "cancelled"})).status_code == 404
 
