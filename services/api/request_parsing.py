@@ -7,9 +7,10 @@ import msgspec
 from msgspec import UNSET
 
 from events.requests import RefundItem, RequestRefund, RequestSubscriptionChange, SubscriptionChange
-from services.api.errors import ApiError, invalid_parameters
+from services.api.errors import ApiError, invalid_body, invalid_parameters
 from services.api.foreign_ports import Told
 from services.api.request_shapes import CreateRefund, UpdateSubscription
+from services.nesting import NESTED_MAX, is_deep
 
 ASKABLE = frozenset({"active", "paused", "cancelled"})
 ALONE = frozenset({"active", "paused"})
@@ -32,7 +33,7 @@ def refund_of(body: CreateRefund, payment: Told) -> RequestRefund:
 def change_of(subscription_id: str, body: UpdateSubscription) -> RequestSubscriptionChange:
     """
     Raises:
-        ApiError: 422, nothing, or what cannot be asked for, or not together.
+        ApiError: 422, nothing, or what cannot be asked for, or not together, or nested too deep.
     """
     given = {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not None}
     if "pause" in given:
@@ -44,6 +45,8 @@ def change_of(subscription_id: str, body: UpdateSubscription) -> RequestSubscrip
         raise invalid_parameters("status can be set to active, paused or cancelled")
     if status in ALONE and len(given) > 1:
         raise invalid_parameters("status active or paused is sent alone")
+    if is_deep(given):
+        raise invalid_body(f"Objects and lists lie in each other at most {NESTED_MAX} deep")
     if "next_billing_date" in given:
         given["next_billing_date"] = _moment(given["next_billing_date"])
     return RequestSubscriptionChange(

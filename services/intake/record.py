@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
+from services.nesting import NESTED_MAX, is_deep
+
 OBJECT_BYTES_MAX = 128 * 1024
-DEPTH_MAX = 64
-"""Of objects and lists within each other: whoever reads the record later recurses, from a deeper stack."""
 
 
 class NotUnderstood(ValueError):
@@ -27,20 +27,9 @@ def object_of(value: bytes) -> dict[str, Any]:
         raise NotUnderstood("NOT_JSON", "the record is not JSON") from error
     if not isinstance(whole, dict):
         raise NotUnderstood("NOT_AN_EVENT", "the record is no JSON object")
-    if value.count(b"{") + value.count(b"[") > DEPTH_MAX and _is_deep(whole):
-        raise NotUnderstood("TOO_LARGE", f"objects and lists lie in each other at most {DEPTH_MAX} deep")
+    if value.count(b"{") + value.count(b"[") > NESTED_MAX and is_deep(whole):
+        raise NotUnderstood("TOO_LARGE", f"objects and lists lie in each other at most {NESTED_MAX} deep")
     return _without_nul(whole) if b"\\u0000" in value else whole
-
-
-def _is_deep(whole: Any) -> bool:
-    """Level by level, without recursion."""
-    level = [whole]
-    for _ in range(DEPTH_MAX):
-        inner = [one for held in level for one in (held.values() if isinstance(held, dict) else held)]
-        level = [one for one in inner if isinstance(one, dict | list)]
-        if not level:
-            return False
-    return True
 
 
 def _without_nul(value: Any) -> Any:

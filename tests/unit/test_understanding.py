@@ -12,8 +12,9 @@ from msgspec import UNSET
 from events.foreign import Payment
 from events.ids import Tenant
 from events.upstream import RecordDispute, RecordLicenceKey, RecordPayment, RecordRefund, RecordSubscription
-from services.intake.record import DEPTH_MAX, NotUnderstood
+from services.intake.record import NotUnderstood
 from services.intake.understanding import TYPES, Said, understand
+from services.nesting import NESTED_MAX
 
 PERSON = {"customer_id": "cus_1", "name": "Mai", "email": "mai@example.com", "phone_number": None}
 PAYMENT = {
@@ -115,9 +116,9 @@ def deep(levels: int, inmost: bytes = b"7") -> bytes:
 
 
 def test_what_is_not_too_deep_is_kept() -> None:
-    assert understand(deep(DEPTH_MAX - 2), "live").ask is None
+    assert understand(deep(NESTED_MAX - 2), "live").ask is None
     with pytest.raises(NotUnderstood):
-        understand(deep(DEPTH_MAX - 1), "live")
+        understand(deep(NESTED_MAX - 1), "live")
 
 
 def test_what_cannot_name_a_payment_does_not() -> None:

@@ -13,6 +13,7 @@ from events.replies import Outcome, Reply
 from services.api.auth import Caller
 from services.api.foreign_ports import Person, Requested, Told
 from services.api.keys import secret_hash
+from services.nesting import NESTED_MAX
 from tests.unit.api.fakes import OTHER, TENANT, Api
 
 NOW = "2026-11-23T10:00:00.000000Z"
@@ -197,6 +198,20 @@ async def test_a_change_that_makes_no_sense(
     answer = await client.patch("/subscriptions/sub_1", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert api.ledger.commands == []
+
+
+async def test_a_change_is_not_nested_deeper_than_whoever_reads_it_later_can(
+    api: Api, client: httpx.AsyncClient
+) -> None:
+    async def changed(levels: int) -> int:
+        said(api, object_id=SCR)
+        body = b'{"billing":' + b'{"a":' * levels + b"1" + b"}" * (levels + 1)
+        return (await client.patch("/subscriptions/sub_1", content=body)).status_code
+
+    assert await changed(NESTED_MAX - 1) == 200
+    commands = len(api.ledger.commands)
+    assert {await changed(levels) for levels in (NESTED_MAX, 500, 970)} == {422}
+    assert len(api.ledger.commands) == commands
 
 
 @pytest.mark.parametrize(
