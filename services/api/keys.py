@@ -107,10 +107,10 @@ def revoke_key(dsn: str, key_id: str) -> KeyRecord:
 
 
 def rotate_key(dsn: str, key_id: str, overlap: timedelta = timedelta(hours=24)) -> tuple[KeyRecord, str]:
-    """A second key of the same name and rights; the old one ends after `overlap`.
+    """A second key of the same name, rights and expiry; the old one ends after `overlap`.
 
     Raises:
-        KeyRefused: no such live key, or its name has two live keys already.
+        KeyRefused: no such live key, or its name has two live keys already, or its end may be that of a rotation.
     """
     with psycopg.connect(dsn) as connection, connection.cursor(row_factory=class_row(KeyRecord)) as cursor:
         old = cursor.execute(
@@ -119,12 +119,23 @@ def rotate_key(dsn: str, key_id: str, overlap: timedelta = timedelta(hours=24)) 
         ).fetchone()
         if old is None:
             raise KeyRefused("there is no such live key")
+        if old.expires_at is not None and _has_younger(connection, old):
+            raise KeyRefused("this key was rotated already and ends soon: make a new one")
         made = _insert(connection, old.tenant, old.name, old.scopes, old.expires_at)
         cursor.execute(
             "UPDATE api_keys SET expires_at = least(coalesce(expires_at, 'infinity'), now() + %s) WHERE key_id = %s",
             [overlap, key_id],
         )
     return made
+
+
+def _has_younger(connection: psycopg.Connection, key: KeyRecord) -> bool:
+    """Whether there is a key of its name, dead or alive, that a rotation of it may have made."""
+    younger = connection.execute(
+        "SELECT FROM api_keys WHERE business_id = %s AND mode = %s AND name = %s AND created_at > %s LIMIT 1",
+        [key.business_id, key.mode, key.name, key.created_at],
+    )
+    return younger.fetchone() is not None
 
 
 def check_tenant_and_name(business: str, mode: str, name: str) -> None:

@@ -65,9 +65,10 @@ def _show_secret(record: KeyRecord, secret: str, *, as_json: bool) -> None:
         print(json.dumps({"api_key": secret, **_fields(record)}))
         return
     print(secret)
+    end = f", until {record.expires_at:%Y-%m-%d %H:%M}" if record.expires_at else ""
     Console(stderr=True).print(
         f"{record.key_id}: {record.name} of {record.business_id}, {record.mode} mode, may "
-        f"{', '.join(record.scopes)}. Shown once: keep it now.",
+        f"{', '.join(record.scopes)}{end}. Shown once: keep it now.",
         soft_wrap=True,
     )
 

@@ -346,6 +346,18 @@ async def test_rotation_overlaps(dsn: str, queries: PostgresQueries) -> None:
         rotate_key(dsn, new.key_id)
 
 
+def test_the_end_of_a_rotation_is_inherited_by_no_key(dsn: str) -> None:
+    """The key that a rotation made has leaked: the old one, which ends soon, is no model for the next."""
+    end = datetime(2099, 1, 1, tzinfo=UTC)
+    old, _ = create_key(dsn, "bus_mine", "test", "shop", expires=end)
+    leaked, _ = rotate_key(dsn, old.key_id)
+    assert leaked.expires_at == end
+    revoke_key(dsn, leaked.key_id)
+    with pytest.raises(KeyRefused, match="was rotated already"):
+        rotate_key(dsn, old.key_id)
+    assert len(list_keys(dsn)) == 2
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_a_key_is_rotated(says: Callable[[], str]) -> None:
     second = says().strip()
     assert second.startswith("wl_live_")
     assert second != first["api_key"]
-    with pytest.raises(Mistake, match="2 keys of this name are live") as refused:
+    with pytest.raises(Mistake, match="was rotated already") as refused:
         keys.rotate(first["key_id"], 1, as_json=True)
     assert refused.value.exit_code is ExitCode.REFUSED
     keys.show("bus_1", as_json=True)
@@ -40,6 +41,11 @@ def test_a_key_is_rotated(says: Callable[[], str]) -> None:
     assert second not in shown
     assert {one["name"]: one["scopes"] for one in json.loads(shown)} == {"shop": ["read"]}
     assert sum(one["expires_at"] is None for one in json.loads(shown)) == 1
+
+
+def test_a_key_that_ends_says_when(says: Callable[[], str], capsys: pytest.CaptureFixture[str]) -> None:
+    keys.create("bus_1", "live", "shop", ["read"], datetime(2099, 1, 15), as_json=False)
+    assert "may read, until 2099-01-1" in capsys.readouterr().err
 
 
 def test_an_endpoint_is_made_rotated_and_revoked(says: Callable[[], str]) -> None:
