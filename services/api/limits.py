@@ -78,24 +78,26 @@ class Limits:
             metrics.LIMITED.labels("key").inc()
             raise too_many_requests(math.ceil(level.wait))
 
-    def admit(self, call: Call) -> None:
+    def admit(self, call: Call, door: str = "") -> None:
         """Somebody of whom nothing is known yet, before anything is looked up for him.
+
+        `door`: what is there and counts by itself, of each address.
 
         Raises:
             ApiError: 429: he was refused too often.
         """
         if self._strangers is None:
             return
-        level = self._strangers.take(network_of(call.address), 0)
+        level = self._strangers.take(network_of(call.address) + door, 0)
         if level.wait:
             call.limits = _headers(self._strangers.burst, level)
             metrics.LIMITED.labels("address").inc()
             raise too_many_requests(math.ceil(level.wait))
 
-    def refused(self, call: Call) -> None:
+    def refused(self, call: Call, door: str = "") -> None:
         """He had no live key, or signed with nobody's secret."""
         if self._strangers is not None:
-            self._strangers.take(network_of(call.address))
+            self._strangers.take(network_of(call.address) + door)
 
 
 def limits_of(settings: Settings) -> Limits:

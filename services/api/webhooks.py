@@ -108,7 +108,7 @@ class Door:
         Raises:
             ApiError: it is not published, or nobody knows: repeating is safe.
         """
-        self._limits.admit(call)
+        self._limits.admit(call, self._counted_as(endpoint_id))
         try:
             opening = await self._opening(endpoint_id)
             delivery = _delivery(call)
@@ -118,7 +118,7 @@ class Door:
             _verify(opening, delivery, body)
         except ApiError as error:
             if error.status in _STRANGERS:
-                self._limits.refused(call)
+                self._limits.refused(call, self._counted_as(endpoint_id))
             raise
         record = wrapped(body, delivery.identifier, endpoint_id, opening.tenant)
         digest = hashlib.sha256(delivery.identifier.encode()).digest()
@@ -132,6 +132,10 @@ class Door:
             raise unavailable("Kafka does not take it at the moment: deliver it again") from error
         await self._note(endpoint_id, digest)
         return True
+
+    def _counted_as(self, endpoint_id: str) -> str:
+        """An endpoint by itself: upstream serves all of them from few addresses. What is none, together: ids are free."""
+        return endpoint_id if self._openings.known(endpoint_id) else ""
 
     async def _opening(self, endpoint_id: str) -> Opening:
         if not ENDPOINT_ID.fullmatch(endpoint_id):

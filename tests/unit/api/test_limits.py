@@ -10,7 +10,7 @@ from services.api import limits
 from services.api.limits import Buckets, as_told, network_of
 from services.settings import Settings
 from tests.unit.api.fakes import Api, make_api
-from tests.unit.api.webhook_fakes import ENDPOINT, OTHER_SECRET, signed
+from tests.unit.api.webhook_fakes import ENDPOINT, OTHER_SECRET, SECOND, signed
 
 
 class Clock:
@@ -127,18 +127,32 @@ async def test_who_is_refused_too_often_is_not_looked_up_any_more() -> None:
         assert (await nobody.get("/livez")).status_code == 200
 
 
+async def delivered(client: httpx.AsyncClient, endpoint: str = ENDPOINT, **how: Any) -> int:
+    path = f"/webhooks/payments/{endpoint}"
+    return (await client.post(path, content=b"{}", headers=signed(b"{}", **how))).status_code
+
+
 async def test_guessing_at_webhooks_is_limited() -> None:
+    """What is no endpoint counts together: ids cost nothing to invent."""
     api = make_api(rate_limit_refused_per_second=1, rate_limit_refused_burst=2)
     async with api.client(None) as client:
+        assert [await delivered(client, identifier=f"m{number}") for number in range(5)] == [200] * 5
+        guesses = [await delivered(client, f"whk_{number:020}") for number in range(1, 5)]
+        assert guesses == [404, 404, 429, 429]
+        assert await delivered(client, SECOND) == 429, "nothing is looked up any more"
+        assert await delivered(client) == 200
 
-        async def deliver(endpoint: str = ENDPOINT, **how: Any) -> int:
-            path = f"/webhooks/payments/{endpoint}"
-            return (await client.post(path, content=b"{}", headers=signed(b"{}", **how))).status_code
 
-        assert [await deliver(identifier=f"m{number}") for number in range(5)] == [200] * 5
-        assert await deliver("whk_unknown") == 404
-        assert await deliver(secret=OTHER_SECRET) == 401
-        assert await deliver() == 429
+async def test_an_endpoint_that_is_set_up_wrong_shuts_out_no_other() -> None:
+    """Upstream delivers for all businesses from few addresses."""
+    api = make_api(rate_limit_refused_per_second=1, rate_limit_refused_burst=2)
+    api.endpoints.second = api.endpoints.opening
+    async with api.client(None) as client:
+        wrong = [await delivered(client, secret=OTHER_SECRET) for _ in range(4)]
+        assert wrong == [401, 401, 429, 429]
+        assert await delivered(client) == 429
+        assert await delivered(client, SECOND) == 200
+        assert await delivered(client, "whk_unknown") == 404
 
 
 async def test_a_body_that_is_too_large_is_no_guess(api: Api) -> None:

@@ -12,7 +12,7 @@ from services.api.ports import ViewsUnavailable
 from services.api.webhook_endpoints import shown
 from services.api.webhooks import NotPublished, Opening, SecretUnreadable
 
-ENDPOINT = "whk_" + "0" * 20
+ENDPOINT, SECOND = "whk_" + "0" * 20, "whk_" + "2" * 20
 SECRET, OLD_SECRET, OTHER_SECRET = (shown(bytes([number]) * 32) for number in range(1, 4))
 
 
@@ -49,16 +49,17 @@ class FakeDeliveries:
 
 
 class FakeEndpoints:
-    """One endpoint, with an old secret for as long as a test says."""
+    """One endpoint, with an old secret for as long as a test says; and a second one, if a test says so."""
 
     def __init__(self, tenant: Tenant) -> None:
         self.opening: Opening | None = Opening(tenant, Webhook(SECRET), Webhook(OLD_SECRET), float("inf"))
+        self.second: Opening | None = None
         self.problem: type[ViewsUnavailable] | type[SecretUnreadable] | None = None
 
     async def lookup(self, endpoint_id: str) -> Opening | None:
         if self.problem is not None:
             raise self.problem
-        return self.opening if endpoint_id == ENDPOINT else None
+        return {ENDPOINT: self.opening, SECOND: self.second}.get(endpoint_id)
 
 
 def signed(body: bytes, secret: str = SECRET, identifier: str = "msg_1", ago: float = 0) -> dict[str, str]:
