@@ -25,7 +25,7 @@ OPTIONS = (
 
 
 class PostgresExports:
-    """Implements `lookups.Exports`. At most CONNECTIONS at a time; who comes later is told so."""
+    """Implements `lookups.Exports`. At most CONNECTIONS at a time, and one of a tenant; who comes later is told so."""
 
     def __init__(self, dsn: str) -> None:
         self._pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] = AsyncConnectionPool(
@@ -38,6 +38,7 @@ class PostgresExports:
             check=AsyncConnectionPool.check_connection,
             kwargs={"options": OPTIONS, **KEEPALIVES},
         )
+        self._running: set[Tenant] = set()
 
     async def open(self) -> None:
         await self._pool.open()
@@ -47,8 +48,11 @@ class PostgresExports:
 
     async def entries(self, tenant: Tenant, lookup: EntryLookup) -> AsyncGenerator[list[FoundEntry], None]:
         """See `lookups.Exports`."""
+        if tenant in self._running:
+            raise ExportsBusy
         query = Query(lookup)
         statement = query.stream()
+        self._running.add(tenant)
         try:
             async with (
                 self._pool.connection() as connection,
@@ -62,3 +66,5 @@ class PostgresExports:
             raise ExportsBusy from error
         except psycopg.OperationalError as error:
             raise ViewsUnavailable(type(error).__name__) from error
+        finally:
+            self._running.discard(tenant)
