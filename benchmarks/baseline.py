@@ -181,7 +181,10 @@ async def _serve(settings: Settings) -> None:
     await pool.open(wait=True)
     visibility = PostgresVisibility("", settings.shards, queries.checkpoints)
     auth, rates = Authenticator(queries.key, Limits()), UsdRates(settings)
-    blocklist, foreign = PostgresBlocklist(queries.run), PostgresForeign(queries, queries.searching)
+    blocklist, foreign = (
+        PostgresBlocklist(queries, queries.searching),
+        PostgresForeign(queries, queries.searching),
+    )
     lookups, exports = PostgresLookups(queries.searching), PostgresExports(dsn)  # nobody asks for them
     door = Door(  # nobody delivers
         PostgresEndpoints(queries.run, None).opening,

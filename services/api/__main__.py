@@ -92,7 +92,7 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
             auth=Authenticator(queries.key, limits),
             asking=Asking(gateway, visibility, settings.shards, settings.read_wait_seconds),
             queries=queries,
-            blocklist=PostgresBlocklist(queries.run),
+            blocklist=PostgresBlocklist(queries, queries.searching),
             lookups=lookups,
             exports=exports,
             foreign=PostgresForeign(queries, queries.searching),

@@ -1,13 +1,9 @@
 """The blocklist's SQL, beside that of `queries`: one statement per answer."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
-
 from events.ids import Tenant
 from services.api.ports import BlocklistFilter, BlocklistRow, Page
-from services.api.wall import Statement, of, walled
-
-Run = Callable[[Statement, Mapping[str, Any]], Awaitable[list[Any]]]
+from services.api.reader import Reader
+from services.api.wall import of, walled
 
 _ENTRY = """
     SELECT p.sequence, b.block_id, b.customer_id, c.name, c.email, b.identifier, b.reason, b.created_at, b.unblocked_at
@@ -31,24 +27,26 @@ _ADDRESSED = walled("""
 
 
 class PostgresBlocklist:
-    """Implements `ports.Blocklist` on the pool of `PostgresQueries`, whose `run` it is given."""
+    """Implements `ports.Blocklist`. `keyed` reads by key; what is filtered waits on `searching`."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, keyed: Reader, searching: Reader) -> None:
+        self._keyed = keyed
+        self._searching = searching
 
     async def entry(self, tenant: Tenant, block_id: str) -> BlocklistRow | None:
         """See `ports.Blocklist`."""
-        rows = await self._run(_ONE, of(tenant, {"block_id": block_id}))
+        rows = await self._keyed.run(_ONE, of(tenant, {"block_id": block_id}))
         return BlocklistRow._make(rows[0]) if rows else None
 
     async def entries(self, tenant: Tenant, page: Page, where: BlocklistFilter) -> list[BlocklistRow]:
         """See `ports.Blocklist`."""
         given = {name: value for name, value in where._asdict().items() if value is not None}
         statement = walled(_IN_FORCE + "".join(_WHERE[name] for name in given) + _NEWEST)
-        rows = await self._run(statement, of(tenant, {**given, **page._asdict()}))
+        reader = self._searching if given else self._keyed
+        rows = await reader.run(statement, of(tenant, {**given, **page._asdict()}))
         return [BlocklistRow._make(row) for row in rows]
 
     async def addressed(self, tenant: Tenant, email: str) -> list[str]:
         """See `ports.Blocklist`."""
-        rows = await self._run(_ADDRESSED, of(tenant, {"email": email}))
+        rows = await self._keyed.run(_ADDRESSED, of(tenant, {"email": email}))
         return [row[0] for row in rows]

@@ -128,7 +128,7 @@ def block(dsn: str, tenant: Tenant, customer_id: str, number: int, unblocked: da
 
 
 async def test_the_blocklist_is_its_tenants_and_found_by_parts(dsn: str, queries: PostgresQueries) -> None:
-    blocklist = PostgresBlocklist(queries.run)
+    blocklist = PostgresBlocklist(queries, queries.searching)
     for number, tenant in enumerate((MINE, MINE, MINE, OTHER)):
         register(dsn, tenant, f"cus_{number}", number)
         block(dsn, tenant, f"cus_{number}", number, unblocked=START if number == 2 else None)
@@ -158,7 +158,7 @@ async def test_an_address_of_several_is_told_from_that_of_one(dsn: str, queries:
         register(dsn, MINE, f"cus_{number}", number)
     with psycopg.connect(dsn) as connection:
         connection.execute("UPDATE customers SET email = 'both@example.com'")
-    assert len(await PostgresBlocklist(queries.run).addressed(MINE, "both@example.com")) == 2
+    assert len(await PostgresBlocklist(queries, queries.searching).addressed(MINE, "both@example.com")) == 2
 
 
 async def test_entries_and_wallets(dsn: str, queries: PostgresQueries) -> None:

@@ -79,7 +79,7 @@ async def test_a_query_that_forgets_its_tenant_shows_nothing_of_another(dsn: str
             "Mine"
         ] * 3
         await _lists(lookups)
-        await _blocklist(PostgresBlocklist(queries.run))
+        await _blocklist(PostgresBlocklist(queries, queries.searching))
         await _told(PostgresForeign(queries, queries.searching))
     finally:
         await queries.close()
