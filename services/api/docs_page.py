@@ -78,7 +78,7 @@ def _parameters(operation: Json) -> str:
         (parameter["name"], parameter["in"], _type(parameter["schema"]), escape(parameter["description"]))
         for parameter in operation.get("parameters", ())
     ]
-    return _table("Parameters", ("Name", "In", "Type", "Meaning"), rows)
+    return _table(operation["summary"], "Parameters", ("Name", "In", "Type", "Meaning"), rows)
 
 
 def _bodies(operation: Json) -> str:
@@ -89,7 +89,7 @@ def _bodies(operation: Json) -> str:
         (status, escape(response["description"]), _content(response))
         for status, response in operation["responses"].items()
     ]
-    return html + _table("Answers", ("Status", "Meaning", "Body"), rows)
+    return html + _table(operation["summary"], "Answers", ("Status", "Meaning", "Body"), rows)
 
 
 def _content(holder: Json) -> str:
@@ -110,7 +110,7 @@ def _schemas(document: Json) -> Iterator[str]:
             for field, kind in schema.get("properties", {}).items()
         ]
         yield f'<article id="schema-{name}"><h3>{name}</h3><p>{_code(schema.get("description", ""))}</p>'
-        yield _table("Fields", ("Field", "Type", "Presence", "Rules"), rows) + "</article>"
+        yield _table(name, "Fields", ("Field", "Type", "Presence", "Rules"), rows) + "</article>"
     yield "</section>"
 
 
@@ -141,8 +141,8 @@ def _rule(schema: Json) -> str:
     return "; ".join(dict.fromkeys(said))
 
 
-def _table(caption: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Cells are HTML."""
+def _table(of: str, caption: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Cells are HTML. `of`: what it is about, or all tables would have the same few names."""
     if not rows:
         return ""
     titles = "".join(f'<th scope="col">{title}</th>' for title in head)
@@ -153,7 +153,8 @@ def _table(caption: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]])
         for row in rows
     )
     return (
-        f'<div class="table" tabindex="0" role="region" aria-label="{caption}"><table><caption>{caption}</caption>'
+        f'<div class="table" tabindex="0" role="region" aria-label="{escape(of)}: {caption}">'
+        f"<table><caption>{caption}</caption>"
         f"<thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 

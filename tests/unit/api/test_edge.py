@@ -145,6 +145,12 @@ async def test_the_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient) 
         assert escape(operation.summary) in page.text
 
 
+async def test_no_two_regions_of_the_page_have_one_name(client: httpx.AsyncClient) -> None:
+    """Whoever hears the page goes from one to the other by name."""
+    names = re.findall(r'role="region" aria-label="([^"]+)"', (await client.get("/docs")).text)
+    assert len(names) == len(set(names)) > len(OPERATIONS)
+
+
 def test_routes_are_as_litestar_takes_them() -> None:
     assert len(Litestar(route_handlers=ROUTES, openapi_config=None).routes) == len(
         {path for h in ROUTES for path in h.paths}
