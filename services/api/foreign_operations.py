@@ -72,10 +72,9 @@ def _list(
     summary: str,
     answer: type[Struct],
     tag: str,
-    description: str = "",
 ) -> Operation:
     return Operation(
-        "get", path, identifier, summary, f"Newest first. {description}".strip(), tag, Scope.READ, None, answer,
+        "get", path, identifier, summary, "Newest first.", tag, Scope.READ, None, answer,
         (*PAGE, *_filters(kind), AT_LEAST), (*INVALID_QUERY, *OLD),
     )  # fmt: skip
 

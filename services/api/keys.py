@@ -78,14 +78,13 @@ def create_key(
         return _insert(connection, Tenant(business, mode), name, scopes, expires)
 
 
-def list_keys(dsn: str, business: str | None = None, mode: str | None = None) -> list[KeyRecord]:
+def list_keys(dsn: str, business: str | None = None) -> list[KeyRecord]:
     """All keys, dead ones too, newest first."""
     with psycopg.connect(dsn) as connection, connection.cursor(row_factory=class_row(KeyRecord)) as cursor:
         return cursor.execute(
             f"SELECT {_COLUMNS} FROM api_keys "  # noqa: S608 constants only
-            "WHERE (%(business)s::text IS NULL OR business_id = %(business)s) "
-            "AND (%(mode)s::text IS NULL OR mode = %(mode)s) ORDER BY created_at DESC, key_id",
-            {"business": business, "mode": mode},
+            "WHERE (%(business)s::text IS NULL OR business_id = %(business)s) ORDER BY created_at DESC, key_id",
+            {"business": business},
         ).fetchall()
 
 

@@ -128,7 +128,7 @@ class BlockCustomer(Struct, frozen=True, kw_only=True):
 
 
 class BlockedCustomer(Struct, frozen=True, kw_only=True):
-    """An entry of the blocklist. There are no subscriptions here to cancel, and no notes."""
+    """An entry of the blocklist. A block cancels no subscription, and there are no notes."""
 
     id: str
     created_at: datetime
