@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from services.api.keys import KeyRecord, KeyRefused, create_key, list_keys, revoke_key, rotate_key
-from services.console.mistakes import ExitCode, Mistake, beside
+from services.console.mistakes import beside
+from services.mistakes import ExitCode, Mistake
 
 COLUMNS = ("key", "secret", "business", "mode", "name", "may", "made", "state")
 WIDTH_MIN = 140

@@ -17,9 +17,10 @@ from events.dead_letters import SealedLetter
 from events.sealing import Unsealable
 from events.topics import DEAD_LETTERS
 from services.coffin import month_owner, opened
-from services.console.mistakes import ExitCode, Mistake, beside
+from services.console.mistakes import beside
 from services.kafka import client_options, ended
 from services.keyring import KeyRing, key_ring
+from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
 
 SHOWN_MAX = 1_000

@@ -4,36 +4,19 @@ import errno
 import json
 import re
 from collections.abc import Iterator, Sequence
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
+from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
 
 PREFIX = "WALLET_LEDGER_"
 WRAPPING_KEYS = ("key_encryption_key", "webhook_secret_key")
 DSNS = ("store_dsn", "views_dsn", "keys_dsn")
 _PROBE_SECONDS_MAX = 3
-
-
-class ExitCode(IntEnum):
-    """What scripts may rely on; 1 is a defect of ours, 2 a wrong use of the command line."""
-
-    SETTINGS = 3
-    UNREACHABLE = 4
-    MISFIT = 5
-    REFUSED = 6
-
-
-class Mistake(Exception):
-    """Something that a person must be told, in one line."""
-
-    def __init__(self, message: str, exit_code: ExitCode = ExitCode.SETTINGS) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def load(*required: str) -> Settings:

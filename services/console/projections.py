@@ -2,8 +2,9 @@
 
 import json
 
-from services.console.mistakes import ExitCode, Mistake, beside
+from services.console.mistakes import beside
 from services.console.progress import bars
+from services.mistakes import ExitCode, Mistake
 from services.projections.applying import ChainBroken
 from services.projections.digests import digests
 from services.projections.rebuild import Busy, Rebuild

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import psycopg
 
-from services.console.mistakes import ExitCode, Mistake, beside
+from services.console.mistakes import beside
 from services.console.progress import bars
 from services.keyring import key_ring
 from services.ledger.broker import KafkaBroker
@@ -15,6 +15,7 @@ from services.ledger.ports import OwnershipLost, WrongStore
 from services.ledger.recover import Recovery
 from services.ledger.recover_report import Outcome, bad
 from services.ledger.store import PostgresStore
+from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
 from services.topics import check_topics
 

@@ -17,8 +17,9 @@ from events.envelope import Envelope
 from events.facts import AnyFact, Movement, WalletCredited, WalletDebitRefused
 from events.sharding import shard_of
 from events.topics import EVENTS
-from services.console.mistakes import ExitCode, Mistake, beside
+from services.console.mistakes import beside
 from services.kafka import client_options, ended
+from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
 from services.topics import check_topics
 

@@ -4,10 +4,11 @@ import asyncio
 import json
 from functools import partial
 
-from services.console.mistakes import ExitCode, Mistake, beside
+from services.console.mistakes import beside
 from services.console.progress import bars
 from services.keyring import key_ring
 from services.ledger.verify import verify_shard as verify_store
+from services.mistakes import ExitCode, Mistake
 from services.projections.verify import verify_shard as verify_views
 from services.settings import Settings
 from services.topics import check_topics

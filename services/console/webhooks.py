@@ -15,8 +15,9 @@ from services.api.webhook_endpoints import (
     revoke_endpoint,
     rotate_endpoint,
 )
-from services.console.mistakes import ExitCode, Mistake, beside
+from services.console.mistakes import beside
 from services.keyring import parse_kek
+from services.mistakes import ExitCode, Mistake
 
 COLUMNS = ("endpoint", "business", "mode", "name", "made", "old secret", "state")
 WIDTH_MIN = 140

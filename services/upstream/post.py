@@ -14,8 +14,8 @@ from events.ids import Tenant, derived
 from events.replies import Reply
 from events.sharding import shard_of
 from events.topics import COMMANDS, EVENTS, PAYMENTS, REPLIES, REPLIES_PARTITIONS
-from services.console.mistakes import ExitCode, Mistake
 from services.kafka import client_options, ended
+from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
 from services.topics import check_topics
 from services.upstream.world import Asked, Delivery

@@ -8,8 +8,8 @@ from datetime import datetime
 import pytest
 
 from services.console import keys, webhooks
-from services.console.mistakes import ExitCode, Mistake
 from services.migrate import migrate_database
+from services.mistakes import ExitCode, Mistake
 
 SHARDS = 4
 

@@ -13,8 +13,9 @@ import typer.main
 from pydantic import SecretStr
 
 from services import cli
-from services.console.mistakes import ExitCode, Mistake, beside, explain, load
+from services.console.mistakes import beside, explain, load
 from services.migrate import WrongShards
+from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
 from services.topics import WrongTopic
 
