@@ -12,6 +12,7 @@ import psycopg
 import structlog
 
 from events.sealing import KEY_BYTES, Unsealable, new_key, unwrap_key, wrap_key
+from services.mistakes import Mistake
 from services.sessions import KEEPALIVES
 from services.settings import Settings
 
@@ -38,7 +39,7 @@ def parse_kek(text: str) -> bytes:
     return key
 
 
-class WrongKek(Exception):
+class WrongKek(Mistake):
     """None of the data keys that lie there unwraps."""
 
 
@@ -65,7 +66,7 @@ class KeyRing:
                 unwrap_key(self._kek, wrapped, str(owner))
                 return
         if rows:
-            raise WrongKek("it does not fit the data keys")
+            raise WrongKek("WALLET_LEDGER_KEY_ENCRYPTION_KEY: it does not fit the data keys")
 
     def cached(self, owners: Iterable[UUID]) -> dict[UUID, bytes]:
         """Those that need no statement."""

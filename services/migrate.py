@@ -9,6 +9,7 @@ from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from events.codec import genesis
+from services.mistakes import check_shards
 from services.settings import Settings
 
 DATABASES = ("store", "views", "keys")
@@ -16,10 +17,6 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_SECONDS_MAX = 10
 """A change of a table that waits for a long read lets all later reads wait behind it."""
 _LOCK = 0x77616C6C6574  # "wallet"
-
-
-class WrongShards(Exception):
-    """The number of shards is in sequences, chains and identifiers: it cannot change."""
 
 
 def sqlalchemy_url(dsn: str) -> str:
@@ -72,8 +69,8 @@ def _make_shards(connection: Connection, shards: int) -> None:
         )
         rows = [{"shard": shard, "head": genesis(str(ledger_id), shard)} for shard in range(shards)]
         connection.execute(text("INSERT INTO shards (shard, head) VALUES (:shard, :head)"), rows)
-    elif found != shards:
-        raise WrongShards(f"this ledger has {found} shards for ever; the configuration says {shards}")
+    else:
+        check_shards("this ledger", found, shards)
 
 
 def _make_checkpoints(connection: Connection, shards: int) -> None:

@@ -11,6 +11,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from events.topics import DEAD_LETTERS, EVENTS, PAYMENTS, TOPICS, Topic, partitions
 from services.kafka import client_options
+from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
 
 BROKERS_FOR_REPLICATION = 3
@@ -23,8 +24,10 @@ _VISIBLE_SECONDS_MAX = 20.0
 _REQUEST_MS_MAX = 10_000
 
 
-class WrongTopic(Exception):
+class WrongTopic(Mistake):
     """A topic is missing, or is not as every process relies on it to be."""
+
+    exit_code = ExitCode.MISFIT
 
 
 def ensure(settings: Settings) -> list[str]:

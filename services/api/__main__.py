@@ -36,6 +36,7 @@ from services.api.webhook_publisher import KafkaPublisher
 from services.api.webhook_tables import PostgresDeliveries, PostgresEndpoints
 from services.api.webhooks import Door
 from services.keyring import parse_kek
+from services.mistakes import check_shards
 from services.settings import Settings
 from services.topics import check_topics
 
@@ -80,7 +81,7 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
         for pool in (queries, exports):
             stack.push_async_callback(pool.close)
             await pool.open()
-        _check_shards(len(await queries.checkpoints()), settings.shards)
+        check_shards("the database of read models", len(await queries.checkpoints()), settings.shards)
         stack.push_async_callback(visibility.stop)
         await visibility.start()
         clients: tuple[KafkaGateway | KafkaPublisher, ...] = (gateway, publisher)
@@ -101,13 +102,6 @@ async def _connected(settings: Settings) -> AsyncIterator[Parts]:
             readiness=Checks(gateway.problems, queries.freshness, visibility.lag_seconds),
             door=Door(endpoints.opening, PostgresDeliveries(queries.run), publisher, limits),
         )
-
-
-def _check_shards(found: int, configured: int) -> None:
-    if found != configured:
-        from services.migrate import WrongShards  # Alembic, which serving does not need
-
-        raise WrongShards(f"the read models have {found} shards; the configuration says {configured}")
 
 
 def _webhook_key(settings: Settings) -> bytes | None:

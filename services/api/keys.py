@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from events.ids import Tenant
+from services.mistakes import ExitCode, Mistake
 
 LIVE_MAX = 2
 """Of one name: the one in use and the one it is rotated to."""
@@ -51,8 +52,10 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
         return Tenant(self.business_id, self.mode)
 
 
-class KeyRefused(Exception):
+class KeyRefused(Mistake):
     """What an operator asked for cannot be done; the text says why."""
+
+    exit_code = ExitCode.REFUSED
 
 
 def secret_hash(secret: str) -> bytes:

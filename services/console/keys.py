@@ -7,9 +7,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Column, Table
 
-from services.api.keys import KeyRecord, KeyRefused, create_key, list_keys, revoke_key, rotate_key
+from services.api.keys import KeyRecord, create_key, list_keys, revoke_key, rotate_key
 from services.console.mistakes import beside
-from services.mistakes import ExitCode, Mistake
 
 COLUMNS = ("key", "secret", "business", "mode", "name", "may", "made", "state")
 WIDTH_MIN = 140
@@ -20,20 +19,13 @@ def create(
 ) -> None:
     """Make a key and print its secret, the only time that it is seen."""
     until = expires.replace(tzinfo=expires.tzinfo or UTC) if expires else None
-    try:
-        made = create_key(_dsn(), business, mode, name, [scope.strip() for scope in scopes], until)
-    except KeyRefused as error:
-        raise Mistake(str(error), ExitCode.REFUSED) from error
+    made = create_key(_dsn(), business, mode, name, [scope.strip() for scope in scopes], until)
     _show_secret(*made, as_json=as_json)
 
 
 def rotate(key_id: str, overlap_hours: float, *, as_json: bool) -> None:
     """Print the secret of a second key."""
-    try:
-        made = rotate_key(_dsn(), key_id, timedelta(hours=overlap_hours))
-    except KeyRefused as error:
-        raise Mistake(str(error), ExitCode.REFUSED) from error
-    _show_secret(*made, as_json=as_json)
+    _show_secret(*rotate_key(_dsn(), key_id, timedelta(hours=overlap_hours)), as_json=as_json)
 
 
 def show(business: str | None, *, as_json: bool) -> None:
@@ -54,10 +46,7 @@ def show(business: str | None, *, as_json: bool) -> None:
 
 def revoke(key_id: str, *, as_json: bool) -> None:
     """End a key."""
-    try:
-        record = revoke_key(_dsn(), key_id)
-    except KeyRefused as error:
-        raise Mistake(str(error), ExitCode.REFUSED) from error
+    record = revoke_key(_dsn(), key_id)
     print(json.dumps(_fields(record)) if as_json else f"{record.key_id} is revoked")
 
 

@@ -94,7 +94,7 @@ def explain(error: BaseException) -> Mistake | None:
     for cause in _causes(error):
         if isinstance(cause, Mistake):
             return cause
-        found = _explain_servers(cause) or _explain_shape(cause)
+        found = _explain_servers(cause)
         if found is not None:
             return found
         if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
@@ -120,8 +120,6 @@ def _explain_servers(error: BaseException) -> Mistake | None:
     from psycopg import OperationalError
     from psycopg.errors import InsufficientPrivilege, UndefinedTable
 
-    from services.keyring import WrongKek
-
     if isinstance(error, KafkaError):
         settings = Settings()
         return Mistake(
@@ -130,29 +128,12 @@ def _explain_servers(error: BaseException) -> Mistake | None:
             f"{variable('kafka_')}* variables",
             ExitCode.UNREACHABLE,
         )
-    if isinstance(error, WrongKek):
-        return Mistake(f"{variable('key_encryption_key')}: {error}")
     if isinstance(error, UndefinedTable):
         return Mistake("tables are missing: run `wallet-ledger migrate`", ExitCode.MISFIT)
     if isinstance(error, InsufficientPrivilege):
         return Mistake(f"PostgreSQL: {_line(error)}", ExitCode.MISFIT)
     if isinstance(error, OperationalError):
         return Mistake(_unreachable_databases() or f"PostgreSQL: {_line(error)}", ExitCode.UNREACHABLE)
-    return None
-
-
-def _explain_shape(error: BaseException) -> Mistake | None:
-    from services.ledger.ports import WrongStore
-    from services.migrate import WrongShards
-    from services.standalone.process import StandaloneError
-    from services.topics import WrongTopic
-
-    if isinstance(error, WrongShards):
-        return Mistake(f"{error} ({variable('shards')})", ExitCode.MISFIT)
-    if isinstance(error, WrongTopic | WrongStore):
-        return Mistake(str(error), ExitCode.MISFIT)
-    if isinstance(error, StandaloneError):
-        return Mistake(str(error), ExitCode.UNREACHABLE)
     return None
 
 

@@ -11,7 +11,7 @@ from services.console.mistakes import beside
 from services.console.progress import bars
 from services.keyring import key_ring
 from services.ledger.broker import KafkaBroker
-from services.ledger.ports import OwnershipLost, WrongStore
+from services.ledger.ports import OwnershipLost
 from services.ledger.recover import Recovery
 from services.ledger.recover_report import Outcome, bad
 from services.ledger.store import PostgresStore
@@ -40,8 +40,6 @@ def recover(*, dry: bool, as_json: bool) -> None:
         outcome = asyncio.run(_run(settings, dry=dry, as_json=as_json))
     except OwnershipLost as error:
         raise Mistake(f"a worker took a shard meanwhile, run it again: {error}", ExitCode.REFUSED) from error
-    except WrongStore as error:
-        raise Mistake(str(error), ExitCode.MISFIT) from error
     except psycopg.IntegrityError as error:
         message = f"the store refuses an event of the topic, nothing was overwritten: {type(error).__name__}"
         raise Mistake(message, ExitCode.MISFIT) from error

@@ -7,7 +7,6 @@ import msgspec
 from rich.console import Console
 from rich.table import Column, Table
 
-from services.api.keys import KeyRefused
 from services.api.webhook_endpoints import (
     Endpoint,
     create_endpoint,
@@ -17,7 +16,6 @@ from services.api.webhook_endpoints import (
 )
 from services.console.mistakes import beside
 from services.keyring import parse_kek
-from services.mistakes import ExitCode, Mistake
 
 COLUMNS = ("endpoint", "business", "mode", "name", "made", "old secret", "state")
 WIDTH_MIN = 140
@@ -26,20 +24,14 @@ WIDTH_MIN = 140
 def create(business: str, mode: str, name: str, *, as_json: bool) -> None:
     """Make an endpoint and print its secret, the only time that it is seen."""
     dsn, key = _dsn_and_key()
-    try:
-        _show_secret(*create_endpoint(dsn, key, business, mode, name), as_json=as_json)
-    except KeyRefused as error:
-        raise Mistake(str(error), ExitCode.REFUSED) from error
+    _show_secret(*create_endpoint(dsn, key, business, mode, name), as_json=as_json)
 
 
 def rotate(endpoint_id: str, overlap_hours: float, *, as_json: bool) -> None:
     """Print a second secret."""
     dsn, key = _dsn_and_key()
-    try:
-        rotated = rotate_endpoint(dsn, key, endpoint_id, timedelta(hours=overlap_hours))
-        _show_secret(*rotated, as_json=as_json)
-    except KeyRefused as error:
-        raise Mistake(str(error), ExitCode.REFUSED) from error
+    rotated = rotate_endpoint(dsn, key, endpoint_id, timedelta(hours=overlap_hours))
+    _show_secret(*rotated, as_json=as_json)
 
 
 def show(business: str | None, *, as_json: bool) -> None:
@@ -60,10 +52,7 @@ def show(business: str | None, *, as_json: bool) -> None:
 
 def revoke(endpoint_id: str, *, as_json: bool) -> None:
     """End an endpoint."""
-    try:
-        endpoint = revoke_endpoint(_dsn(), endpoint_id)
-    except KeyRefused as error:
-        raise Mistake(str(error), ExitCode.REFUSED) from error
+    endpoint = revoke_endpoint(_dsn(), endpoint_id)
     print(json.dumps(_fields(endpoint)) if as_json else f"{endpoint.endpoint_id} is revoked")
 
 

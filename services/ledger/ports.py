@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
 from services.ledger.snapshots import Snapshot
+from services.mistakes import ExitCode, Mistake
 
 
 class OwnershipLost(Exception):
@@ -22,8 +23,10 @@ class KnownKey(Exception):
     """A receipt of this batch exists already; the transaction was rolled back and ownership is unharmed."""
 
 
-class WrongStore(Exception):
+class WrongStore(Mistake):
     """The server's settings would break a promise; the worker refuses to run on it."""
+
+    exit_code = ExitCode.MISFIT
 
 
 class TopicDiverged(Exception):

@@ -149,7 +149,9 @@ class PostgresStore:
         for name, wanted in _CHECKED.items():
             row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
             if row is None or row[0] != wanted:
-                raise WrongStore(f"PostgreSQL has {name} = {row and row[0]}; the ledger needs {wanted}")
+                raise WrongStore(
+                    f"PostgreSQL of WALLET_LEDGER_STORE_DSN has {name} = {row and row[0]}; the ledger needs {wanted}"
+                )
 
     def _close(self) -> None:
         if self._connection is not None:

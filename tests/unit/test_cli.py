@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from services import cli
 from services.console.mistakes import beside, explain, load
-from services.migrate import WrongShards
-from services.mistakes import ExitCode, Mistake
+from services.ledger.ports import WrongStore
+from services.mistakes import ExitCode, Mistake, WrongShards
 from services.settings import Settings
 from services.topics import WrongTopic
 
@@ -181,6 +181,7 @@ def test_what_does_not_fit() -> None:
     for error in (
         WrongTopic("topic x is missing"),
         WrongShards("32, not 8"),
+        WrongStore("fsync = off"),
         psycopg.errors.UndefinedTable(),
     ):
         mistake = explain(error)
