@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from services.mistakes import Mistake
 from services.standalone.place import make_enterable
-from services.standalone.process import WrongSetting
 
 ROTATED_BYTES = 16 * 1024 * 1024
 
@@ -31,19 +31,19 @@ class Folder:
         """Hold the folder for this process; a kill lets go of it too.
 
         Raises:
-            WrongSetting: another process has it, or it cannot be made.
+            Mistake: another process has it, or it cannot be made.
         """
         try:
             make_enterable(self.path)
             self.logs.mkdir(mode=0o700, exist_ok=True)
             file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise WrongSetting(f"cannot use the data folder {self.path}: {error.strerror}") from error
+            raise Mistake(f"cannot use the data folder {self.path}: {error.strerror}") from error
         with os.fdopen(file, "r+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise WrongSetting(
+                raise Mistake(
                     f"the data folder {self.path} is in use by process {lock.read().strip() or '?'}: "
                     "stop that one, or set WALLET_LEDGER_DATA_DIR"
                 ) from None

@@ -13,6 +13,7 @@ from urllib.request import Request
 from pydantic import SecretStr
 from rich.console import Console
 
+from services.mistakes import Mistake
 from services.settings import Settings
 from services.standalone.environment import environment as environment
 from services.standalone.first_look import first_look
@@ -21,7 +22,6 @@ from services.standalone.kafka import Kafka
 from services.standalone.postgres import Postgres
 from services.standalone.process import (
     StandaloneError,
-    WrongSetting,
     free_port,
     last_lines,
     port_is_free,
@@ -98,7 +98,7 @@ class Machine:
             host = self._settings.http_host if name in ("http_port", *SERVED) else "127.0.0.1"
             if port and not port_is_free(port, host):
                 variable = f"WALLET_LEDGER_{name.upper()}"
-                raise WrongSetting(f"port {port} is taken or cannot be used: set {variable} to another one")
+                raise Mistake(f"port {port} is taken or cannot be used: set {variable} to another one")
 
     def _settle_secrets(self) -> None:
         """Those of the configuration win; the others are made once and kept in the data folder."""
@@ -111,7 +111,7 @@ class Machine:
         """Servers of ours where the configuration names none; what can go on at the same time does."""
         missing = [name for name in DATABASES if not self._secret(name)]
         for name in set(DATABASES) - set(missing):
-            reach_database(f"WALLET_LEDGER_{name.upper()}", self._secret(name))
+            reach_database(self._secret(name))
         if self._settings.kafka_bootstrap:
             reach_kafka("WALLET_LEDGER_KAFKA_BOOTSTRAP", self._settings.kafka_bootstrap)
         postgres = self._start_postgres() if missing else None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from services.mistakes import ExitCode, Mistake
 from services.standalone.signals import pause
 
 PR_SET_PDEATHSIG = 1
@@ -24,22 +25,10 @@ PORTS = range(
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-class StandaloneError(Exception):
-    """What a person must be told, in one line."""
+class StandaloneError(Mistake):
+    """No setting puts it right: what we started failed."""
 
-    exit_code = 1
-
-
-class WrongSetting(StandaloneError):
-    """Put right by another value of a setting."""
-
-    exit_code = 3
-
-
-class NotThere(StandaloneError):
-    """A server that the configuration names does not answer."""
-
-    exit_code = 4
+    exit_code = ExitCode.DEFECT
 
 
 def die_with_parent(death_signal: int = signal.SIGKILL) -> None:

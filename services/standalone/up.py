@@ -1,14 +1,12 @@
 """`wallet-ledger up`: Kafka, PostgreSQL, ledger, projections, intake and api on this machine, from one command."""
 
 import signal
-import sys
 
 from rich.console import Console
 
 from services.settings import Settings
 from services.standalone.folder import Folder
 from services.standalone.machine import Machine
-from services.standalone.process import StandaloneError
 from services.standalone.signals import Interrupted, interruptible
 
 
@@ -20,7 +18,4 @@ def up(settings: Settings) -> int:
             Machine(settings, folder, Console(highlight=False)).run()
     except Interrupted as interrupted:
         return 128 + signal.SIGINT if interrupted.number == signal.SIGINT else 0
-    except StandaloneError as error:
-        print(f"wallet-ledger up: {error}", file=sys.stderr)
-        return error.exit_code
     return 0

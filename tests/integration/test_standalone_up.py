@@ -21,10 +21,11 @@ from tests.running import eventually
 ROOT = Path(__file__).resolve().parents[2]
 RUN = """
 import sys
-from services.settings import Settings
-from services.standalone import machine, up
-machine.CLI = (sys.executable, sys.argv[1])
-sys.exit(up.up(Settings()))
+from services import cli
+from services.standalone import machine
+machine.CLI = (sys.executable, sys.argv.pop())
+sys.argv.append("up")
+cli.main()
 """
 FAKE = Path(__file__).with_name("fake_cli.py")
 
@@ -164,7 +165,7 @@ def test_five_deaths_in_a_minute_stop_everything_and_say_why(up: Callable[..., U
 def test_a_failed_migration_is_one_line(up: Callable[..., Up]) -> None:
     one = up(broken="migrate")
     assert one.ended() == 1
-    assert one.said[-1].endswith("wallet-ledger up: migrate failed: migrate has a reason to end\n")
+    assert one.said[-1].endswith("wallet-ledger: migrate failed: migrate has a reason to end\n")
 
 
 def test_kill_9_leaves_no_orphan_and_the_next_start_goes_on(up: Callable[..., Up]) -> None:
@@ -195,26 +196,10 @@ def test_two_at_once_and_a_folder_in_use(up: Callable[..., Up]) -> None:
     assert (one.data / "ready.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("variables", "code", "said"),
-    [
-        (
-            {"STORE_DSN": "postgresql://me:hidden@127.0.0.1:1/x"},
-            4,
-            r"cannot connect to the database of \w+STORE_DSN",
-        ),
-        ({"VIEWS_DSN": "postgresql:hidden"}, 3, r"\w+VIEWS_DSN is not a PostgreSQL address"),
-        ({"KAFKA_BOOTSTRAP": "127.0.0.1:1"}, 4, "cannot reach Kafka at 127.0.0.1:1"),
-        ({"KAFKA_BOOTSTRAP": "kafka"}, 3, r"\w+KAFKA_BOOTSTRAP is not host:port"),
-        ({"KEYS_DSN": "postgresql://postgres"}, 4, r"cannot connect to the database of \w+KEYS_DSN"),
-    ],
-)
-def test_a_wrong_address_is_one_line(
-    up: Callable[..., Up], variables: dict[str, str], code: int, said: str
-) -> None:
-    one = up(**variables)
-    assert one.ended() == code
-    assert re.fullmatch(f"wallet-ledger up: {said}.*\n", one.said[-1])
+def test_a_database_that_is_not_there_is_one_line(up: Callable[..., Up]) -> None:
+    one = up(STORE_DSN="postgresql://me:hidden@127.0.0.1:1/x")
+    assert one.ended() == 4
+    assert re.fullmatch(r"wallet-ledger: PostgreSQL of \w+STORE_DSN \(127.0.0.1:1/x\) .*\n", one.said[-1])
     assert "hidden" not in one.said[-1]
 
 
