@@ -8,28 +8,13 @@ from typing import Any
 
 import psycopg
 import structlog
-from aiohttp import web
 from aiokafka.errors import KafkaError
-
-from services import health
 
 STOP_SECONDS_MAX = 1.5
 ENDING_SECONDS_MAX = 10.0
 """All parts in turn, and some more."""
 
 log = structlog.get_logger()
-
-
-class PortTaken(Exception):
-    """Somebody else listens where health and metrics are to be served."""
-
-
-async def serve(host: str, port: int, problems: health.Problems) -> web.AppRunner:
-    """Raises PortTaken."""
-    try:
-        return await health.serve(host, port, problems)
-    except OSError as error:
-        raise PortTaken(f"cannot serve /readyz and /metrics: {error.strerror or error}") from error
 
 
 async def until_over(work: Sequence[asyncio.Future[Any]], stop: asyncio.Event) -> BaseException | None:

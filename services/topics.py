@@ -1,6 +1,7 @@
 """Make the topics, and refuse to work on wrong ones: the partition count is in sequences and chains."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -91,11 +92,15 @@ def _insync(replication: int) -> int:
 @asynccontextmanager
 async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(request_timeout_ms=_REQUEST_MS_MAX, **client_options(settings))
+    chatter = logging.getLogger("aiokafka")
+    level = chatter.level
+    chatter.setLevel(logging.CRITICAL)  # what goes wrong is raised, and told in one line
     try:
         await admin.start()
         yield admin
     finally:
         await admin.close()
+        chatter.setLevel(level)
 
 
 async def _replication(admin: AIOKafkaAdminClient, settings: Settings) -> int:

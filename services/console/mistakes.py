@@ -1,10 +1,12 @@
 """What went wrong, for whoever can put it right: one line that names the variable, and an exit code."""
 
-import errno
 import json
 import re
+import ssl
 from collections.abc import Iterator, Sequence
+from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL
 from pathlib import Path
+from socket import gaierror
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
@@ -16,6 +18,7 @@ from services.settings import Settings
 PREFIX = "WALLET_LEDGER_"
 WRAPPING_KEYS = ("key_encryption_key", "webhook_secret_key")
 DSNS = ("store_dsn", "views_dsn", "keys_dsn")
+PORTS = ("http_port", "ledger_metrics_port", "projections_metrics_port", "intake_metrics_port")
 _PROBE_SECONDS_MAX = 3
 
 
@@ -34,8 +37,8 @@ def load(*required: str) -> Settings:
     for name in DSNS:
         if dsn := _text(settings, name):
             _check_dsn(name, dsn)
-    if settings.kafka_ssl_cafile and not Path(settings.kafka_ssl_cafile).is_file():
-        raise Mistake(f"{variable('kafka_ssl_cafile')}={settings.kafka_ssl_cafile} is not a file")
+    if settings.kafka_ssl_cafile:
+        _check_authorities(settings.kafka_ssl_cafile)
     for name in WRAPPING_KEYS:
         if text := _text(settings, name):
             _check_key(name, text)
@@ -94,15 +97,9 @@ def explain(error: BaseException) -> Mistake | None:
     for cause in _causes(error):
         if isinstance(cause, Mistake):
             return cause
-        found = _explain_servers(cause)
+        found = _explain_servers(cause) or _explain_listening(cause)
         if found is not None:
             return found
-        if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
-            return Mistake(
-                f"a port is taken: {cause.strerror}; choose another by {variable('http_port')}, "
-                f"{variable('ledger_metrics_port')}, {variable('projections_metrics_port')} or "
-                f"{variable('intake_metrics_port')}"
-            )
     return None
 
 
@@ -120,6 +117,12 @@ def _explain_servers(error: BaseException) -> Mistake | None:
     from psycopg import OperationalError
     from psycopg.errors import InsufficientPrivilege, UndefinedTable
 
+    if isinstance(error, UndefinedTable | InsufficientPrivilege):
+        cure = "run `wallet-ledger migrate`" if isinstance(error, UndefinedTable) else "grant it"
+        return Mistake(
+            f"PostgreSQL: {error.diag.message_primary}: {cure}, or correct {_listed(DSNS)}", ExitCode.MISFIT
+        )
+
     if isinstance(error, KafkaError):
         settings = Settings()
         return Mistake(
@@ -128,13 +131,24 @@ def _explain_servers(error: BaseException) -> Mistake | None:
             f"{variable('kafka_')}* variables",
             ExitCode.UNREACHABLE,
         )
-    if isinstance(error, UndefinedTable):
-        return Mistake("tables are missing: run `wallet-ledger migrate`", ExitCode.MISFIT)
-    if isinstance(error, InsufficientPrivilege):
-        return Mistake(f"PostgreSQL: {_line(error)}", ExitCode.MISFIT)
     if isinstance(error, OperationalError):
         return Mistake(_unreachable_databases() or f"PostgreSQL: {_line(error)}", ExitCode.UNREACHABLE)
     return None
+
+
+def _explain_listening(error: BaseException) -> Mistake | None:
+    """Where a file is the matter, the error names it; clients wrap what they meet."""
+    if not isinstance(error, OSError) or error.filename is not None:
+        return None
+    if isinstance(error, gaierror) or error.errno in (EADDRINUSE, EADDRNOTAVAIL, EACCES):
+        return Mistake(
+            f"cannot serve: {error.strerror}; correct {variable('http_host')}, or choose another port by {_listed(PORTS)}"
+        )
+    return None
+
+
+def _listed(fields: Sequence[str]) -> str:
+    return f"{', '.join(map(variable, fields[:-1]))} or {variable(fields[-1])}"
 
 
 def _unreachable_databases() -> str:
@@ -179,6 +193,14 @@ def _check_dsn(name: str, dsn: str) -> None:
         usable = False
     if not usable:
         raise Mistake(f"{variable(name)} is not of the form postgresql://user:password@host:port/database")
+
+
+def _check_authorities(path: str) -> None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        said = error.strerror or error
+        raise Mistake(f"{variable('kafka_ssl_cafile')}={path} is no file of certificates: {said}") from error
 
 
 def _check_key(name: str, text: str) -> None:

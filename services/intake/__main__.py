@@ -1,10 +1,9 @@
-"""The intake process: `python -m services.intake`, or `wallet-ledger intake`."""
+"""Composition root of intake."""
 
 import asyncio
 import logging
 import signal
 import socket
-import sys
 import time
 
 import uvloop
@@ -32,7 +31,3 @@ async def _until_signal(settings: Settings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     instance = settings.instance or f"{socket.gethostname()}-intake"
     return await run(settings, instance, lambda: time.time_ns() // 1_000, stop)
-
-
-if __name__ == "__main__":
-    sys.exit(main(Settings()))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from events.topics import PAYMENTS
+from services import health
 from services.coffin import MonthlyCoffin
 from services.faust_process import cannot_go_on, live
 from services.inbox import Inbox
@@ -19,7 +20,6 @@ from services.kafka import reached
 from services.keyring import DataKeys, key_ring
 from services.reading import Record
 from services.receiving import Reading, make_app
-from services.running import serve
 from services.settings import Settings
 
 READING = Reading(PAYMENTS.name, "wallet-ledger-intake", "intake")
@@ -53,7 +53,7 @@ async def run(settings: Settings, instance: str, micros: Clock, stop: asyncio.Ev
     app = make_app(settings, READING, instance, taking.load, inbox.put)
     watch = Watch(app, taking, partial(reached, settings))
     port = settings.intake_metrics_port or settings.http_port + 3
-    server = await serve(settings.http_host, port, watch.problems)
+    server = await health.serve(settings.http_host, port, watch.problems)
     work = (watch.watch_forever(), asker.read_forever(), taking.work_forever(), publisher.publish_forever())
     closing = {"health": server.cleanup(), "database": table.close(), "kafka": asker.stop()}
     closing["publisher"] = publisher.close()

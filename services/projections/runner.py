@@ -6,10 +6,12 @@ from functools import partial
 import structlog
 
 from events.topics import EVENTS
+from services import health
 from services.faust_process import cannot_go_on, live
 from services.inbox import Inbox
 from services.kafka import reached
 from services.keyring import key_ring
+from services.mistakes import ExitCode
 from services.projections import metrics, verify
 from services.projections.applying import ChainBroken
 from services.projections.lag import Lag
@@ -17,11 +19,9 @@ from services.projections.projector import Projector
 from services.projections.watch import Watch
 from services.projections.writer import Writer
 from services.receiving import Reading, make_app
-from services.running import serve
 from services.settings import Settings
 from services.verifying import Throttle, verify_forever
 
-EXIT_CHAIN_BROKEN = 5  # as all of the command line: what is there does not fit
 READING = Reading(EVENTS.name, "wallet-ledger-projections", "projections")
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
     app = make_app(settings, READING, instance, writer.next_offsets, inbox.put)
     watch = Watch(app, writer, lag, instance, partial(reached, settings))
     port = settings.projections_metrics_port or settings.http_port + 2
-    server = await serve(settings.http_host, port, watch.problems)
+    server = await health.serve(settings.http_host, port, watch.problems)
     work = (watch.watch_forever(), writer.write_forever(), _check(settings, watch))
     closing = {"health": server.cleanup(), "database": writer.close(instance)}
     return await live(app, work, closing, _failed, stop)
@@ -50,5 +50,5 @@ async def _check(settings: Settings, watch: Watch) -> None:
 def _failed(error: BaseException) -> int:
     if isinstance(error, ChainBroken):
         log.error("the chain is broken; a restart reads again from the checkpoint", breaks=str(error))
-        return EXIT_CHAIN_BROKEN
+        return ExitCode.MISFIT
     return cannot_go_on("projections", error)

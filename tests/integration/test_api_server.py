@@ -236,35 +236,17 @@ def test_a_taken_port_is_one_line(shared: Process, environment: dict[str, str], 
     assert "port" in second.log.read_text()
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("VIEWS_DSN", "postgresql://nobody:x@127.0.0.1:1/nothing", "VIEWS_DSN"),
-        ("KAFKA_BOOTSTRAP", "127.0.0.1:1", "KAFKA_BOOTSTRAP"),
-        ("SHARDS", "31", "SHARDS"),
-        ("HTTP_PORT", "99999", "HTTP_PORT"),
-        ("USD_RATES", '{"USD": "1"}', "INR"),
-    ],
-)
-def test_what_cannot_work_is_said_and_ends(
-    environment: dict[str, str], tmp_path: Path, name: str, value: str, said: str
+def test_read_models_with_other_shards_are_one_line(
+    environment: dict[str, str], postgres: str, tmp_path: Path
 ) -> None:
-    wrong = {**environment, "WALLET_LEDGER_HTTP_PORT": str(free_port()), f"WALLET_LEDGER_{name}": value}
-    log = tmp_path / "api.log"
-    with log.open("wb") as output:
-        code = subprocess.run(
-            [sys.executable, "-m", "services.cli", "api"],
-            env={**os.environ, "PYTHONPATH": os.getcwd(), **wrong},
-            stdout=output,
-            stderr=output,
-            timeout=60,
-            check=False,
-        ).returncode
-    assert code not in (0, 1)
-    lines = [line for line in log.read_text().splitlines() if line.startswith("wallet-ledger:")]
-    assert len(lines) == 1
-    assert said in lines[0]
-    assert "Traceback" not in log.read_text()
+    views = fresh_database(postgres, "api_server_other_shards")
+    migrate_database("views", views, SHARDS + 1)
+    other = {"WALLET_LEDGER_VIEWS_DSN": views, "WALLET_LEDGER_HTTP_PORT": str(free_port())}
+    process = Process(environment | other, tmp_path / "api.log")
+    assert process.child.wait(START_SECONDS_MAX) == 5
+    [line] = process.log.read_text().splitlines()
+    assert f"has {SHARDS + 1} shards for ever" in line
+    assert "WALLET_LEDGER_SHARDS" in line
 
 
 def test_several_processes_share_a_port_and_its_numbers(

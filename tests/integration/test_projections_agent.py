@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -79,7 +78,7 @@ class Process:
 
     def __init__(self, log: Path, settings: Settings, instance: str = "one", **environment: str) -> None:
         self.port = free_port()
-        self.command = [sys.executable, "-m", "services.projections"]
+        self.command = [sys.executable, "-m", "services.cli", "projections"]
         self._log = log
         self._environment = {
             "PATH": os.environ["PATH"],
@@ -420,43 +419,3 @@ def test_a_restarted_broker_is_followed(views: Views, run: Callable[..., Process
     eventually(lambda: has_all(views, factory.records), "rows after that")
     expect(views, factory)
     eventually(lambda: process.ready()[0] == 200, "ready again")
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected", "says"),
-    [
-        pytest.param(
-            {"WALLET_LEDGER_VIEWS_DSN": "postgresql://127.0.0.1:1/none"}, 4, "VIEWS_DSN", id="unreachable"
-        ),
-        pytest.param({"WALLET_LEDGER_KEYS_DSN": "nonsense"}, 3, "KEYS_DSN", id="no DSN"),
-        pytest.param({"WALLET_LEDGER_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, 4, "127.0.0.1:1", id="no Kafka"),
-        pytest.param({"WALLET_LEDGER_KEY_ENCRYPTION_KEY": "c2hvcnQ="}, 3, "32 bytes", id="short key"),
-        pytest.param({"WALLET_LEDGER_KEY_ENCRYPTION_KEY": "A" * 43 + "="}, 3, "does not fit", id="wrong key"),
-        pytest.param({"WALLET_LEDGER_SHARDS": str(SHARDS + 1)}, 5, "shards", id="wrong number of shards"),
-    ],
-)
-def test_what_does_not_fit_is_said_in_one_line(
-    views: Views, run: Callable[..., Process], environment: dict[str, str], expected: int, says: str
-) -> None:
-    views.factory().registered("cus_1")
-    code, said = run(**environment).ended()
-    assert code == expected
-    [line] = said.splitlines()
-    assert says in line
-
-
-def test_a_taken_port_is_said_in_one_line(views: Views, run: Callable[..., Process]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        code, said = run(WALLET_LEDGER_PROJECTIONS_METRICS_PORT=port).ended()
-    assert code == 3
-    [line] = said.splitlines()
-    assert port in line
-
-
-def test_a_missing_topic_is_said_in_one_line(views: Views, run: Callable[..., Process]) -> None:
-    asyncio.run(_without_topics(views.settings))
-    code, said = run().ended()
-    assert code == 5
-    [line] = said.splitlines()
-    assert "missing" in line

@@ -6,9 +6,12 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from events.ids import parse_position
-from services.keyring import KeyRing
+from services.keyring import KeyRing, WrongKek
+from services.mistakes import WrongShards
+from services.projections.__main__ import build
 from services.projections.applying import ChainBroken, CheckpointMoved, unsealed
 from services.projections.breaks import TIMES_MAX
 from services.projections.chain import read
@@ -33,6 +36,18 @@ def test_rows_are_the_fold_of_the_events_and_checkpoints_say_how_far(views: View
     assert reached == {shard: (last.get(shard, 0), last.get(shard, 0)) for shard in range(SHARDS)}
     reasons = {row["reason"] for row in views.rows("ledger_entries")}
     assert reasons == {"a reason", None}
+
+
+def test_other_shards_and_another_key_are_refused(views: Views) -> None:
+    build(views.settings)
+    with pytest.raises(
+        WrongShards, match=f"has {SHARDS} shards for ever; the configuration says {SHARDS + 1}"
+    ):
+        build(views.settings.model_copy(update={"shards": SHARDS + 1}))
+    views.factory().registered("cus_1")
+    build(views.settings)
+    with pytest.raises(WrongKek):
+        build(views.settings.model_copy(update={"key_encryption_key": SecretStr("A" * 43 + "=")}))
 
 
 def test_the_trial_balance_is_zero(views: Views) -> None:

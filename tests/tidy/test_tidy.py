@@ -74,7 +74,7 @@ BANS = [
         services/cli.py services/console/keys.py services/console/projections.py
         services/console/letters.py services/console/recovery.py services/console/tail.py services/console/verification.py
         services/console/upstream.py services/console/webhooks.py
-        services/projections/__main__.py services/standalone/__main__.py
+        services/standalone/__main__.py
         """,
     ),
 ]

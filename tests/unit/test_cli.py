@@ -1,9 +1,11 @@
 """The command line teaches, and an operator's mistake ends in one line with an exit code, never in a traceback."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from errno import EACCES
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +14,7 @@ import pytest
 import typer.main
 from pydantic import SecretStr
 
-from services import cli
+from services import cli, health
 from services.console.mistakes import beside, explain, load
 from services.ledger.ports import WrongStore
 from services.mistakes import ExitCode, Mistake, WrongShards
@@ -138,6 +140,8 @@ def test_a_missing_setting_is_named(command: str, variable: str, run: Run) -> No
         ("STORE_DSN", f"host=db password={SECRET}"),
         ("KEYS_DSN", f"postgresql://ledger:{SECRET}@db:port/keys"),
         ("KAFKA_SSL_CAFILE", "/nowhere.pem"),
+        ("KAFKA_SSL_CAFILE", "/dev/null"),
+        ("USD_RATES", '{"USD": "1"}'),
         ("WEBHOOK_SECRET_KEY", SECRET),
         ("HTTP_TRUSTED_PROXIES", '["*"]'),
     ],
@@ -187,6 +191,33 @@ def test_what_does_not_fit() -> None:
         mistake = explain(error)
         assert mistake is not None
         assert mistake.exit_code is ExitCode.MISFIT
+
+
+@pytest.mark.parametrize("kind", [psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege])
+def test_a_database_that_may_be_another_names_its_variable(kind: type[Exception]) -> None:
+    mistake = explain(kind())
+    assert mistake is not None
+    assert mistake.exit_code is ExitCode.MISFIT
+    assert "WALLET_LEDGER_VIEWS_DSN" in str(mistake)
+
+
+@pytest.mark.parametrize(("host", "reason"), [("127.0.0.1", "in use"), ("192.0.2.1", "assign")])
+async def test_an_address_that_cannot_be_served_is_told(host: str, reason: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=reason) as refused:
+            await health.serve(host, port, dict)
+    mistake = explain(refused.value)
+    assert mistake is not None
+    assert mistake.exit_code is ExitCode.SETTINGS
+    for word in (host, str(port), "WALLET_LEDGER_HTTP_HOST", "WALLET_LEDGER_INTAKE_METRICS_PORT"):
+        assert word in str(mistake)
+
+
+def test_a_file_that_cannot_be_read_is_no_port() -> None:
+    assert explain(PermissionError(EACCES, "Permission denied", "/some/file")) is None
+    assert explain(PermissionError(EACCES, "Permission denied")) is not None
+    assert explain(socket.gaierror(-2, "Name or service not known")) is not None
 
 
 def test_a_defect_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
