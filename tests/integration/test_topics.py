@@ -1,21 +1,29 @@
 """Topics on a real broker: made once, checked always, and never altered behind an operator's back."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from pydantic import SecretStr
 
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, TOPICS
+from services.migrate import migrate_database
 from services.settings import Settings
+from services.standalone.environment import environment
 from services.standalone.kafka import Kafka
+from services.standalone.process import free_port
 from services.topics import WrongTopic, check, ensure, ensure_topics, topic_configuration
 
 SHARDS = 4
+SECRETS = {"key_encryption_key": SecretStr("A" * 43 + "="), "request_hash_secret": SecretStr("any")}
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +109,29 @@ def test_another_partition_count_is_refused(settings: Settings) -> None:
     for refuse in (check, ensure):
         with pytest.raises(WrongTopic, match=r"ledger\.commands has 4 partitions and must have 8 for ever"):
             refuse(other)
+
+
+@pytest.mark.parametrize("service", ["api", "intake", "ledger", "projections"])
+def test_no_service_works_on_other_topics(
+    service: str, settings: Settings, database: Callable[[str], str]
+) -> None:
+    ensure(settings)
+    keys = database("keys")  # the others are not asked before the topics
+    migrate_database("keys", keys, SHARDS)
+    dsns = {f"{name}_dsn": SecretStr(keys) for name in ("store", "views", "keys")}
+    other = settings.model_copy(update={**dsns, **SECRETS, "shards": 8, "http_port": free_port()})
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli", service],
+        env=environment(other) | {"PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 5
+    [line] = done.stderr.splitlines()
+    assert line.startswith("wallet-ledger: topic ledger.commands has 4 partitions and must have 8 for ever")
+    assert "WALLET_LEDGER_SHARDS" in line
 
 
 def test_a_partition_count_that_only_the_events_have_is_refused(settings: Settings) -> None:
