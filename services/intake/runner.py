@@ -48,12 +48,12 @@ async def run(settings: Settings, instance: str, micros: Clock, stop: asyncio.Ev
     publisher = Publisher(settings, key_ring(settings), Publications(dsn))
     ledger = Together(asker, settings.shards)
     taking = Taking(inbox, table, ledger, coffin, settings.upstream_mode, settings.upstream_wait_seconds)
-    await table.open()
-    await asker.start()
     app = make_app(settings, READING, instance, taking.load, inbox.put)
     watch = Watch(app, taking, partial(reached, settings))
     port = settings.intake_metrics_port or settings.http_port + 3
     server = await health.serve(settings.http_host, port, watch.problems)
+    await table.open()
+    await asker.start()
     work = (watch.watch_forever(), asker.read_forever(), taking.work_forever(), publisher.publish_forever())
     closing = {"health": server.cleanup(), "database": table.close(), "kafka": asker.stop()}
     closing["publisher"] = publisher.close()
