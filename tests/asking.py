@@ -84,6 +84,7 @@ class Asker:
         deadline: str = "",
         tenant: Tenant = TENANT,
         awaited: bool = False,
+        effective: str = "",
     ) -> Sent:
         """Returns when Kafka has it."""
         correlation = secrets.token_hex(16)
@@ -99,6 +100,7 @@ class Asker:
             correlationid=f"cor_{correlation}",
             idempotencykey=key or UNSET,
             deadline=deadline or UNSET,
+            effectivetime=effective or UNSET,
             replyto=f"{REPLY_PARTITION}/{correlation}",
             awaited=awaited,
             data=encode_ask(ask),

@@ -166,7 +166,7 @@ class Batch:
                 key = self._data_key(asked, fact)
                 state = states[stream]
                 envelope, value, row = wrapped(asked, hashed, fact, key, state.version + 1, row, self._now)
-                states[stream] = evolve_any(state, fact, envelope.time)
+                states[stream] = evolve_any(state, fact, envelope.time, envelope.effectivetime)
                 recorded[-1].append(Recorded(stream, envelope, fact, value))
         found = []
         self.states |= states

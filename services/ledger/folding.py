@@ -66,7 +66,8 @@ class Folding:
             return
         try:
             envelope = decode_envelope(value)
-            self.states[stream] = evolve_any(state, decode_fact(envelope), envelope.time)
+            fact = decode_fact(envelope)
+            self.states[stream] = evolve_any(state, fact, envelope.time, envelope.effectivetime)
         except (Malformed, AssertionError) as error:
             self._break(stream, f"event {version}: {type(error).__name__}")
             return

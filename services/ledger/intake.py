@@ -23,6 +23,7 @@ from events.commands import (
 from events.ids import owner_of, place_of
 from events.replies import Outcome
 from events.sharding import shard_of
+from events.upstream import RecordUpstream
 from services.ledger.ports import CommandRecord, ShardRow
 from services.ledger.receipts import ReceiptKey, receipt_key
 
@@ -129,6 +130,8 @@ def _asked(record: CommandRecord, command: Command, ask: AnyAsk | AnyBulk) -> As
         return Bulk(record, command, list(_entries(record, command, ask)), ask.all_or_nothing)
     if isinstance(ask, RecordInBulk):
         return Bulk(record, command, list(_facts(record, command, ask)), all_or_nothing=False)
+    if isinstance(ask, RecordUpstream):
+        micros(ask.told.time)
     key = receipt_key(command, owner_of(command.tenant, command.subject))
     others = tuple(Other(name, place_of(command.tenant, command.subject, name)) for name in ask.streams)
     return Asked(record, command, ask, key, others)
@@ -173,7 +176,6 @@ def _facts(record: CommandRecord, command: Command, bulk: RecordInBulk) -> Itera
     nothing = Raw(b"{}")
     for place, fact in enumerate(bulk.facts):
         ask = decode_told(fact)
-        micros(ask.told.time)
         own = replace(
             command,
             id=f"{command.id}.{place}",

@@ -60,6 +60,7 @@ def command(
     origin: Origin = Origin.API,
     tenant: Tenant = TENANT,
     identity: str = "",
+    effective: str = "",
 ) -> bytes:
     """`number` makes id and correlation; `deadline` in microseconds since 1970."""
     return encode_command(
@@ -75,6 +76,7 @@ def command(
             correlationid=f"cor_{number}",
             idempotencykey=_or_unset(key),
             attempt=attempt,
+            effectivetime=effective or UNSET,
             deadline=UNSET if deadline is None else timestamp(deadline),
             replyto=f"{REPLIES_PARTITION}/{correlation(number)}",
             data=encode_ask(ask),

@@ -66,10 +66,10 @@ class Deal:
 
 @dataclass
 class Invoice:
-    """`open`: what the wallet has paid of it and no failed payment has given back."""
+    """`open`: what the wallet has paid of it and no failed payment has given back, each with its moment."""
 
     currency: str = ""
-    open: int = 0
+    open: list[tuple[str, int]] = field(default_factory=list)
 
 
 @dataclass

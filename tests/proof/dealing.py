@@ -1,5 +1,6 @@
 """Upstream's word and requests about it in front of the running service: told by Kafka, asked by both ways, read by HTTP."""
 
+import time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 from msgspec import UNSET
 
+from events.codec import timestamp
 from events.commands import CreditWallet, DebitWallet
 from events.requests import (
     RefundToWallet,
@@ -62,8 +64,10 @@ class DealingMachine(AskingMachine):
     @rule(wish=wished, http=st.booleans())
     def wished(self, wish: Request, http: bool) -> None:
         self.count()
-        wish = self._own(wish)
+        wish = self.telling.settled(self._own(wish))
         by_http = http and wish.key is None and isinstance(wish.ask, RequestAsk) and self._way(wish.ask)
+        if by_http:  # counts from now on, and all that upstream says was before
+            wish = wish._replace(effective=timestamp(time.time_ns() // 1_000))
         found = self._by_http(*by_http) if by_http else self._by_kafka(wish)
         self.telling.note(wish, found.made)
         said = self.oracle.ask(wish._replace(made=found.made))._replace(fact=0)
@@ -138,7 +142,7 @@ class DealingMachine(AskingMachine):
         return Answer(Said("refused", found["code"]), "")
 
     def _by_kafka(self, request: Request) -> Answer:
-        reply = self.service.ask(self.tenant, self.customer, request.ask, request.key)
+        reply = self.service.ask(self.tenant, self.customer, request.ask, request.key, request.effective)
         self._reached(reply.position)
         return Answer(answer_of(reply, 0), reply.object_id)
 

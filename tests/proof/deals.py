@@ -1,6 +1,7 @@
 """What upstream's word and requests about it must do, said a second time: from docs/upstream.md, not from the deciders."""
 
 import copy
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -67,7 +68,7 @@ def _hear(account: Account, ask: RecordUpstream, currencies: set[str]) -> int:
         return account.record(f"subscription {name}")
     deal = account.deals.setdefault(told["payment_id"], Deal())
     if kind == "payment":
-        _give_back_invoice(account, deal, told)
+        _give_back_invoice(account, deal, told, ask.told.time)
         deal.payment = told
     else:
         (deal.refunds if kind == "refund" else deal.disputes)[name] = told
@@ -84,16 +85,23 @@ def _answer(account: Account, plan: Plan, told: dict[str, Any]) -> None:
     plan.status, plan.is_open = told["status"], False
 
 
-def _give_back_invoice(account: Account, deal: Deal, told: dict[str, Any]) -> None:
-    """Once for each time that a payment of it turns to failed."""
+def _give_back_invoice(account: Account, deal: Deal, told: dict[str, Any], moment: str) -> None:
+    """Once for each time that a payment of it turns to failed: what was settled until then."""
     turns = told["status"] in FAILED and (deal.payment is None or deal.payment["status"] not in FAILED)
     invoice = account.invoices.get(told.get("invoice_id", ""), Invoice())
-    if not turns or not invoice.open or deal.from_wallet[invoice.currency] + invoice.open > LARGEST:
+    part = sum(amount for when, amount in invoice.open if _by_then(when, moment))
+    if not turns or not part or deal.from_wallet[invoice.currency] + part > LARGEST:
         return
     account.record(f"invoice {told['invoice_id']}")
-    account.notes.append(("returned", told["invoice_id"], told["payment_id"], invoice.currency, invoice.open))
-    deal.from_wallet[invoice.currency] += invoice.open
-    invoice.open = 0
+    account.notes.append(("returned", told["invoice_id"], told["payment_id"], invoice.currency, part))
+    deal.from_wallet[invoice.currency] += part
+    invoice.open = [one for one in invoice.open if not _by_then(one[0], moment)]
+
+
+def _by_then(settled: str, failed: str) -> bool:
+    """Two clocks may be two seconds apart."""
+    apart = datetime.fromisoformat(settled) - datetime.fromisoformat(failed)
+    return apart.total_seconds() <= 2
 
 
 def wanted(deal: Deal) -> dict[Rule, int]:
@@ -185,14 +193,14 @@ def _into_wallet(refund: dict[str, Any]) -> bool:
     return refund.get("wallet_action") == "refund_to_wallet"
 
 
-def request(account: Account, ask: RequestAsk, currencies: set[str], made: str) -> Said:
+def request(account: Account, ask: RequestAsk, currencies: set[str], made: str, when: str) -> Said:
     """Of a customer who is known and not closed. `made`: the id that the service gave to what follows."""
     kind, fields = ask.TYPE, msgspec.to_builtins(ask)
     match kind:
         case "wallet.request_top_up.v1":
             return _top_up(account, fields, currencies)
         case "wallet.settle_invoice.v1":
-            return _settle_invoice(account, fields, currencies)
+            return _settle_invoice(account, fields, currencies, when)
         case "subscription.request_change.v1":
             return _change(account, fields, made)
         case "refund.request.v1" | "refund.to_wallet.v1":
@@ -209,18 +217,18 @@ def _top_up(account: Account, fields: dict[str, Any], currencies: set[str]) -> S
     return Said("applied")
 
 
-def _settle_invoice(account: Account, fields: dict[str, Any], currencies: set[str]) -> Said:
+def _settle_invoice(account: Account, fields: dict[str, Any], currencies: set[str], when: str) -> Said:
     name, currency, amount = fields["invoice_id"], fields["currency"], fields["amount"]
     invoice = account.invoices.get(name, Invoice())
     if account.blocked:
         return Said("refused", "CUSTOMER_BLOCKED")
     if currency not in currencies or invoice.currency not in ("", currency):
         return Said("refused", "UNSUPPORTED_CURRENCY")
-    if invoice.open + amount > LARGEST:
+    if sum(one for _, one in invoice.open) + amount > LARGEST:
         return Said("refused", "BALANCE_LIMIT_EXCEEDED")
     before = account.balances.get(currency, 0)
     applied = min(before, amount)
-    account.invoices[name] = Invoice(currency, invoice.open + applied)
+    account.invoices[name] = Invoice(currency, [*invoice.open, (when, applied)])
     account.notes.append(("settled", name, currency, amount, applied))
     if applied:
         account.move(currency, -applied, "invoice_payment", name)

@@ -86,6 +86,7 @@ class Core:
             attempt=request.tries,
             tenant=TENANTS[request.tenant],
             origin=Origin.INTAKE if isinstance(request.ask, RecordUpstream) else Origin.API,
+            effective=request.effective,
         )
 
     def _decided(self, values: Sequence[bytes]) -> Batch:

@@ -25,7 +25,8 @@ NULLABLE = ("phone_number", "metadata", "preferred_locale")
 class Request(NamedTuple):
     """What somebody asks; `tries` is how often the SDK has sent it before, `minute` when.
 
-    `made`: the id that the service gave to what follows, where it follows; an oracle cannot guess it.
+    `made`: the id that the service gave to what follows, where it follows; an oracle cannot guess it. `effective`: of a
+    settlement, the moment from which it counts.
     """
 
     tenant: str
@@ -35,6 +36,7 @@ class Request(NamedTuple):
     tries: int = 0
     minute: float = 0.0
     made: str = ""
+    effective: str = ""
 
     @property
     def content(self) -> str:
@@ -152,7 +154,7 @@ class Oracle:
         if account.profile is None:
             return Said("refused", "NOT_FOUND")
         if isinstance(ask, RequestAsk):
-            return deals.request(account, ask, self.currencies, request.made)
+            return deals.request(account, ask, self.currencies, request.made, request.effective)
         if kind == "customer.change_profile.v1":
             account.named = None  # from now on he is who he says he is
             account.profile |= {name: value for name, value in fields.items() if name in account.profile}

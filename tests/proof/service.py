@@ -89,9 +89,10 @@ class Service:
         self._thread.join()
         self._loop.close()
 
-    def ask(self, tenant: Tenant, customer: str, ask: AnyAsk, key: str | None) -> Reply:
+    def ask(self, tenant: Tenant, customer: str, ask: AnyAsk, key: str | None, effective: str = "") -> Reply:
         """A command, as a producer of `ledger.commands` would send it."""
-        sent = self.run(self._asker.send(customer, ask, key or "", tenant=tenant, awaited=True))
+        sending = self._asker.send(customer, ask, key or "", tenant=tenant, awaited=True, effective=effective)
+        sent = self.run(sending)
         reply: Reply = self.run(self._asker.reply(sent, SECONDS_MAX))
         return reply
 

@@ -205,6 +205,7 @@ orders = st.builds(
     ask=mixed(asks, asks, asks, registrations),
     key=keys,
     tries=st.sampled_from([0, 0, 0, 1, 2]),
+    effective=st.just(""),
 )
 batches = st.lists(orders, min_size=1, max_size=4)
 

@@ -5,13 +5,15 @@ from msgspec.structs import replace
 
 from events.codec import micros
 from events.commands import AnyAsk
-from events.requests import RefundToWallet, RequestRefund
+from events.requests import RefundToWallet, RequestRefund, SettleInvoice
 from events.upstream import Named, RecordDispute, RecordRefund, RecordSubscription, RecordUpstream
 from tests.fakes.simulation import START_MICROS
 from tests.proof.oracle import Request
 from tests.proof.stories import ASKED, moment
 
 NEWS_A_MOMENT = 8
+SPREAD = 10
+"""Seconds over which settlements are spread: some are older than the news, some are not."""
 
 
 class Telling:
@@ -25,11 +27,13 @@ class Telling:
     def settled(self, request: Request) -> Request:
         """News get the id of what was asked last, where they mean that, and a key: intake's word for what it knows.
 
-        Their time goes on with the story, and who is named when is a function of it.
+        Their time goes on with the story, and who is named when is a function of it; a settlement's does, too.
         """
-        if not isinstance(request.ask, RecordUpstream):
+        if not isinstance(request.ask, RecordUpstream | SettleInvoice):
             return request
         self._news += 1
+        if isinstance(request.ask, SettleInvoice):
+            return request._replace(effective=moment(self._news % SPREAD + self._news // NEWS_A_MOMENT))
         seconds = (micros(request.ask.told.time) - START_MICROS) // 1_000_000 + self._news // NEWS_A_MOMENT
         told = replace(request.ask.told, time=moment(seconds))
         who = (

@@ -1,7 +1,8 @@
 """What upstream's objects mean for a wallet: the table of rules. Pure, and a function of what is known, in any order.
 
 Each rule says what it should have moved in all (+ credited, - taken) for an object, from the newest that is known of a
-payment with its refunds and disputes. What was moved already is subtracted, so each effect happens once.
+payment with its refunds and disputes. What was moved already is subtracted, so each effect happens once. What a payment
+that failed has of its invoice's settlements is given (`from_wallet`): that depends on when they were made.
 """
 
 from collections.abc import Iterator

@@ -2,6 +2,7 @@
 
 from msgspec import UNSET
 
+from events.codec import micros
 from events.facts import COUNTER_ACCOUNTS, AnyFact, Cause, CustomerCommandRefused, Refusal, WalletDebited
 from events.money import AMOUNT_MAX
 from events.personal import Personal
@@ -10,6 +11,9 @@ from events.requests import RequestTopUp, SettleInvoice
 from services.ledger.domain.customer import Customer, gone
 from services.ledger.domain.given import Given
 from services.ledger.domain.invoice import Invoice
+
+CLOCKS_APART_MICROS = 2_000_000
+"""Of a payment that fails at once upstream may say an earlier second than that of the settlement before it."""
 
 
 def decide_settlement(
@@ -65,12 +69,16 @@ def decide_top_up(ask: RequestTopUp, customer: Customer, given: Given) -> list[A
     return [fact]
 
 
-def returned(invoice: Invoice, invoice_id: str, payment_id: str) -> InvoiceSettlementReturned | None:
-    """A payment of this invoice has failed: what settlements applied is its part from now on, and not another's."""
-    if not invoice.open:
+def returned(
+    invoice: Invoice, invoice_id: str, payment_id: str, failed: str
+) -> InvoiceSettlementReturned | None:
+    """A payment of this invoice has failed: what was settled by then is its part from now on, and not another's."""
+    until = micros(failed) + CLOCKS_APART_MICROS
+    amount = sum(part.amount for part in invoice.parts if micros(part.time) <= until)
+    if not amount:
         return None
     return InvoiceSettlementReturned(
-        invoice_id=invoice_id, payment_id=payment_id, currency=invoice.currency, amount=invoice.open
+        invoice_id=invoice_id, payment_id=payment_id, currency=invoice.currency, amount=amount
     )
 
 

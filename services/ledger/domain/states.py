@@ -22,14 +22,14 @@ def initial(category: str) -> State:
             return NOTHING_SAID
 
 
-def evolve_any(state: State, fact: AnyFact, recorded: str) -> State:
-    """Total. A fact of another aggregate than the state's is a defect."""
+def evolve_any(state: State, fact: AnyFact, recorded: str, effective: str) -> State:
+    """Total. A fact of another aggregate than the state's is a defect. Both times are the event's."""
     if isinstance(fact, ForeignFact):
         assert isinstance(state, Foreign)
         return evolve_foreign(state, fact)
     if isinstance(fact, InvoiceFact):
         assert isinstance(state, Invoice)
-        return evolve_invoice(state, fact)
+        return evolve_invoice(state, fact, effective)
     assert isinstance(state, Customer)
     return evolve(state, fact, recorded)
 

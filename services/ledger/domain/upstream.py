@@ -88,13 +88,13 @@ def decide_upstream(
 def _failing(
     fact: PaymentRecorded, state: Foreign, invoice: State | None, given: Given
 ) -> tuple[PaymentRecorded, list[AnyFact]]:
-    """A payment that fails now takes what the wallet had paid of its invoice for its part, once."""
+    """A payment that turns to failed takes what the wallet had paid of its invoice by then for its part, once."""
     failed_before = state.payment is not None and state.payment.status in FAILED
     invoice_id, payment_id = fact.payment.invoice_id, fact.payment.payment_id
     if not isinstance(invoice, Invoice) or failed_before or Rule.PAYMENT_REVERSAL not in given.rules:
         return fact, []
     assert invoice_id is not UNSET  # it names the stream
-    part = returned(invoice, invoice_id, payment_id)
+    part = returned(invoice, invoice_id, payment_id, fact.told.time)
     if part is None:
         return fact, []
     amount = state.from_wallet.get(part.currency, 0) + part.amount

@@ -158,7 +158,7 @@ def test_evolve_is_total(history: list[AnyFact]) -> None:
     states: dict[str, State] = {}
     for fact in history:
         state = states.get(fact.CATEGORY, initial(fact.CATEGORY))
-        states[fact.CATEGORY] = evolve_any(state, fact, RECORDED)
+        states[fact.CATEGORY] = evolve_any(state, fact, RECORDED, RECORDED)
     assert sum(state.version for state in states.values()) == len(history)
 
 

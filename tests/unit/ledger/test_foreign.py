@@ -13,7 +13,7 @@ from events.requests import ChangeInClear, RequestRefund, RequestSubscriptionCha
 from events.upstream import RecordPayment
 from services.ledger.domain import foreign
 from services.ledger.domain.foreign import Booked, Foreign, Plan, Seen
-from services.ledger.domain.invoice import NEVER_SETTLED, Invoice, evolve_invoice
+from services.ledger.domain.invoice import NEVER_SETTLED, Invoice, Part, evolve_invoice
 from tests.unit.ledger.deck import Deck, replies
 from tests.unit.ledger.telling import dispute, payment, purchase, refund, subscription, told
 
@@ -79,9 +79,13 @@ def test_of_a_subscription_is_kept_its_status_and_what_is_asked_of_it() -> None:
 def test_of_an_invoice_is_kept_what_is_open() -> None:
     settled = InvoiceSettled(settlement_id="set_1", amount=90, applied=80, balance_before=80, **INVOICE)
     returned = InvoiceSettlementReturned(payment_id="pay_1", amount=30, **INVOICE)
-    invoice = evolve_invoice(evolve_invoice(NEVER_SETTLED, settled), returned)
-    assert invoice == Invoice(version=2, currency="USD", open=50)
-    assert evolve_invoice(invoice, settled) == Invoice(version=3, currency="USD", open=130)
+    late, early = told(2).time, told(1).time
+    invoice = evolve_invoice(evolve_invoice(NEVER_SETTLED, settled, late), returned, late)
+    assert invoice == Invoice(version=2, currency="USD", parts=(Part(late, 50),))
+    invoice = evolve_invoice(invoice, settled, early)
+    assert invoice == Invoice(version=3, currency="USD", parts=(Part(early, 80), Part(late, 50)))
+    assert evolve_invoice(invoice, replace(returned, amount=90), late).parts == (Part(late, 40),)
+    assert evolve_invoice(invoice, replace(settled, applied=0), late).parts == invoice.parts
 
 
 def says(status: str, updated: int | None, at: int = 1) -> RecordPayment:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from events.codec import COMMAND_BYTES_MAX
 from events.replies import Outcome
@@ -11,6 +12,7 @@ from events.sharding import shard_of
 from services.ledger.intake import Asked, Bulk, Declined, Rejected, identity, read, unstorable
 from services.ledger.ports import CommandRecord
 from tests.fakes.asking import REPLIES_PARTITION, command, correlation, credit
+from tests.unit.ledger.telling import other
 
 SHARDS = 4
 NOW = 1_790_000_000_000_000
@@ -40,6 +42,12 @@ def changed(**attributes: object) -> bytes:
     body = msgspec.json.decode(command(1, CUSTOMER, credit(5), key="k"))
     body |= attributes
     return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
+
+
+def told_at(time: str) -> bytes:
+    """What upstream says, by a command of its own."""
+    ask = other()
+    return command(1, CUSTOMER, replace(ask, told=replace(ask.told, time=time)))
 
 
 def test_a_good_command_is_taken() -> None:
@@ -85,6 +93,7 @@ def test_unknown_attributes_are_ignored() -> None:
         pytest.param(changed(deadline="2026-02-30T00:00:00.000000Z"), id="no such day"),
         pytest.param(changed(effectivetime="2026-13-01T00:00:00.000000Z"), id="no such month"),
         pytest.param(changed(deadline="soon"), id="no time"),
+        pytest.param(told_at("2026-13-01T00:00:00.000000Z"), id="upstream tells no month"),
     ],
 )
 def test_what_is_no_command_is_malformed(value: bytes) -> None:

@@ -13,6 +13,7 @@ from events.facts import COUNTER_ACCOUNTS, Movement, WalletCredited
 from events.money import AMOUNT_MAX
 from events.requests import RequestTopUp, SettleInvoice
 from events.upstream import RecordPayment
+from services.ledger.domain import invoice as invoice_module
 from services.ledger.domain.foreign import Foreign
 from services.ledger.domain.invoice import Invoice
 from services.ledger.domain.rules import Rule
@@ -120,6 +121,33 @@ def test_the_same_key_pays_once_and_says_the_same() -> None:
 def test_the_wallets_part_of_a_payment_that_fails(asks: Sequence[AnyAsk], balance: int, lacking: int) -> None:
     deck = play(asking.REGISTER, CREDIT, *asks)
     assert (deck.balance(A), short(deck)) == (balance, lacking)
+
+
+@pytest.mark.parametrize(
+    ("failed_at", "balance"),
+    [
+        pytest.param(60, 50, id="by then only the first attempt was settled"),
+        pytest.param(298, 100, id="clocks differ, and some tell whole seconds"),
+        pytest.param(297, 50, id="by no more than that"),
+    ],
+)
+def test_late_news_of_a_failure_leaves_what_was_settled_since(failed_at: int, balance: int) -> None:
+    deck = play(asking.REGISTER, CREDIT, settle(50))
+    deck.now += 300_000_000
+    play(settle(50), pay(360, "succeeded", "pay_2"), pay(failed_at, "failed"), deck=deck)
+    assert deck.balance(A) == balance
+
+
+def test_many_settlements_of_one_invoice_are_remembered_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the two earliest count as one, of the later moment."""
+    monkeypatch.setattr(invoice_module, "PARTS_MAX", 2)
+    deck = play(asking.REGISTER, CREDIT)
+    for _ in range(3):
+        play(settle(10), deck=deck)
+        deck.now += 60_000_000
+    assert play(pay(30, "failed"), deck=deck).balance(A) == 70
+    assert play(pay(90, "failed", "pay_2"), deck=deck).balance(A) == 90
+    assert play(pay(150, "failed", "pay_3"), deck=deck).balance(A) == 100
 
 
 def test_what_a_payment_and_an_invoice_can_claim_is_limited() -> None:

@@ -28,7 +28,7 @@ def test_what_is_known_of_another_object_is_not_taken_for_this_one() -> None:
     with pytest.raises(AssertionError):
         foreign_of({"payment": Invoice()}, "payment")
     with pytest.raises(AssertionError):
-        evolve_any(Invoice(), CustomerRegistered(), RECORDED)
+        evolve_any(Invoice(), CustomerRegistered(), RECORDED, RECORDED)
 
 
 def test_what_upstream_calls_him_is_remembered_until_we_call_him_something() -> None:
