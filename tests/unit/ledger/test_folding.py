@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import defstruct
 
 from events.codec import decode_envelope, digest
 from events.commands import CustomerAsk
 from services.ledger import folding as module
 from services.ledger import snapshots
 from services.ledger.domain.customer import Customer, fold
+from services.ledger.domain.states import State
 from services.ledger.folding import Folding
 from services.ledger.snapshots import Snapshot
 from tests.factories import customer_fact
@@ -110,9 +113,25 @@ def test_a_snapshot_of_another_form_is_ignored(monkeypatch: pytest.MonkeyPatch) 
     streams = long_stream(12)
     good = taken(streams[stream_of(A)], 9)
     monkeypatch.setattr(snapshots, "FOLD", snapshots.FOLD + 1)
-    monkeypatch.setattr(snapshots, "_MARK", snapshots._mark())
+    monkeypatch.setattr(snapshots, "_MARK", snapshots._mark(State))
     assert snapshots.read(good) is None
     assert run(streams, {good.stream: good})[1] == 12
+
+
+def test_the_form_of_what_lies_in_a_state_is_part_of_its_form() -> None:
+    """A field with a default, too: an old state would be read as if it had that."""
+    before = defstruct("Outer", [("inner", Mapping[str, defstruct("Inner", [("a", int)])])])  # type: ignore[misc]
+    after = defstruct("Outer", [("inner", Mapping[str, defstruct("Inner", [("a", int), ("b", int, 0)])])])  # type: ignore[misc]
+    assert snapshots._mark(before) != snapshots._mark(after)
+
+
+def test_a_snapshot_that_is_whole_and_no_state_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = long_stream(12)
+    with monkeypatch.context() as other:
+        other.setattr(snapshots, "pack", lambda _: msgspec.msgpack.encode(["no", "state"]))
+        bad = taken(streams[stream_of(A)], 9)
+    folding, _ = run(streams, {bad.stream: bad})
+    assert (folding.states[bad.stream], folding.ignored) == (folded(streams[bad.stream]), 1)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
