@@ -52,8 +52,15 @@ def payment(minute: int, name: str, status: str = "succeeded", total: int = 1_10
     return News(f"payment-{name}", PaymentRecorded(payment=said, **_head(minute, f"payment.{status}")), came)
 
 
-def refund(minute: int, name: str, of: str, status: str = "succeeded", amount: int | None = 100) -> News:
-    money: dict[str, Any] = {} if amount is None else {"amount": amount, "currency": "USD"}
+def refund(
+    minute: int,
+    name: str,
+    of: str,
+    status: str = "succeeded",
+    amount: int | None = 100,
+    currency: str = "USD",
+) -> News:
+    money: dict[str, Any] = {} if amount is None else {"amount": amount, "currency": currency}
     said = Refund(refund_id=name, payment_id=of, status=status, created_at=at(1), **money)
     came = {
         "refund_id": name,

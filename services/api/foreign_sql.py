@@ -16,12 +16,13 @@ _CUSTOMER = " LEFT JOIN customers c ON c.business_id = o.business_id AND c.mode 
 _LAST_TOLD = """
     AND NOT EXISTS (SELECT FROM {table} n WHERE n.business_id = o.business_id AND n.mode = o.mode AND n.{key} = o.{key}
         AND (n.stamp, n.customer_id) > (o.stamp, o.customer_id))"""
-_SUM = "least(coalesce(sum(coalesce(r.amount_minor, o.total_amount_minor)) FILTER (WHERE {which}), 0), 9007199254740991)"
-_COMPARABLE = "(r.currency IS NULL OR r.currency = o.currency)"
+# As the ledger counts it: a refund without an amount in the payment's currency is of all of the payment.
+_PART = """coalesce(CASE WHEN coalesce(r.currency, o.currency) = o.currency THEN r.amount_minor END, o.total_amount_minor)"""
+_SUM = f"least(coalesce(sum({_PART}) FILTER (WHERE {{which}}), 0), 9007199254740991)"
 _REFUNDED = f"""
     LEFT JOIN LATERAL (
-        SELECT {_SUM.format(which=f"r.status = 'succeeded' AND {_COMPARABLE}")}::bigint AS refunded,
-            {_SUM.format(which=f"r.status <> 'failed' AND {_COMPARABLE}")}::bigint AS taken,
+        SELECT {_SUM.format(which="r.status = 'succeeded'")}::bigint AS refunded,
+            {_SUM.format(which="r.status <> 'failed'")}::bigint AS taken,
             count(*) FILTER (WHERE r.status = 'succeeded') AS succeeded
         FROM refunds r
         WHERE r.business_id = o.business_id AND r.mode = o.mode AND r.payment_id = o.payment_id

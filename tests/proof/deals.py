@@ -117,19 +117,18 @@ def wanted(deal: Deal) -> dict[Rule, int]:
         for own, part in sorted(deal.from_wallet.items())
     }
     done = {ref: one for ref, one in sorted(deal.refunds.items()) if one["status"] == "succeeded"}
-    to_card = sum(one.get("amount", total) for one in done.values() if not _into_wallet(one))
+    to_card = sum(_part(one, paid, total) for one in done.values() if not _into_wallet(one))
     room = max(0, total - to_card) if succeeded and not is_top_up else 0
     for ref, one in sorted(deal.refunds.items()):
         if _into_wallet(one):
-            part = min(one.get("amount", total), room) if ref in done else 0
+            part = min(_part(one, paid, 0), room) if ref in done else 0
             found["refund_to_wallet", currency, ref] = part
             room -= part
     if is_top_up:
         left = max(0, total - paid.get("tax", 0) - to_card) if succeeded else 0
         found["top_up", currency, name] = left
         for ref, one in sorted(deal.disputes.items()):
-            same = one.get("currency", currency) == currency
-            claim = one.get("amount", total) if same else total
+            claim = _part(one, paid, total)
             part = 0 if one["dispute_status"] in ("dispute_won", "dispute_cancelled") else min(claim, left)
             found["dispute", currency, ref] = -part
             left -= part
@@ -187,6 +186,14 @@ def _not_credited(account: Account, currency: str, amount: int, currencies: set[
     if currency not in currencies:
         return "UNSUPPORTED_CURRENCY"
     return "BALANCE_LIMIT_EXCEEDED" if account.balances.get(currency, 0) + amount > LARGEST else ""
+
+
+def _part(one: dict[str, Any], paid: dict[str, Any], otherwise: int) -> int:
+    """Of a refund or dispute: all, where it has no amount; `otherwise`, where that is in another currency."""
+    if one.get("currency", paid["currency"]) != paid["currency"]:
+        return otherwise
+    amount: int = one.get("amount", paid["total_amount"])
+    return amount
 
 
 def _into_wallet(refund: dict[str, Any]) -> bool:
@@ -283,9 +290,8 @@ def refundable(deal: Deal) -> int:
     if deal.payment is None:
         return 0
     total: int = deal.payment["total_amount"]
-    given_back: int = sum(
-        one.get("amount", total) for one in deal.refunds.values() if one["status"] != "failed"
-    )
+    paid = deal.payment
+    given_back = sum(_part(one, paid, total) for one in deal.refunds.values() if one["status"] != "failed")
     return max(0, total - given_back)
 
 

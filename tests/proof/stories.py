@@ -124,6 +124,7 @@ _refund = _record(
         payment_id=payment_ids,
         status=st.sampled_from(["pending", "succeeded", "succeeded", "failed"]),
         amount=st.just(UNSET) | amounts,
+        currency=st.sampled_from([UNSET, UNSET, "USD", "USD", "INR"]),
         wallet_action=st.just(UNSET) | st.just("refund_to_wallet"),
     ),
 )

@@ -218,6 +218,20 @@ async def test_line_items_are_what_can_be_given_back(business: Business, client:
         await client.payments.retrieve_line_items("pay_1", currency="EUR")
 
 
+async def test_of_a_payment_that_is_refunded_in_another_currency_nothing_is_left(
+    business: Business, client: AsyncDodoPayments
+) -> None:
+    """As the ledger counts it, which refuses a request for more."""
+    business.told(
+        "cus_1",
+        upstream.payment(1, "pay_1"),
+        upstream.refund(2, "ref_1", "pay_1", "pending", 1, currency="EUR"),
+    )
+    business.apply()
+    [item] = (await client.payments.retrieve_line_items("pay_1")).items
+    assert item.refundable_amount == 0
+
+
 async def test_everything_is_retrieved(client: AsyncDodoPayments, mai: str) -> None:
     refund = await client.refunds.retrieve(f"ref_{mai}")
     assert (refund.amount, refund.reason, refund.is_partial) == (100, "damaged \\u0000", True)

@@ -41,9 +41,8 @@ def refundable(state: Foreign) -> int:
     """Minor units of the payment that no refund holds: to the card or to the wallet, asked for, open or done."""
     if state.payment is None:
         return 0
-    total = state.payment.total
-    held = sum(part_amount(part, total) for part in state.refunds.values() if part.status != FAILED)
-    return max(0, total - held)
+    held = sum(part_amount(part, state.payment) for part in state.refunds.values() if part.status != FAILED)
+    return max(0, state.payment.total - held)
 
 
 def decide_refund(ask: RequestRefund, customer: Customer, state: Foreign, given: Given) -> list[AnyFact]:

@@ -81,12 +81,12 @@ def _wanted(state: Foreign, payment_id: str, rules: frozenset[str]) -> Iterator[
     succeeded = payment.status == SUCCEEDED
     is_top_up = payment.action == Rule.TOP_UP and Rule.TOP_UP in rules
     refunds = {name: part for name, part in state.refunds.items() if part.status == SUCCEEDED}
-    to_card = sum(part_amount(part, payment.total) for part in refunds.values() if not _to_wallet(part))
+    to_card = sum(part_amount(part, payment) for part in refunds.values() if not _to_wallet(part))
     left = payment.total - to_card if succeeded and not is_top_up else 0
     if Rule.REFUND_TO_WALLET in rules:
         for name, part in sorted(state.refunds.items()):
             if _to_wallet(part):
-                wanted = part_amount(part, payment.total) if name in refunds else 0
+                wanted = part_amount(part, payment) if name in refunds and _comparable(part, payment) else 0
                 amount = max(0, min(wanted, left))
                 left -= amount
                 yield Target(Rule.REFUND_TO_WALLET, payment.currency, name, amount)
@@ -102,10 +102,7 @@ def _disputed(state: Foreign, payment: Seen, credited: int) -> Iterator[Target]:
     """Together never more than the top-up gave."""
     for name, part in sorted(state.disputes.items()):
         held = part.status not in NO_LONGER_HELD
-        comparable = part.currency in ("", payment.currency)
-        amount = (
-            min(part_amount(part, payment.total) if comparable else payment.total, credited) if held else 0
-        )
+        amount = min(part_amount(part, payment), credited) if held else 0
         credited -= amount
         yield Target(Rule.DISPUTE, payment.currency, name, -amount)
 
@@ -114,6 +111,11 @@ def _to_wallet(part: Seen) -> bool:
     return part.action == Rule.REFUND_TO_WALLET
 
 
-def part_amount(part: Seen, total: int) -> int:
-    """Of a refund or dispute; one without an amount is of all of the payment."""
-    return total if part.amount < 0 else part.amount
+def _comparable(part: Seen, payment: Seen) -> bool:
+    """Nothing converts one currency into another."""
+    return part.currency in ("", payment.currency)
+
+
+def part_amount(part: Seen, payment: Seen) -> int:
+    """Of a refund or dispute; one without an amount in the payment's currency is of all of the payment."""
+    return part.amount if part.amount >= 0 and _comparable(part, payment) else payment.total

@@ -44,11 +44,17 @@ def refund(
     status: str = "succeeded",
     name: str = "ref_1",
     to_wallet: bool = False,
+    currency: str = "USD",
 ) -> RecordRefund:
     action = "refund_to_wallet" if to_wallet else UNSET
     money = UNSET if amount is None else amount
     said = Refund(
-        refund_id=name, payment_id="pay_1", status=status, amount=money, currency="USD", wallet_action=action
+        refund_id=name,
+        payment_id="pay_1",
+        status=status,
+        amount=money,
+        currency=currency,
+        wallet_action=action,
     )
     return RecordRefund(told=told(at), refund=said, customer=MAI, foreign={"refund_id": name})
 

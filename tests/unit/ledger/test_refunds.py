@@ -68,6 +68,7 @@ def held(deck: Deck) -> int:
         pytest.param([purchase(), some(30, currency="USD")], 30, id="in the currency it was paid in"),
         pytest.param([payment(), ALL], 110, id="a top-up may go back to the card"),
         pytest.param([purchase(), refund(), ALL], 60, id="what is left"),
+        pytest.param([purchase(), refund(amount=1, currency="INR"), ALL], REFUNDED, id="nobody knows what is left"),
         pytest.param([purchase(), refund(status="failed"), ALL], 110, id="a refund that failed holds nothing"),
         pytest.param([purchase(), to_wallet(50), ALL], 60, id="what went to the wallet is gone"),
         pytest.param([ALL], "NOT_FOUND", id="an unknown customer"),

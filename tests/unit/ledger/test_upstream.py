@@ -63,6 +63,13 @@ def short(deck: Deck) -> int:
         pytest.param([purchase(), refund(2, 80, to_wallet=True), refund(3, 80, name="ref_2", to_wallet=True)], 110, 0,
                      id="in two parts neither"),
         pytest.param([payment(), refund(amount=0)], 100, 0, id="a refund of nothing"),
+        pytest.param([payment(), refund(amount=1, currency="INR")], 0, 0, id="to the card in another currency: all"),
+        pytest.param([purchase(), refund(amount=1, currency="INR", to_wallet=True)], 0, 0,
+                     id="to the wallet in another currency: nothing"),
+        pytest.param([purchase(), refund(amount=50, to_wallet=True), purchase(3, currency="INR")], 0, 0,
+                     id="which the payment was not in before: taken back"),
+        pytest.param([purchase(), refund(amount=1, currency="INR"), refund(to_wallet=True, name="ref_2")], 0, 0,
+                     id="nothing is left of it"),
         pytest.param(
             [purchase(), refund(amount=80, name="ref_2"), refund(amount=80, to_wallet=True)],
             30,
