@@ -1,7 +1,6 @@
 """One intake process: Faust receives, the ledger decides, the table is checked off; whatever fails ends the process."""
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 
 from events.topics import PAYMENTS
@@ -13,7 +12,7 @@ from services.intake.asking import Asker
 from services.intake.publications import Publications
 from services.intake.publishing import Publisher
 from services.intake.table import Table
-from services.intake.taking import Taking
+from services.intake.taking import Clock, Taking
 from services.intake.together import Together
 from services.intake.watch import Watch
 from services.kafka import reached
@@ -23,9 +22,6 @@ from services.receiving import Reading, make_app
 from services.settings import Settings
 
 READING = Reading(PAYMENTS.name, "wallet-ledger-intake", "intake")
-
-Clock = Callable[[], int]
-"""Microseconds since 1970."""
 
 
 class Coffin:
@@ -46,8 +42,8 @@ async def run(settings: Settings, instance: str, micros: Clock, stop: asyncio.Ev
     keys = DataKeys(key_ring(settings))
     coffin = Coffin(MonthlyCoffin(PAYMENTS.name, keys, micros), asker)
     publisher = Publisher(settings, key_ring(settings), Publications(dsn))
-    ledger = Together(asker, settings.shards)
-    taking = Taking(inbox, table, ledger, coffin, settings.upstream_mode, settings.upstream_wait_seconds)
+    ledger, wait_seconds = Together(asker, settings.shards), settings.upstream_wait_seconds
+    taking = Taking(inbox, table, ledger, coffin, settings.upstream_mode, wait_seconds, micros)
     app = make_app(settings, READING, instance, taking.load, inbox.put)
     watch = Watch(app, taking, partial(reached, settings))
     port = settings.intake_metrics_port or settings.http_port + 3

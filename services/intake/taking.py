@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -28,6 +28,10 @@ AHEAD_MAX = 2
 DATA_BYTES_MAX = COMMAND_BYTES_MAX - 4 * 1024
 """The attributes of a command have room beside it."""
 FINAL = {Outcome.APPLIED, Outcome.REFUSED, Outcome.UNCHANGED}
+
+
+Clock = Callable[[], int]
+"""Microseconds since 1970."""
 
 
 class Coffin(Protocol):
@@ -56,7 +60,14 @@ class Taking:
     """`mode` and `wait_seconds` are configured: see settings."""
 
     def __init__(
-        self, inbox: Inbox, table: Table, ledger: Ledger, coffin: Coffin, mode: str, wait_seconds: float
+        self,
+        inbox: Inbox,
+        table: Table,
+        ledger: Ledger,
+        coffin: Coffin,
+        mode: str,
+        wait_seconds: float,
+        micros: Clock,
     ) -> None:
         self._inbox = inbox
         self._table = table
@@ -64,6 +75,7 @@ class Taking:
         self._coffin = coffin
         self._mode = mode
         self._wait_seconds = wait_seconds
+        self._micros = micros
         self._asked: asyncio.Queue[tuple[Batch, asyncio.Task[list[Reply]]]] = asyncio.Queue(AHEAD_MAX)
         self.last_progress = time.monotonic()
         self.next_offsets: dict[int, int] = {}
@@ -143,7 +155,7 @@ class Taking:
 
     async def _understood(self, record: Record) -> Said | None:
         try:
-            return understand(record.value, self._mode)
+            return understand(record.value, self._mode, self._micros())
         except NotUnderstood as error:
             await self._bury(record, error.code, str(error))
             return None

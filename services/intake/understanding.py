@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from events import upstream
+from events.codec import timestamp
 from events.commands import CustomerIdText, Identifier
 from events.foreign import Dispute, ForeignId, LicenceKey, Payment, Refund, Subscription, Told, Word
 from events.ids import RefundId, Tenant
@@ -24,6 +25,8 @@ from services.intake.record import NotUnderstood, object_of
 S = TypeVar("S", bound=msgspec.Struct)
 
 MINOR_DIGITS_MAX = 17
+AHEAD_MICROS_MAX = 24 * 3600 * 1_000_000
+"""News of an object count until newer ones: of a year to come none would count until then."""
 TYPES = frozenset(
     f"{family}.{name}"
     for family, names in {
@@ -58,8 +61,8 @@ class Said(NamedTuple):
     key: str
 
 
-def understand(value: bytes, mode: str) -> Said:
-    """`mode`: of a record that does not say it; "" where it must.
+def understand(value: bytes, mode: str, now: int) -> Said:
+    """`mode`: of a record that does not say it; "" where it must. `now` in microseconds.
 
     Raises:
         NotUnderstood: a dead letter.
@@ -82,6 +85,10 @@ def understand(value: bytes, mode: str) -> Said:
             "NO_MODE", "mode is live or test: in the record, or by WALLET_LEDGER_UPSTREAM_MODE"
         )
     told = Told(type=head.type, time=_moment(time), updated=_time(data.get("updated_at")) or UNSET)
+    if max(told.time, told.updated or "") > timestamp(now + AHEAD_MICROS_MAX):
+        raise NotUnderstood(
+            "TIME_AHEAD", "timestamp or updated_at is more than a day ahead: whose clock is wrong?"
+        )
     name, ask = _ask(head.type if known else "", told, data, _lenient(Named, _present(person)))
     payment = _named(data.get("payment_id"))
     key = f"{name}:{head.type[:64]}:{told.time}:{hashlib.sha256(_encoder.encode(data)).hexdigest()[:16]}"

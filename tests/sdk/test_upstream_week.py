@@ -75,7 +75,7 @@ def record(factory: EventFactory) -> None:
     registered: set[str] = set()
     for event in week():
         try:
-            said = understand(msgspec.json.encode(event), BUSINESS.mode)
+            said = understand(msgspec.json.encode(event), BUSINESS.mode, START + 7 * DAY)
         except NotUnderstood:
             continue
         ask = said.ask

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from events.codec import micros
 from events.commands import Command
 from events.replies import Outcome, Reply
 from services.inbox import Inbox
@@ -18,6 +19,7 @@ from services.reading import Record
 
 PERSON = {"customer_id": "cus_1", "name": "Mai", "email": "m@example.com"}
 PAYMENT = {"payment_id": "pay_1", "customer": PERSON, "currency": "USD", "total_amount": 5}
+NOW = micros("2026-11-23T10:00:00.000000Z")
 DISPUTE = {"dispute_id": "dp_1", "payment_id": "pay_1", "amount": "5"}
 
 
@@ -80,7 +82,7 @@ class Ends:
         self.offsets |= next_offsets
 
     def taking(self, inbox: Inbox | None = None) -> Taking:
-        return Taking(Inbox() if inbox is None else inbox, self, self, self, "live", 60)  # type: ignore[arg-type]
+        return Taking(Inbox() if inbox is None else inbox, self, self, self, "live", 60, lambda: NOW)  # type: ignore[arg-type]
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Inbox]:
@@ -219,7 +221,7 @@ async def test_what_is_overdue_is_put_aside_once_while_the_ledger_is_away() -> N
     ends = Ends()
     ends.away = True
     ends.late = [Waiting(0, 7, Name("b", "live", "pay_1"), record(7, "dispute.opened", DISPUTE).value)]
-    taking = Taking(Inbox(), ends, ends, ends, "live", 60)  # type: ignore[arg-type]
+    taking = Taking(Inbox(), ends, ends, ends, "live", 60, lambda: NOW)  # type: ignore[arg-type]
     for _ in range(3):
         await taking._settle_overdue()
     assert ends.seen == ["buried PAYMENT_UNKNOWN"]
@@ -231,7 +233,7 @@ async def test_what_waits_and_is_not_understood_any_more_is_put_aside() -> None:
     waiting = Waiting(0, 7, name, record(7, "dispute.opened", DISPUTE).value)
     ends.waiting = [waiting]
     ends.payments[name] = "cus_1"
-    taking = Taking(Inbox(), ends, ends, ends, "", 60)  # type: ignore[arg-type]
+    taking = Taking(Inbox(), ends, ends, ends, "", 60, lambda: NOW)  # type: ignore[arg-type]
     payment = record(8, "payment.succeeded", PAYMENT)
     value = json.dumps({**json.loads(payment.value), "mode": "live"}).encode()
     await taking.take([payment._replace(value=value)])
@@ -240,6 +242,25 @@ async def test_what_waits_and_is_not_understood_any_more_is_put_aside() -> None:
     ends.waiting, ends.late, ends.seen = [waiting], [waiting], []
     await taking._settle_overdue()
     assert ends.seen == ["buried NO_MODE"]
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "updated_at", "seen"),
+    [
+        pytest.param("2026-11-24T10:00:00Z", "2026-11-24T10:00:00Z", ["asked", "checked off"], id="a day"),
+        pytest.param("2026-11-24T10:00:00.000001Z", None, ["buried TIME_AHEAD", "checked off"], id="more"),
+        pytest.param("9999-12-31T23:59:59Z", None, ["buried TIME_AHEAD", "checked off"], id="for ever"),
+        pytest.param("2026-11-23T10:00:00Z", "2062-11-23T10:00:00Z", ["buried TIME_AHEAD", "checked off"],
+                     id="the object's own word"),
+    ],
+)  # fmt: skip
+async def test_news_of_days_to_come_would_hide_all_news_until_then(
+    timestamp: str, updated_at: str | None, seen: list[str]
+) -> None:
+    ends, told = Ends(), record(0, "payment.succeeded", PAYMENT | {"updated_at": updated_at})
+    value = json.dumps({**json.loads(told.value), "timestamp": timestamp}).encode()
+    await ends.taking().take([told._replace(value=value)])
+    assert ends.seen == seen
 
 
 async def test_every_record_is_counted_by_its_type_and_by_what_became_of_it() -> None:

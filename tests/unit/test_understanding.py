@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from events.codec import micros
 from events.foreign import Payment
 from events.ids import Tenant
 from events.upstream import RecordDispute, RecordLicenceKey, RecordPayment, RecordRefund, RecordSubscription
@@ -30,9 +31,14 @@ PAYMENT = {
 }
 
 
+NOW = micros("2026-11-23T10:00:00.000000Z")
+
+
 def said(kind: str = "payment.succeeded", data: Any = None, mode: str = "live", **more: Any) -> Said:
     whole = {"business_id": "bus_1", "type": kind, "timestamp": "2026-11-23T10:00:00Z"}
-    return understand(json.dumps({**whole, "data": PAYMENT if data is None else data, **more}).encode(), mode)
+    return understand(
+        json.dumps({**whole, "data": PAYMENT if data is None else data, **more}).encode(), mode, NOW
+    )
 
 
 def test_a_payment_with_nulls_and_fields_of_tomorrow() -> None:
@@ -65,7 +71,7 @@ def test_both_doors_make_the_same_of_it() -> None:
         "mode": "live",
         "data": PAYMENT,
     }
-    assert understand(json.dumps(cloud).encode(), "") == said()
+    assert understand(json.dumps(cloud).encode(), "", NOW) == said()
 
 
 @pytest.mark.parametrize("kind", sorted(TYPES))
@@ -116,9 +122,9 @@ def deep(levels: int, inmost: bytes = b"7") -> bytes:
 
 
 def test_what_is_not_too_deep_is_kept() -> None:
-    assert understand(deep(NESTED_MAX - 2), "live").ask is None
+    assert understand(deep(NESTED_MAX - 2), "live", NOW).ask is None
     with pytest.raises(NotUnderstood):
-        understand(deep(NESTED_MAX - 1), "live")
+        understand(deep(NESTED_MAX - 1), "live", NOW)
 
 
 def test_what_cannot_name_a_payment_does_not() -> None:
@@ -153,7 +159,7 @@ def test_what_cannot_name_a_payment_does_not() -> None:
 )
 def test_what_cannot_be_understood_says_why(value: bytes, code: str) -> None:
     with pytest.raises(NotUnderstood) as caught:
-        understand(value, "live")
+        understand(value, "live", NOW)
     assert caught.value.code == code
 
 

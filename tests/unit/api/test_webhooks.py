@@ -11,6 +11,7 @@ import pytest
 from dodopayments import DodoPayments
 from standardwebhooks import Webhook
 
+from events.codec import micros
 from services.api import webhooks
 from services.api.ports import ViewsUnavailable
 from services.api.webhooks import SecretUnreadable
@@ -28,6 +29,9 @@ DATA = {
 ENVELOPE = {
     "business_id": "bus_one", "type": "payment.succeeded", "timestamp": "2026-11-23T10:00:00Z", "data": DATA,
 }  # fmt: skip
+
+
+NOW = micros("2026-11-23T10:00:00.000000Z")
 
 
 def envelope(**changes: Any) -> bytes:
@@ -50,21 +54,21 @@ async def test_what_was_signed_is_published_with_its_tenant(api: Api, client: ht
     assert (answer.status_code, answer.json()) == (200, {"status": "taken"})
     [record] = api.topic.records
     assert record["data"] == DATA
-    said = understand(json.dumps(record).encode(), "")
+    said = understand(json.dumps(record).encode(), "", NOW)
     assert (said.tenant, said.type, said.known, said.customer) == (TENANT, "payment.succeeded", True, "cus_1")
 
 
 async def test_the_same_fact_by_both_doors_is_one_fact(api: Api, client: httpx.AsyncClient) -> None:
     await deliver(client)
     [record] = api.topic.records
-    by_kafka = understand(envelope(), "test")
-    assert understand(json.dumps(record).encode(), "").key == by_kafka.key
+    by_kafka = understand(envelope(), "test", NOW)
+    assert understand(json.dumps(record).encode(), "", NOW).key == by_kafka.key
 
 
 async def test_a_cloud_event_is_taken_too(api: Api, client: httpx.AsyncClient) -> None:
     event = {"specversion": "1.0", "type": "payment.succeeded", "time": "2026-11-23T10:00:00Z", "data": DATA}
     assert (await deliver(client, json.dumps(event | {"businessid": "bus_one"}).encode())).status_code == 200
-    said = understand(json.dumps(api.topic.records[0]).encode(), "")
+    said = understand(json.dumps(api.topic.records[0]).encode(), "", NOW)
     assert (said.tenant, said.type) == (TENANT, "payment.succeeded")
 
 
@@ -85,7 +89,7 @@ async def test_a_body_of_another_tenant_is_refused(api: Api, client: httpx.Async
 async def test_a_body_that_names_nobody_is_the_endpoints(api: Api, client: httpx.AsyncClient) -> None:
     nameless = {name: value for name, value in DATA.items() if name != "business_id"}
     assert (await deliver(client, envelope(business_id=None, data=nameless))).status_code == 200
-    assert understand(json.dumps(api.topic.records[0]).encode(), "live").tenant == TENANT
+    assert understand(json.dumps(api.topic.records[0]).encode(), "live", NOW).tenant == TENANT
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ async def test_nothing_that_was_signed_is_lost(
     """Refused it would be gone after upstream's last repetition; intake puts it aside with the reason."""
     assert (await deliver(client, body)).status_code == 200
     with pytest.raises(NotUnderstood) as reason:
-        understand(json.dumps(api.topic.records[0]).encode(), "")
+        understand(json.dumps(api.topic.records[0]).encode(), "", NOW)
     assert reason.value.code == code
 
 

@@ -32,6 +32,7 @@ from tests import seeds
 from tests.unit.ledger.deck import SHARDS, Deck, replies
 
 START = 1_790_000_000_000_000
+FAR = 2 * START
 OPEN = ("USD", "INR")
 BATCH = 200
 
@@ -49,7 +50,7 @@ class Core:
         self._offsets = dict.fromkeys(range(SHARDS), 0)
 
     async def take(self, deliveries: Sequence[Delivery]) -> None:
-        taking = Taking(Inbox(), self, self, self, "test", 60)  # type: ignore[arg-type]
+        taking = Taking(Inbox(), self, self, self, "test", 60, lambda: FAR)  # type: ignore[arg-type]
         for begin in range(0, len(deliveries), BATCH):
             batch = deliveries[begin : begin + BATCH]
             await taking.take([Record(0, begin + n, one.value) for n, one in enumerate(batch)])
