@@ -13,6 +13,13 @@ UPCASTERS: dict[str, tuple[str, Upcaster]] = {}
 """Old type -> (next type, how)."""
 
 
+def newest(name: str) -> str:
+    """The type as which events of this one are read."""
+    while name in UPCASTERS:
+        name, _ = UPCASTERS[name]
+    return name
+
+
 def upcast(name: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Follow the chain of upcasters from `name` to the newest type."""
     while name in UPCASTERS:

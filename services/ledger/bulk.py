@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from events.codec import decode_envelope
+from events.codec import decode_envelope, decode_fact
 from events.commands import CreditWallet, DebitWallet
 from events.facts import CustomerCommandRefused, CustomerFact, Refusal, WalletDebitRefused
 from events.ids import parse_position
@@ -14,7 +14,7 @@ from services.ledger.intake import Asked, Bulk, Rejected
 from services.ledger.outcomes import Decided, Unsure
 from services.ledger.receipts import Receipt, ReceiptKey
 
-_REFUSED = {CustomerCommandRefused.TYPE, WalletDebitRefused.TYPE}
+_REFUSED = CustomerCommandRefused | WalletDebitRefused
 
 
 def take(batch: Batch, bulk: Bulk) -> None:
@@ -120,7 +120,7 @@ def _reused(entries: Sequence[Asked], prints: Sequence[str], priors: Sequence[Re
 def _failed_before(priors: Sequence[Receipt | None]) -> str | None:
     """The command of an entry that was refused, when this record or another one brought it before."""
     for prior in priors:
-        if prior is not None and (envelope := decode_envelope(prior.event)).type in _REFUSED:
+        if prior is not None and isinstance(decode_fact(envelope := decode_envelope(prior.event)), _REFUSED):
             return envelope.commandid
     return None
 

@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 from events.codec import Malformed, decode_envelope, decode_fact, digest, genesis
 from events.envelope import Envelope
 from events.facts import FACTS, AnyFact, Movement, WalletCredited
+from events.upcasters import UPCASTERS, newest
 from services.ledger.receipts import ReceiptKey, ReceiptRow, row_of
 from services.reading import BulkReader, Incomplete, Record
 from services.sessions import KEEPALIVES
@@ -44,8 +45,11 @@ SURPLUS = """
     ORDER BY r.stream, r.origin, r.key_hash
 """
 """The next receipts, and whether no event carries them: those that events carry are looked up one by one."""
-ELSEWHERE = [name for name, fact in FACTS.items() if fact.CATEGORY != "customer"]
-"""Types that stand in a stream of their own, while a receipt stands under its customer."""
+
+
+def elsewhere() -> list[str]:
+    """Types that stand in a stream of their own, while a receipt stands under its customer. Old types, too."""
+    return [name for name in [*FACTS, *UPCASTERS] if FACTS[newest(name)].CATEGORY != "customer"]
 
 
 class Stored(NamedTuple):
@@ -169,7 +173,7 @@ async def _check_receipts(session: Session, found: Findings, until: int, throttl
     reached: ReceiptKey | None = ReceiptKey(UUID(int=0), "", b"")
     while reached is not None:
         bite = throttle.bite(EVENTS_MAX)
-        rows = await _rows(session, SURPLUS, ELSEWHERE, *reached, found.shard, until, bite)
+        rows = await _rows(session, SURPLUS, elsewhere(), *reached, found.shard, until, bite)
         for *_, sequence, surplus in rows:
             if surplus:
                 found.add(Kind.RECEIPT, sequence, "a receipt that its event does not carry")

@@ -8,7 +8,9 @@ import pytest
 from prometheus_client import Gauge
 from structlog.testing import capture_logs
 
+from events.upcasters import UPCASTERS
 from services import verifying
+from services.ledger import verify
 from services.verifying import Board, Checked, Finding, Kind, Throttle, confirmed, lines, verify_forever
 
 DAMAGE = Finding(Kind.RECEIPT, 1, 7, "the receipt is missing")
@@ -18,6 +20,18 @@ DAMAGE = Finding(Kind.RECEIPT, 1, 7, "the receipt is missing")
 def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "QUIET_SECONDS", 0.0)
     monkeypatch.setattr(verifying, "AGAIN_SECONDS", 0.0)
+
+
+def test_receipts_of_old_forms_stand_where_those_of_new_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, newer in (
+        ("payment.recorded.v00", "payment.recorded.v0"),
+        ("payment.recorded.v0", "payment.recorded.v1"),
+        ("wallet.credited.v0", "wallet.credited.v1"),
+    ):
+        monkeypatch.setitem(UPCASTERS, name, (newer, dict))
+    found = set(verify.elsewhere())
+    assert {"payment.recorded.v00", "payment.recorded.v0", "payment.recorded.v1"} <= found
+    assert not {"wallet.credited.v0", "wallet.credited.v1"} & found
 
 
 async def test_each_shard_has_its_turn_and_a_failure_ends_nothing() -> None:

@@ -11,6 +11,7 @@ from events.commands import BULK_CUSTOMERS_MAX, BULK_ENTRIES_MAX, BulkEntry
 from events.facts import CustomerCommandRefused, WalletDebitRefused
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
+from events.upcasters import UPCASTERS
 from services.ledger import intake, wrapping
 from services.ledger.domain.customer import decide
 from services.ledger.intake import Declined, Rejected
@@ -215,6 +216,18 @@ def test_what_was_applied_before_stays_and_the_rest_is_decided_together(deck: De
     )
     assert codes(found) == ["applied+", "ANOTHER_ENTRY_FAILED", "INSUFFICIENT_WALLET_FUNDS"]
     assert deck.balance(A) == 90
+
+
+def test_what_was_refused_in_an_old_form_refuses_the_rest(
+    deck: Deck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(UPCASTERS, "wallet.debit_refused.v0", (WalletDebitRefused.TYPE, dict))
+    told(deck, entry(A, debit(101), "1"), together=True)
+    for key, receipt in deck.receipts.items():
+        old = receipt.event.replace(b"wallet.debit_refused.v1", b"wallet.debit_refused.v0")
+        deck.receipts[key] = receipt._replace(event=old)
+    found = told(deck, entry(A, debit(101), "1"), entry(A, credit(1), "2"), together=True)
+    assert codes(found) == ["INSUFFICIENT_WALLET_FUNDS+", "ANOTHER_ENTRY_FAILED"]
 
 
 def test_what_was_refused_before_refuses_the_rest(deck: Deck) -> None:
