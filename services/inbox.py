@@ -22,9 +22,6 @@ class Inbox:
         self._room = asyncio.Event()
         self._room.set()
 
-    def __len__(self) -> int:
-        return len(self._records)
-
     async def put(self, records: Sequence[Record]) -> None:
         """Waits while the inbox is full; then all of them fit in."""
         await self._room.wait()

@@ -1,7 +1,7 @@
 """Valid events without a ledger: chained per shard and sealed, as the relay would publish them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -38,6 +38,7 @@ from events.ids import CustomerId, Tenant, derived, position, stream_id, stream_
 from events.personal import Personal
 from events.sealing import KEY_BYTES, seal
 from events.sharding import shard_of
+from services.ledger.domain.customer import INITIAL, Customer, evolve
 
 TENANT = Tenant("biz_factory", "live")
 START_MICROS = 1_790_000_000_000_000
@@ -257,3 +258,21 @@ def customer_fact(envelope: Envelope) -> CustomerFact:
     fact = decode_fact(envelope)
     assert isinstance(fact, CustomerFact)
     return fact
+
+
+def fold(history: Iterable[tuple[CustomerFact, str]], customer: Customer = INITIAL) -> Customer:
+    """State after a history of facts and the times they were recorded at."""
+    for fact, recorded in history:
+        customer = evolve(customer, fact, recorded)
+    return customer
+
+
+def signed(fact: CustomerFact) -> int:
+    """What a fact does to its wallet, in minor units: + credit, - debit, 0 for what moves nothing."""
+    match fact:
+        case WalletCredited(amount=amount):
+            return amount
+        case WalletDebited(amount=amount):
+            return -amount
+        case _:
+            return 0

@@ -1,7 +1,6 @@
 """Committed states in memory, packed and bounded in bytes: a worker has as many customers as fit, not a number of them."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from uuid import UUID
 
 from services.ledger.domain.states import State
@@ -24,9 +23,6 @@ class Cache:
 
     def __contains__(self, stream: UUID) -> bool:
         return stream in self._packed
-
-    def __iter__(self) -> Iterator[UUID]:
-        return iter(tuple(self._packed))
 
     @property
     def bytes(self) -> int:

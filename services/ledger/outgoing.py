@@ -1,7 +1,7 @@
 """Events on their way to the topic, and how they are cut into Kafka's batches: between two commands."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from events.codec import decode_envelope
 from services.ledger.ports import StoredRow
@@ -18,9 +18,6 @@ class Outgoing:
     def __init__(self) -> None:
         self._events: deque[StoredRow] = deque()
         self.size = 0
-
-    def __iter__(self) -> Iterator[StoredRow]:
-        return iter(self._events)
 
     @property
     def last(self) -> int | None:

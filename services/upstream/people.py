@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from itertools import islice, product
 from typing import NamedTuple
 
-PEOPLE = 320
-
 Metadata = dict[str, str | int | bool]
 
 

@@ -18,8 +18,8 @@ from events.replies import Outcome, Reply
 from events.sharding import shard_of
 from services.ledger import cache, decisions, folding, receipts, settling, snapshots
 from services.ledger import worker as worker_module
-from services.ledger.domain.customer import Customer, fold, signed
-from tests.factories import customer_fact
+from services.ledger.domain.customer import Customer
+from tests.factories import customer_fact, fold, signed
 from tests.fakes.asking import entry
 from tests.fakes.simulation import simulate
 from tests.fakes.world import World

@@ -72,7 +72,9 @@ async def supervise(world: World, trouble: Trouble, done: asyncio.Event) -> Cust
         stopping.cancel()
         if done.is_set() and not node.task.done():
             cache = node.worker._decisions.cache
-            live = {stream: customer for stream in cache if (customer := cache.get(stream)) is not None}
+            live = {
+                stream: customer for stream in [*cache._packed] if (customer := cache.get(stream)) is not None
+            }
             node.worker.stop()
             node.gate.on_pass = None
             if await node.end() is None:

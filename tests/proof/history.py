@@ -145,7 +145,7 @@ def remember(history: History) -> None:
         rows = worker.worker._ownership.owned
         owned = [shard for shard, row in rows.items() if row.epoch == town.database.rows[shard].epoch]
         cache = worker.worker._decisions.cache
-        for stream in cache:
+        for stream in [*cache._packed]:
             customer = cache.get(stream)
             assert isinstance(customer, Customer)
             history.memory |= {(shard, stream): customer for shard in owned}

@@ -1,6 +1,6 @@
 """One customer's aggregate: who he is to us, and what each of his wallets holds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar, assert_never
 
 from msgspec import UNSET, Struct
@@ -108,13 +108,6 @@ def evolve(customer: Customer, fact: CustomerFact, recorded: str) -> Customer:
             return seen
         case _:
             assert_never(fact)
-
-
-def fold(history: Iterable[tuple[CustomerFact, str]], customer: Customer = INITIAL) -> Customer:
-    """State after a history of facts and the times they were recorded at."""
-    for fact, recorded in history:
-        customer = evolve(customer, fact, recorded)
-    return customer
 
 
 def _named(fact: CustomerRegistered | CustomerProfileChanged) -> str:
@@ -234,14 +227,3 @@ def refused(ask: CustomerAsk, refusal: Refusal) -> CustomerCommandRefused:
 
 def _reason(ask: MoveMoney) -> Personal:
     return Personal(reason=ask.reason)
-
-
-def signed(fact: CustomerFact) -> int:
-    """What a fact does to its wallet, in minor units: + credit, - debit, 0 for what moves nothing."""
-    match fact:
-        case WalletCredited(amount=amount):
-            return amount
-        case WalletDebited(amount=amount):
-            return -amount
-        case _:
-            return 0

@@ -31,8 +31,9 @@ from events.facts import (
 )
 from events.money import AMOUNT_MAX
 from events.personal import Personal
-from services.ledger.domain.customer import INITIAL, Customer, decide, evolve, fold, signed
+from services.ledger.domain.customer import INITIAL, Customer, decide, evolve
 from services.ledger.domain.given import Given
+from tests.factories import fold, signed
 
 GIVEN = Given(b"receipt", frozenset({"USD", "INR"}))
 ENTRY = "wle_xB7zK2GeLiSBFbSJE720f"

@@ -20,9 +20,10 @@ from events.facts import (
     WalletDebited,
 )
 from events.money import AMOUNT_MAX
-from services.ledger.domain.customer import INITIAL, Customer, decide, evolve, fold, signed
+from services.ledger.domain.customer import INITIAL, Customer, decide, evolve
 from services.ledger.domain.given import Given
 from services.ledger.domain.states import State, evolve_any, initial
+from tests.factories import fold, signed
 from tests.laws.strategies import asks, debits, statuses
 from tests.unit.events.strategies import facts
 

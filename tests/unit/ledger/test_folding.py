@@ -13,11 +13,11 @@ from events.codec import decode_envelope, digest
 from events.commands import CustomerAsk
 from services.ledger import folding as module
 from services.ledger import snapshots
-from services.ledger.domain.customer import Customer, fold
+from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
 from services.ledger.folding import Folding
 from services.ledger.snapshots import Snapshot
-from tests.factories import customer_fact
+from tests.factories import customer_fact, fold
 from tests.fakes.asking import REGISTER, credit, stream_of
 from tests.laws.strategies import asks
 from tests.unit.ledger.deck import Deck

@@ -119,7 +119,7 @@ async def test_what_does_not_fit_the_queues_is_read_from_the_store(monkeypatch: 
         for _ in range(8):
             for name in names:
                 await world.ask(name, credit(1))
-        queued = [event for state in node.worker._relay._shards.values() for event in state.queue]
+        queued = [event for state in node.worker._relay._shards.values() for event in state.queue._events]
         assert 0 < sum(len(event.value) for event in queued) < 5_000 + len(queued[-1].value)
         publish.released.set()
         await world.taken()

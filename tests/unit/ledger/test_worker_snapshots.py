@@ -7,8 +7,7 @@ import pytest
 from events.codec import decode_envelope, digest
 from events.replies import Outcome
 from services.ledger import decisions, folding, snapshots
-from services.ledger.domain.customer import fold
-from tests.factories import customer_fact
+from tests.factories import customer_fact, fold
 from tests.fakes.asking import REGISTER, credit, debit, stream_of
 from tests.fakes.simulation import simulated, until
 from tests.fakes.store import SessionLost
