@@ -15,7 +15,8 @@ from benchmarks import bulk
 from benchmarks.stage import Stage
 from events.ids import derived
 from services.projections.digests import Digests, digests
-from services.standalone.machine import CLI, environment
+from services.standalone.environment import environment
+from services.standalone.machine import CLI
 
 BALANCE = 1_000_000_000
 

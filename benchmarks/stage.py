@@ -19,8 +19,9 @@ from services import topics
 from services.api.keys import Scope, create_key
 from services.migrate import migrate
 from services.settings import Settings
+from services.standalone.environment import environment
 from services.standalone.kafka import Kafka
-from services.standalone.machine import CLI, DATABASES, environment
+from services.standalone.machine import CLI, DATABASES
 from services.standalone.postgres import Postgres
 from services.standalone.process import Server, StandaloneError, free_port, last_lines
 from services.standalone.signals import STOPPING

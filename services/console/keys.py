@@ -41,7 +41,7 @@ def show(business: str | None, *, as_json: bool) -> None:
             record.key_id, f"{record.prefix}…", record.business_id, record.mode, record.name,
             ",".join(record.scopes), made, _state(record),
         )  # fmt: skip
-    Console(width=max(Console().width, WIDTH_MIN)).print(table)
+    Console(width=max(Console().width, WIDTH_MIN), markup=False).print(table)
 
 
 def revoke(key_id: str, *, as_json: bool) -> None:
@@ -56,7 +56,7 @@ def _show_secret(record: KeyRecord, secret: str, *, as_json: bool) -> None:
         return
     print(secret)
     end = f", until {record.expires_at:%Y-%m-%d %H:%M}" if record.expires_at else ""
-    Console(stderr=True).print(
+    Console(stderr=True, markup=False).print(
         f"{record.key_id}: {record.name} of {record.business_id}, {record.mode} mode, may "
         f"{', '.join(record.scopes)}{end}. Shown once: keep it now.",
         soft_wrap=True,

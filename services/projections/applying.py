@@ -21,8 +21,9 @@ from services.projections import (
     wallets,
 )
 from services.projections.chain import Break, Checkpoint, Reading, read
-from services.projections.event import Event, Record
+from services.projections.event import Event
 from services.projections.opening import opened
+from services.reading import Record
 from services.sessions import KEEPALIVES
 
 PROJECTIONS = (

@@ -1,10 +1,9 @@
-"""A record of `ledger.events` as the projector gets it, and an event as projections read it."""
+"""An event as projections read it."""
 
 from typing import NamedTuple
 
 from events.envelope import Envelope
 from events.facts import AnyFact
-from services.reading import Record as Record
 
 
 class Event(NamedTuple):

@@ -11,7 +11,7 @@ from services.keyring import KeyRing
 from services.projections.applying import Applied, Applier, ChainBroken
 from services.projections.breaks import Breaks
 from services.projections.chain import Checkpoint
-from services.projections.event import Record
+from services.reading import Record
 from services.sessions import CHANNEL
 
 NOTIFY_BYTES_MAX = 7_900

@@ -50,7 +50,7 @@ class Rebuilt(NamedTuple):
 
 
 class Busy(Exception):
-    """Another rebuild runs."""
+    """Another rebuild runs, or the living tables are never free."""
 
 
 Report = Callable[[Step, int, int], None]
@@ -132,9 +132,10 @@ class Rebuild:
                         self._take_rest(HELD_SECONDS_MAX)
                     total = rebuild_tables.applied(session)
                     rebuild_tables.swap(session)
-            except (LockNotAvailable, TimeoutError):
+            except (LockNotAvailable, TimeoutError) as error:
                 if time.monotonic() > give_up:
-                    raise
+                    used = f"exports or reports used the tables for {SWAP_SECONDS_MAX:.0f} s"
+                    raise Busy(f"{used}; run it again: it goes on from here") from error
                 time.sleep(SWAP_RETRY_SECONDS)
                 continue
             self._report(Step.SWAP, 1, 1)

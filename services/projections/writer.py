@@ -14,9 +14,9 @@ from services.inbox import Inbox
 from services.pace import Pace
 from services.projections import metrics
 from services.projections.applying import Applied
-from services.projections.event import Record
 from services.projections.lag import Lag
 from services.projections.projector import Projector
+from services.reading import Record
 
 DATABASE_PATIENCE_SECONDS = 10.0
 RETRY_SECONDS = 0.2

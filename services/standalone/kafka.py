@@ -71,9 +71,11 @@ def prepare(cache: Path) -> None:
     fresh = wanted.with_name("fresh.aot")
     with tempfile.TemporaryDirectory(prefix="wallet-ledger-") as folder:
         broker = Kafka(Path(folder), cache=cache, jvm=[f"-XX:AOTCacheOutput={fresh.absolute()}"])
-        broker.start()
-        broker.wait_ready()
-        broker.stop(timeout=120)
+        try:
+            broker.start()
+            broker.wait_ready()
+        finally:
+            broker.stop(timeout=120)
     fresh.replace(wanted)
 
 

@@ -2,20 +2,18 @@
 
 import contextlib
 import json
+import secrets
 import subprocess
 import sys
 import time
 from functools import partial
-from http.client import HTTPException
-from urllib.error import HTTPError
-from urllib.request import Request
 
 from pydantic import SecretStr
 from rich.console import Console
 
 from services.mistakes import Mistake
 from services.settings import Settings
-from services.standalone.environment import environment as environment
+from services.standalone.environment import environment
 from services.standalone.first_look import first_look
 from services.standalone.folder import Folder, write_private
 from services.standalone.kafka import Kafka
@@ -28,8 +26,8 @@ from services.standalone.process import (
     spawn,
     url_here,
 )
-from services.standalone.reach import reach_database, reach_kafka
-from services.standalone.supervisor import Child, Service, Supervisor, direct
+from services.standalone.reach import accepts, reach_database, reach_kafka
+from services.standalone.supervisor import Child, Service, Supervisor
 from services.standalone.welcome import welcome
 
 CLI = (sys.executable, "-m", "services.cli")
@@ -155,7 +153,10 @@ class Machine:
         return spawn([*CLI, *arguments], log=log, env=environment(self._settings))
 
     def _finished(self, job: subprocess.Popen[bytes]) -> int:
-        self._supervisor.run_until(lambda: job.poll() is not None)
+        try:
+            self._supervisor.run_until(lambda: job.poll() is not None)
+        finally:
+            job.kill()  # where it still runs, we were interrupted; only Linux ends it with us
         return job.returncode
 
     def _load_services(self) -> None:
@@ -192,10 +193,13 @@ class Machine:
     def _api_key(self) -> str:
         """The development key: kept, unless the database does not know it (any more)."""
         stored = self._folder.secrets().get("api_key")
-        if stored and self._is_accepted(stored):
+        if stored and accepts(self.base_url, stored):
             return stored
         log = self._folder.log("keys")
-        options = f"--business {DEVELOPMENT_BUSINESS} --mode {DEVELOPMENT_MODE} --name development --scopes {SCOPES}"
+        name = f"development-{secrets.token_hex(3)}"  # a name has two live keys at most, and folders are made afresh
+        options = (
+            f"--business {DEVELOPMENT_BUSINESS} --mode {DEVELOPMENT_MODE} --name {name} --scopes {SCOPES}"
+        )
         if self._finished(self._job("keys", "create", *options.split(), "--json")) != 0:
             raise StandaloneError(f"no API key could be made: {last_lines(log, 1)}")
         (answer,) = (line for line in log.read_text().splitlines() if '"api_key"' in line)
@@ -203,19 +207,6 @@ class Machine:
         log.unlink()
         self._folder.remember(api_key=key)
         return key
-
-    def _is_accepted(self, api_key: str) -> bool:
-        url = f"{self.base_url}/customers?page_size=1"
-        request = Request(url, headers={"Authorization": f"Bearer {api_key}"})  # noqa: S310 - our own api
-        try:
-            with direct.open(request, timeout=10):
-                return True
-        except HTTPError as error:
-            if error.code in (401, 403):
-                return False
-            raise StandaloneError(f"the api answers {error.code} to GET /customers") from error
-        except (OSError, HTTPException) as error:
-            raise StandaloneError(f"the api does not answer: {error}") from error
 
     def _play(self) -> None:
         """A business with a past, once, and its present for as long as we run; never into servers that are not ours."""

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
+from rich.text import Text
 
 from services.console.tail import amount
 from services.standalone.first_look import FirstLook
@@ -84,7 +85,7 @@ def _show(console: Console, look: FirstLook) -> None:
             f"{entry.created_at:%Y-%m-%d %H:%M:%S}",
             entry.customer_id,
             entry.cause,
-            entry.reference or "",
+            Text(entry.reference or ""),  # anybody's: no markup of ours
             f"[{color}]{sign}{amount(entry.amount, entry.currency)}[/{color}]",
             amount(entry.balance_after, entry.currency),
         )

@@ -15,7 +15,7 @@ from services.projections.__main__ import build
 from services.projections.applying import ChainBroken, CheckpointMoved, unsealed
 from services.projections.breaks import TIMES_MAX
 from services.projections.chain import read
-from services.projections.event import Record
+from services.reading import Record
 from services.sessions import CHANNEL
 from tests.integration.read_models import SHARDS, Views, business, expect, make_views
 from tests.unit.projections.reading import records_of

@@ -18,10 +18,10 @@ from services.api.asking import Asking
 from services.inbox import Inbox
 from services.ledger import decisions, folding, settling
 from services.projections import writer as writing
-from services.projections.event import Record
 from services.projections.lag import Lag
 from services.projections.projector import Projector
 from services.projections.writer import Writer
+from services.reading import Record
 from services.settings import Settings
 from tests.fakes.clients import MemoryConsumer, MemoryProducer
 from tests.fakes.gate import Gate

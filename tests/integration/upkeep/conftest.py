@@ -14,7 +14,7 @@ from events.replies import Outcome
 from services.keyring import KeyRing, parse_kek
 from services.projections.projector import Projector
 from services.reading import BulkReader
-from services.standalone.machine import environment
+from services.standalone.environment import environment
 from tests.asking import asking, credit, customer_in, debit, registration
 from tests.running import System, eventually, running
 from tests.unit.ledger import telling

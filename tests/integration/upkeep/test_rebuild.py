@@ -16,7 +16,7 @@ from services.api.keys import Scope, create_key
 from services.projections import rebuild_catalogue as catalogue
 from services.projections.rebuild_tables import NAMES
 from services.projections.verify import verify_shard
-from services.standalone.machine import environment
+from services.standalone.environment import environment
 from services.verifying import Throttle
 from tests.asking import TENANT, asking, credit
 from tests.integration.upkeep.conftest import CUSTOMERS, SHARDS, command, keys_of, project, published

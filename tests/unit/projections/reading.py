@@ -23,7 +23,8 @@ from services.projections import (
     wallets,
 )
 from services.projections.chain import Checkpoint, Reading, read
-from services.projections.event import Event, Record
+from services.projections.event import Event
+from services.reading import Record
 from tests import factories
 
 Row = dict[str, Any]

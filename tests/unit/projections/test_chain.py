@@ -6,8 +6,8 @@ import pytest
 from events.codec import decode_envelope, decode_fact, digest, encode_envelope
 from events.ids import owner_of
 from services.projections.chain import Break, Checkpoint, read
-from services.projections.event import Record
 from services.projections.projector import NOTIFY_BYTES_MAX, payloads
+from services.reading import Record
 from tests.asking import customer_in
 from tests.factories import EventFactory
 from tests.unit.projections.reading import records_of, start

@@ -3,8 +3,8 @@
 import asyncio
 
 from services.inbox import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, RECORDS_MAX, Inbox
-from services.projections.event import Record
 from services.projections.lag import SAMPLES_MAX, Lag
+from services.reading import Record
 
 
 def records(count: int, first: int = 0, size: int = 1) -> list[Record]:
