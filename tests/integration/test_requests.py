@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from dodopayments import BadRequestError, DodoPayments
 from dodopayments.types import Refund
 
-from events.codec import decode_envelope, decode_fact
+from events.codec import decode_envelope, decode_fact, timestamp
 from events.ids import Tenant, owner_of
 from events.requested import RefundRequested
 from events.topics import REQUESTS
@@ -140,7 +141,8 @@ def test_a_refund_into_the_wallet_and_an_invoice_that_is_paid_from_it(shop: Shop
     ).json()
     assert (settled["applied"], settled["remaining"], settled["balance"]) == (500, 300, 0)
     failed = payment(33, "failed", customer=person(3), invoice_id="inv_3", metadata={}, total_amount=300)
-    shop.tell(envelope("payment.failed", 5, failed))
+    now = timestamp(time.time_ns() // 1_000)  # what was settled after it had failed would not be its part
+    shop.tell(envelope("payment.failed", 5, failed) | {"timestamp": now})
     wallet = eventually(
         lambda: [w for w in shop.client.customers.wallets.list("cus_3").items if w.balance], what="given back"
     )
