@@ -11,9 +11,9 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaClient, AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
-from services.kafka import ended
+from services.kafka import STOP_SECONDS_MAX, ended
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ class LastingProducer:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
         if hasattr(self, "_producer"):
-            await _discard(self._producer)
+            await discard(self._producer)
 
     @property
     def client(self) -> AIOKafkaClient:
@@ -81,7 +81,7 @@ class LastingProducer:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             retired, self._producer = self._producer, fresh
-            await _discard(retired)
+            await discard(retired)
             return
 
     async def _made(self) -> AIOKafkaProducer:
@@ -90,18 +90,29 @@ class LastingProducer:
             await fresh.start()
             await fresh.partitions_for(self._topic)
         except BaseException:
-            await _discard(fresh)
+            await discard(fresh)
             raise
         return fresh
 
 
-async def _discard(producer: AIOKafkaProducer) -> None:
-    """In order, or, where a partition takes nothing, without: a producer that is left keeps its tasks and sockets."""
+async def discard(producer: AIOKafkaProducer, seconds: float = STOP_SECONDS_MAX) -> None:
+    """In order, or, where a partition takes nothing, without.
+
+    One that is left keeps its tasks and sockets, and whoever waits for a record of it would wait for ever.
+    """
     try:
-        await ended(producer)
+        await ended(producer, seconds)
     except TimeoutError:
         with contextlib.suppress(KafkaError):
             await producer._sender.close()
-            await producer.client.close()
+        _give_up(producer._message_accumulator)
+        await producer.client.close()
     except KafkaError:
         pass
+
+
+def _give_up(queued: Any) -> None:
+    for batch in [one for batches in queued._batches.values() for one in batches]:
+        queued._pending_batches.add(batch)  # one that was tried before takes itself out of these
+        batch.failure(KafkaTimeoutError("the producer was given up"))
+        batch._drain_waiter.exception()  # nobody waits for that

@@ -11,16 +11,18 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS, Topic
-from services.kafka import client_options, ended
+from services.kafka import STOP_SECONDS_MAX, client_options, ended
 from services.ledger import metrics
 from services.ledger.command_log import CommandLog, new_consumer, read_from
 from services.ledger.ports import CommandRecord, StoredRow
+from services.producing import discard
 from services.settings import Settings
 
 log = structlog.get_logger()
 
 REPLIES_QUEUED_MAX = 100_000
 READ_SECONDS_MAX = 10.0
+RENEW_SECONDS = 1.0  # a thrown-away publisher repeats what it holds for no longer
 SCAN_WAIT_MS = 1
 """What a scan asks for is there; a fetch that waited for more would keep the next scan waiting."""
 
@@ -57,10 +59,13 @@ class KafkaBroker:
         commands = self._commands.consumer if self._commands else None
         scanners = [scanner for idle in self._scanners.values() for scanner in idle]
         self._scanners.clear()
-        for client in (commands, self._replier, self._publisher, *scanners):
-            if client is not None:
-                with contextlib.suppress(KafkaError, asyncio.TimeoutError):
-                    await ended(client)
+        for reader in (commands, *scanners):
+            if reader is not None:
+                await _let_go(reader)
+        for producer in (self._replier, self._publisher):
+            self._retire(producer, STOP_SECONDS_MAX)
+        if self._retired:
+            await asyncio.wait(self._retired, timeout=STOP_SECONDS_MAX)
         self._commands = self._replier = self._publisher = self._reply_pump = None
         self._replies.clear()
         self._replies_queued = 0
@@ -121,10 +126,7 @@ class KafkaBroker:
         return int((await future).offset)
 
     async def renew_publisher(self) -> None:
-        if self._publisher is not None:
-            retired = asyncio.create_task(_discard(self._publisher))
-            self._retired.add(retired)
-            retired.add_done_callback(self._retired.discard)
+        self._retire(self._publisher, RENEW_SECONDS)
         self._publisher = None
         self._publisher = await self._new_publisher()
 
@@ -142,6 +144,13 @@ class KafkaBroker:
                         yield partition.partition, record.offset, record.value or b""
                 left = {p for p in left if await scanner.position(p) < ends[p]}
 
+    def _retire(self, producer: AIOKafkaProducer | None, seconds: float) -> None:
+        """Nobody waits for what it still holds, nor for its end."""
+        if producer is not None:
+            retired = asyncio.create_task(discard(producer, seconds))
+            self._retired.add(retired)
+            retired.add_done_callback(self._retired.discard)
+
     async def _new_publisher(self) -> AIOKafkaProducer:
         publisher = AIOKafkaProducer(
             acks="all",
@@ -151,7 +160,11 @@ class KafkaBroker:
             request_timeout_ms=10_000,
             **self._options,
         )
-        await publisher.start()
+        try:
+            await publisher.start()
+        except BaseException:
+            await discard(publisher)
+            raise
         return publisher
 
     @contextlib.asynccontextmanager
@@ -224,9 +237,3 @@ def _note_lost_reply(future: "asyncio.Future[object]") -> None:
     if not future.cancelled() and future.exception() is not None:
         metrics.REPLIES_DROPPED.inc()
         log.warning("replies_lost", error=type(future.exception()).__name__)
-
-
-async def _discard(producer: AIOKafkaProducer) -> None:
-    """Stop a producer without waiting for what it still holds."""
-    with contextlib.suppress(KafkaError, asyncio.TimeoutError):
-        await ended(producer, 1)

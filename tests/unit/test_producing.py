@@ -4,20 +4,32 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import KafkaTimeoutError
+from aiokafka.producer.message_accumulator import MessageAccumulator
 
-from services import kafka
-from services.producing import _discard
+from services.producing import discard
+
+PARTITION = TopicPartition("commands", 0)
 
 
 class Producer:
-    """Of aiokafka, one of whose partitions takes nothing."""
+    """Of aiokafka, one of whose partitions takes nothing. Its queue is aiokafka's own."""
 
     def __init__(self) -> None:
         self.closed: list[str] = []
         self.client = self._sender = Closing(self.closed)
+        self._message_accumulator = MessageAccumulator(ClusterMetadata(), 16_384, 0, 40.0)
 
     async def stop(self) -> None:
         await asyncio.Event().wait()
+
+    async def queue(self) -> "asyncio.Future[Any]":
+        queued: asyncio.Future[Any] = await self._message_accumulator.add_message(
+            PARTITION, b"key", b"value", 1.0
+        )
+        return queued
 
 
 class Closing:
@@ -28,10 +40,26 @@ class Closing:
         self._closed.append("closed")
 
 
-async def test_one_that_cannot_stop_in_order_keeps_no_tasks_and_sockets(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(kafka.ended, "__defaults__", (0.01,))
+async def test_one_that_cannot_stop_in_order_keeps_no_tasks_and_sockets() -> None:
     producer: Any = Producer()
-    await _discard(producer)
+    await discard(producer, 0.01)
     assert producer.closed == ["closed", "closed"]
+
+
+@pytest.mark.parametrize("tried", [False, True])
+async def test_whoever_waits_for_a_record_that_nobody_will_send_any_more_is_told(tried: bool) -> None:
+    """Else the api takes the partition for stuck as long as it runs."""
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    producer: Any = Producer()
+    queued = await producer.queue()
+    if tried:  # its broker had too few replicas: it is to be sent again
+        batch = producer._message_accumulator._pop_batch(PARTITION)
+        producer._message_accumulator.reenqueue(batch)
+        del batch
+    await discard(producer, 0.01)
+    with pytest.raises(KafkaTimeoutError):
+        await asyncio.wait_for(queued, 1)
+    del producer
+    await asyncio.sleep(0)
+    assert complaints == []
