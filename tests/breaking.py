@@ -244,7 +244,7 @@ BREAKS = [
     Break(
         "a worker with too many shards keeps them",
         "services/ledger/ownership.py",
-        "return sorted(self.owned)[share:]",
+        "return offered[-surplus:] if (surplus := len(self.owned) - share) > 0 else []",
         "return []",
         ("tests/unit/ledger/test_worker_sharing.py",),
     ),
@@ -258,8 +258,8 @@ BREAKS = [
     Break(
         "shards are handed to another worker before they are published",
         "services/ledger/worker.py",
-        "give_back(shards if self._stopping else published)\n        self._relay.forget(published)",
-        "give_back(shards)\n        self._relay.forget(shards)",
+        "given = shards if self._stopping else published",
+        "given = published = list(shards)",
         ("tests/unit/ledger/test_worker_sharing.py",),
     ),
     Break(

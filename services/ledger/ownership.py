@@ -15,6 +15,7 @@ from services.ledger.relay import Relay
 log = structlog.get_logger()
 
 REFUSED_SECONDS = 10.0
+KEPT_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 KEEN_LOOK_SECONDS = 0.025
 KEEN_SECONDS = 10.0
@@ -43,6 +44,7 @@ class Ownership:
         self._shards = shards
         self._beating = beating
         self._untouched: dict[int, int] = {}
+        self._kept: dict[int, float] = {}
         self._share = 0
         self._alone = True
         self._looked = self._share_changed = -math.inf
@@ -67,7 +69,8 @@ class Ownership:
             self._share, self._share_changed = share, now
         self._alone = peers.live == 1
         metrics.WORKERS_LIVE.set(peers.live)
-        return sorted(self.owned)[share:]
+        offered = [shard for shard in sorted(self.owned) if self._kept.get(shard, now) <= now]
+        return offered[-surplus:] if (surplus := len(self.owned) - share) > 0 else []
 
     async def take_free(self, now: float) -> bool:
         """Claim what nobody holds, up to the share; whether the log is read from new places since."""
@@ -83,12 +86,13 @@ class Ownership:
         metrics.SHARDS_REFUSED.set(len(self.refused))
         return bool(rows)
 
-    def stop_reading(self, shards: Collection[int]) -> None:
-        """No more commands of these; the others are read on from where their rows say."""
-        self._read_on(set(self.owned) - set(shards))
+    def keep(self, shards: Collection[int], now: float) -> None:
+        """These could not be handed back: others are, for a while. Between two tries the worker works."""
+        self._kept |= dict.fromkeys(shards, now + KEPT_SECONDS)
+        self._looked = now
 
     async def give_back(self, shards: Collection[int]) -> None:
-        """Whoever wants them may have them: published is noted, then they are unlocked."""
+        """Whoever wants them may have them: published is noted, then they are unlocked. The others are read on."""
         await self._store.release([self.with_published(self.owned[shard]) for shard in shards])
         for shard in shards:
             del self.owned[shard]

@@ -147,11 +147,14 @@ class Worker:
 
         What cannot be published stays, unless this worker leaves: then it is the next owner's.
         """
-        self._ownership.stop_reading(shards)
-        self._inbox = []
         published = await self._beating(self._relay.flush(shards, flush_seconds))
+        given = shards if self._stopping else published
+        self._ownership.keep(set(shards) - set(given), asyncio.get_running_loop().time())
+        if not given:
+            return
         await self._answers.settle()
-        await self._ownership.give_back(shards if self._stopping else published)
+        await self._ownership.give_back(given)
+        self._inbox = []  # the others are read on from where their rows say
         self._relay.forget(published)
         self._decisions.forget()
 

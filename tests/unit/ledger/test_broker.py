@@ -17,7 +17,7 @@ async def broker(monkeypatch: pytest.MonkeyPatch) -> KafkaBroker:
     monkeypatch.setattr(broker_module, "RENEW_SECONDS", 0.01)
     monkeypatch.setattr(broker_module, "STOP_SECONDS_MAX", 0.01)
     found = KafkaBroker(Settings())
-    found._publisher = Producer()  # type: ignore[assignment]
+    found._publisher = Producer()
     return found
 
 

@@ -10,6 +10,7 @@ from structlog.typing import EventDict
 from services.ledger.ownership import (
     KEEN_LOOK_SECONDS,
     KEEN_SECONDS,
+    KEPT_SECONDS,
     LOOK_SECONDS,
     REFUSED_SECONDS,
 )
@@ -65,6 +66,18 @@ async def test_a_look_says_what_is_too_many_and_tells_operators_once(logs: list[
     assert await around.owner.look(NOW + 1) == [7]
     assert logs == [{"event": "share_changed", "shards": 4, "workers": 2, "log_level": "info"}]
     assert REGISTRY.get_sample_value("wallet_ledger_workers_live") == 2
+
+
+async def test_what_could_not_be_handed_back_is_not_offered_for_a_while_and_another_is() -> None:
+    around = Around(ONE_OF_TWO)
+    around.owner.owned = {shard: row(shard) for shard in range(6)}
+    assert await around.owner.look(NOW) == [4, 5]
+    around.owner.keep([5], NOW + 1)
+    assert around.owner.patience(NOW + 1) == pytest.approx(LOOK_SECONDS)
+    assert await around.owner.look(NOW + 2) == [3, 4]
+    assert await around.owner.look(NOW + 1 + KEPT_SECONDS) == [4, 5]
+    around.owner.keep(range(6), NOW)
+    assert await around.owner.look(NOW + 1) == []
 
 
 # --- taking ---
@@ -205,19 +218,17 @@ async def test_what_is_given_back_is_noted_as_published_and_the_others_are_read_
     around.free = {shard: row(shard) for shard in (1, 2, 3)}
     await around.take()
     around.did.clear()
-    around.owner.stop_reading([2])
     with tallied("wallet_ledger_handovers_total") as more:
         await around.owner.give_back([3, 2])
     assert more() == 2
     assert around.did == [
-        ("assign", {1: 3, 3: 3}),
         ("release", [published(row(3)), published(row(2))]),
         ("assign", {1: 3}),
     ]
     assert logs[-1] == {"event": "shards_handed_back", "shards": [2, 3], "log_level": "info"}
     assert REGISTRY.get_sample_value("wallet_ledger_shards_owned") == 1
-    around.owner.owned = {2: row(2, 8, "cmd_8")}  # who gets it again goes on from its row
-    around.owner.stop_reading([])
+    around.owner.owned |= {2: row(2, 8, "cmd_8")}  # who gets it again goes on from its row
+    await around.owner.give_back([1])
     assert around.did[-1] == ("assign", {2: 9})
 
 

@@ -1,13 +1,14 @@
 """Several workers share the shards: fairly, soon, without quarrel; what one hands over the next reads on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
 
 from services.ledger.ownership import LOOK_SECONDS, REFUSED_SECONDS, fair_share
-from services.ledger.ports import Peers
+from services.ledger.ports import CommandRecord, Peers, StoredRow
+from services.ledger.worker import SURPLUS_SECONDS
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.simulation import simulated, until
 from tests.fakes.world import Node, World
@@ -141,6 +142,60 @@ async def test_a_shard_whose_events_cannot_be_published_is_not_handed_to_another
             assert (await world.ask(customers[1], credit(1))).balance_after == 1
             publish.released.set()
             await shared(world, a, b)
+
+
+@simulated
+async def test_a_shard_that_cannot_be_handed_over_stops_no_other_and_another_moves_instead() -> None:
+    world = World()
+    sick = world.shards - 1  # the first that a worker with too many hands over
+    async with world.node() as a:
+        await a.owning(world.shards)
+        far_away(a)
+        hold_publish(a, sick)
+        for shard in range(world.shards):
+            await world.ask(world.customer_in(shard), REGISTER)
+        async with world.node() as b:
+            loop = asyncio.get_running_loop()
+            took = []
+            for number in range(40):
+                began = loop.time()
+                await world.ask(world.customer_in(number % world.shards), credit(1))
+                took.append(loop.time() - began)
+                await asyncio.sleep(0.2)
+            assert max(took) < 2 * SURPLUS_SECONDS
+            assert sorted(took)[-3] < HANDED_OVER_SECONDS_MAX, "it is not tried again and again"
+            assert shares(a, b) == [2, 2]
+            assert sick in a.worker.owned
+
+
+def hold_publish(node: Node, shard: int) -> None:
+    """This partition of the topic takes nothing, as long as the process lives."""
+    publish = node.broker.publish
+
+    async def held(to: int, events: Sequence[StoredRow]) -> int:
+        if to == shard:
+            await asyncio.Event().wait()
+        return await publish(to, events)
+
+    node.broker.publish = held  # type: ignore[method-assign]
+
+
+def far_away(node: Node) -> None:
+    """What is assigned comes after a round trip, as from Kafka: a fetch that does not wait finds nothing."""
+    loop, assign, fetch = asyncio.get_running_loop(), node.broker.assign, node.broker.fetch
+    due = 0.0
+
+    def assigned(next_offsets: Mapping[int, int]) -> None:
+        nonlocal due
+        due = loop.time() + 0.003
+        assign(next_offsets)
+
+    async def fetched(timeout_seconds: float, records_max: int) -> list[CommandRecord]:
+        missing = max(0.0, due - loop.time())
+        await asyncio.sleep(min(missing, timeout_seconds))
+        return await fetch(timeout_seconds - missing, records_max) if missing <= timeout_seconds else []
+
+    node.broker.assign, node.broker.fetch = assigned, fetched  # type: ignore[method-assign]
 
 
 @simulated
