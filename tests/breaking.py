@@ -378,8 +378,8 @@ BREAKS = [
     Break(
         "a failed publish is not followed by a scan",
         "services/ledger/relay.py",
-        "                diverged = await self._scan(self._shards)\n",
-        "                diverged: set[int] = set()\n",
+        "        diverged = await self._scan(known)\n",
+        "        diverged: set[int] = set()\n",
         ("tests/unit/ledger/test_relay.py",),
     ),
     Break(

@@ -129,8 +129,8 @@ def _problems(worker: Worker) -> dict[str, str]:
     found = {}
     if worker.refused:
         found["topic"] = (
-            f"shards {sorted(worker.refused)} are not owned, topic and store differ: "
-            "`wallet-ledger recover` takes back what the store lacks"
+            f"shards {sorted(worker.refused)} are not owned; the log says why: `topic_leaderless` ends with "
+            "the partition's leader, of `topic_diverged` `wallet-ledger recover` takes back what the store lacks"
         )
     if not worker.connected:
         found["store"] = "not connected to PostgreSQL and Kafka"

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS, Topic
@@ -56,12 +56,10 @@ class KafkaBroker:
         if self._reply_pump is not None:
             self._reply_pump.cancel()
             await asyncio.gather(self._reply_pump, return_exceptions=True)
-        commands = self._commands.consumer if self._commands else None
-        scanners = [scanner for idle in self._scanners.values() for scanner in idle]
+        readers = [scanner for idle in self._scanners.values() for scanner in idle]
         self._scanners.clear()
-        for reader in (commands, *scanners):
-            if reader is not None:
-                await _let_go(reader)
+        for reader in readers if self._commands is None else [self._commands.consumer, *readers]:
+            await _let_go(reader)
         for producer in (self._replier, self._publisher):
             self._retire(producer, STOP_SECONDS_MAX)
         if self._retired:
@@ -69,6 +67,12 @@ class KafkaBroker:
         self._commands = self._replier = self._publisher = self._reply_pump = None
         self._replies.clear()
         self._replies_queued = 0
+
+    async def leaderless(self, shards: Collection[int]) -> set[int]:
+        assert self._replier is not None
+        cluster = await self._replier.client.fetch_all_metadata()
+        partitions = {TopicPartition(topic.name, shard) for topic in (COMMANDS, EVENTS) for shard in shards}
+        return {one.partition for one in partitions if cluster.leader_for_partition(one) in (None, -1)}
 
     async def commands_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
         if not positions:
@@ -138,8 +142,13 @@ class KafkaBroker:
             starts = {p: start for p, start in starts.items() if start < ends[p]}
             read_from(scanner, starts)
             left = set(starts)
+            heard = asyncio.get_running_loop().time()
             while left:
-                for partition, records in (await scanner.getmany(timeout_ms=500)).items():
+                found = await scanner.getmany(timeout_ms=500)
+                if not found and asyncio.get_running_loop().time() - heard > READ_SECONDS_MAX:
+                    raise KafkaTimeoutError("what the topic holds is not read")
+                for partition, records in found.items():
+                    heard = asyncio.get_running_loop().time()
                     for record in records:
                         yield partition.partition, record.offset, record.value or b""
                 left = {p for p in left if await scanner.position(p) < ends[p]}
@@ -184,7 +193,7 @@ class KafkaBroker:
         scanner = new_consumer(self._options, SCAN_WAIT_MS)
         try:
             await scanner.start()
-            await scanner.beginning_offsets([TopicPartition(topic.name, 0)])
+            await scanner._client.add_topic(topic.name)  # and no offset: a partition may have no leader
         except BaseException:
             await _let_go(scanner)
             raise
@@ -230,7 +239,8 @@ async def _bounds(
 ) -> tuple[Mapping[TopicPartition, int], Mapping[TopicPartition, int]]:
     """First offset, and the one behind the last."""
     wanted = list(partitions)
-    return await scanner.beginning_offsets(wanted), await scanner.end_offsets(wanted)
+    async with asyncio.timeout(READ_SECONDS_MAX):
+        return await scanner.beginning_offsets(wanted), await scanner.end_offsets(wanted)
 
 
 def _note_lost_reply(future: "asyncio.Future[object]") -> None:

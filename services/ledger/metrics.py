@@ -21,7 +21,7 @@ WORKERS_LIVE = Gauge(
 HANDOVERS = Counter("wallet_ledger_handovers_total", "Shards handed to other workers in order")
 SHARDS_REFUSED = Gauge(
     "wallet_ledger_shards_refused",
-    "Free shards not taken: the topic is ahead of the store, or differs from it",
+    "Free shards not taken: the topic is ahead of the store, differs from it, or has no leader",
 )
 TAKEOVERS = Counter("wallet_ledger_takeovers_total", "Shards taken over")
 POSITIONS_UNVERIFIED = Counter(

@@ -15,6 +15,7 @@ from services.ledger.relay import Relay
 log = structlog.get_logger()
 
 REFUSED_SECONDS = 10.0
+LEADERLESS_SECONDS = 2.0
 KEPT_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 KEEN_LOOK_SECONDS = 0.025
@@ -128,11 +129,19 @@ class Ownership:
                 self.refused.pop(shard, None)
 
     async def _take(self, rows: Sequence[ShardRow], now: float) -> None:
-        taken = await self._beating(self._relay.take_over(rows))
+        leaderless = await self._beating(self._broker.leaderless([row.shard for row in rows]))
+        if leaderless:
+            log.warning(
+                "topic_leaderless", shards=sorted(leaderless), action="not owned until there is a leader"
+            )
+        taken = await self._beating(self._relay.take_over([r for r in rows if r.shard not in leaderless]))
         refused = [row for row in rows if row not in taken]
         if refused:
             await self._store.release(refused)
-            self.refused |= {row.shard: now + REFUSED_SECONDS for row in refused}
+            self.refused |= {
+                row.shard: now + (LEADERLESS_SECONDS if row.shard in leaderless else REFUSED_SECONDS)
+                for row in refused
+            }
         self._untouched |= await self._beating(self._starts(taken))
         self.owned.update({row.shard: row for row in taken})
         for row in taken:

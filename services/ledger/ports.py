@@ -197,6 +197,10 @@ class Broker(Protocol):
 
     async def close(self) -> None: ...
 
+    async def leaderless(self, shards: Collection[int]) -> set[int]:
+        """Those whose commands or events have no leader now: to ask for them only takes time."""
+        ...
+
     async def commands_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
         """The value at each shard's offset; absent where the log has no such record."""
         ...

@@ -1,7 +1,8 @@
 """From the store to `ledger.events`: the same bytes, per shard in order, one batch outstanding.
 
 After any failure the producer is thrown away and the topic is scanned: with a fresh idempotent producer a failed
-batch followed by a queued one would leave a gap that nothing heals.
+batch followed by a queued one would leave a gap that nothing heals. A shard that has no leader then waits for one, and
+for its scan; the others go on.
 """
 
 import asyncio
@@ -48,6 +49,8 @@ class Relay:
         self._scanner = Scan(broker, store)
         self._shards: dict[int, _Shard] = {}
         self._recovery: asyncio.Task[None] | None = None
+        self._leaderless: set[int] = set()
+        self._awaiting: asyncio.Task[None] | None = None
         self._pace = Pace(PACE_SECONDS, CALM_SECONDS)
         self.diverged: TopicDiverged | None = None
 
@@ -123,12 +126,8 @@ class Relay:
 
     async def stop(self) -> None:
         """Drop all queues; nothing is lost, the store has it."""
-        tasks = [state.sending for state in self._shards.values() if state.sending is not None]
-        if self._recovery is not None:
-            tasks.append(self._recovery)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _cancelled([] if self._recovery is None else [self._recovery])
+        await self._halt()
         self._shards.clear()
         self._recovery = None
 
@@ -145,7 +144,7 @@ class Relay:
             return
         if state.behind_since is None:
             state.behind_since = self._clock.micros()
-        if state.sending is None and self._recovery is None:
+        if state.sending is None and self._recovery is None and state.shard not in self._leaderless:
             state.sending = asyncio.create_task(self._send(state))
 
     async def _send(self, state: _Shard) -> None:
@@ -183,25 +182,49 @@ class Relay:
     async def _recover(self) -> None:
         """New producer, scan of all shards, go on: until it works."""
         for tries in count(1):
-            others = [state.sending for state in self._shards.values() if state.sending is not None]
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            for state in self._shards.values():
-                state.sending = None
+            await self._halt()
             await asyncio.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS)) - 1])
             try:
                 await self._broker.renew_publisher()
-                diverged = await self._scan(self._shards)
+                await self._look_again(set(self._shards))
                 break
             except Exception as error:  # noqa: BLE001 - Kafka is away in one of many ways; it is tried again
                 metrics.RELAY_FAILURES.inc()
                 log.warning("relay_recovery_failed", tries=tries, **without_text(error))
-        if diverged:
-            self.diverged = TopicDiverged(f"shards {sorted(diverged)}: the topic does not continue the store")
         self._recovery = None
+        if self._leaderless:
+            self._awaiting = asyncio.create_task(self._await_leaders())
         for state in self._shards.values():
             self._wake(state)
+
+    async def _await_leaders(self) -> None:
+        while self._leaderless:
+            await asyncio.sleep(RETRY_SECONDS[-1])
+            try:
+                await self._look_again(self._leaderless)
+            except Exception as error:  # noqa: BLE001 - as above
+                log.warning("leader_awaited", shards=sorted(self._leaderless), **without_text(error))
+            for state in self._shards.values():
+                self._wake(state)
+
+    async def _look_again(self, shards: set[int]) -> None:
+        """Scan those that have a leader: the others stay as unknown as they are."""
+        leaderless = await self._broker.leaderless(shards)
+        if leaderless:
+            log.warning("topic_leaderless", shards=sorted(leaderless), action="published once it has one")
+        known = {shard: state for shard, state in self._shards.items() if shard in shards - leaderless}
+        diverged = await self._scan(known)
+        self._leaderless = leaderless
+        if diverged:
+            self.diverged = TopicDiverged(f"shards {sorted(diverged)}: the topic does not continue the store")
+
+    async def _halt(self) -> None:
+        """Nothing is under way any more."""
+        tasks = [state.sending for state in self._shards.values() if state.sending is not None]
+        await _cancelled(tasks if self._awaiting is None else [*tasks, self._awaiting])
+        for state in self._shards.values():
+            state.sending = None
+        self._awaiting = None
 
     async def _scan(self, shards: Mapping[int, _Shard]) -> set[int]:
         """See `Scan.advance`; what is queued is read from the store again."""
@@ -214,6 +237,12 @@ class Relay:
             if state.published > before[state.shard]:
                 self._advance(state, state.published, state.published_offset)
         return diverged
+
+
+async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _state(row: ShardRow) -> _Shard:

@@ -160,6 +160,13 @@ async def test_a_single_record_is_found_at_its_offset_or_not_at_all(
     assert await broker.commands_at({shard: 2}) == {shard: b"c"}
 
 
+async def test_while_every_partition_has_a_leader_none_is_without(
+    broker_lab: BrokerLab, broker: Broker
+) -> None:
+    assert await broker.leaderless([broker_lab.shard(), broker_lab.shard()]) == set()
+    assert await broker.leaderless([]) == set()
+
+
 async def test_a_log_says_where_it_begins(broker_lab: BrokerLab, broker: Broker) -> None:
     shard, empty = broker_lab.shard(), broker_lab.shard()
     await broker_lab.send(shard, b"a", b"b", b"c")

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextvars import Context
 
-from events.topics import COMMANDS, EVENTS, REPLIES, REPLIES_PARTITIONS
+from events.topics import COMMANDS, EVENTS, REPLIES, REPLIES_PARTITIONS, Topic
 from services.ledger.inbox import Inbox
 from services.ledger.ports import CommandRecord, StoredRow
 from tests.fakes.gate import Gate
@@ -34,6 +34,8 @@ class MemoryKafka:
         self.events: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
         self.replies: list[tuple[int, bytes]] = []
         self.dead_letters: list[tuple[bytes, bytes]] = []
+        self.leaderless: set[tuple[str, int]] = set()
+        """Partitions, by topic, that can neither be read nor written now."""
         self.late: list[tuple[int, list[tuple[bytes, bytes]]]] = []
         """Batches of discarded producers that are still on the wire."""
         self._era = 0
@@ -117,8 +119,15 @@ class MemoryBroker:
         self._inbox.clear()
         self._next = {}
 
+    async def leaderless(self, shards: Collection[int]) -> set[int]:
+        await self.gate.before("leaderless")
+        found = {shard for _, shard in self.kafka.leaderless} & set(shards)
+        await self.gate.after("leaderless")
+        return found
+
     async def commands_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
         await self.gate.before("commands_at")
+        self._reach(COMMANDS, positions)
         kafka = self.kafka
         found = {
             shard: kafka.commands[shard][offset]
@@ -130,6 +139,7 @@ class MemoryBroker:
 
     async def commands_begin(self, shards: Sequence[int]) -> dict[int, int]:
         await self.gate.before("commands_begin")
+        self._reach(COMMANDS, shards)
         begins = {shard: self.kafka.begins[shard] for shard in shards}
         await self.gate.after("commands_begin")
         return begins
@@ -170,6 +180,7 @@ class MemoryBroker:
         except PublishFailed:
             self.kafka.late.append((shard, records))
             raise
+        self._reach(EVENTS, [shard])
         if trouble == LOSE:
             raise PublishFailed("publish")
         if trouble == LATE:
@@ -186,6 +197,7 @@ class MemoryBroker:
 
     async def events_from(self, offsets: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
         await self.gate.before("events_from")
+        self._reach(EVENTS, offsets)
         ends = {shard: len(self.kafka.events[shard]) for shard in offsets}
         for shard, start in offsets.items():
             begin = start if 0 <= start <= ends[shard] else 0
@@ -193,8 +205,14 @@ class MemoryBroker:
                 await self.gate.after("events_from")
                 yield shard, offset, self.kafka.events[shard][offset][1]
 
+    def _reach(self, topic: Topic, shards: Collection[int]) -> None:
+        if self.kafka.leaderless & {(topic.name, shard) for shard in shards}:
+            raise PublishFailed("a partition has no leader")
+
     def _arrived(self, records_max: int) -> list[CommandRecord]:
         for shard, offset in self._next.items():
+            if (COMMANDS.name, shard) in self.kafka.leaderless:
+                continue
             log = self.kafka.commands[shard]
             if not self.kafka.begins[shard] <= offset <= len(log):
                 raise OutOfRange(f"{shard}:{offset}")

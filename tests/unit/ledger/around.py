@@ -26,6 +26,7 @@ class Around:
         self.live = live
         self.free = {shard: row(shard) for shard in range(SHARDS)}
         self.diverged: set[int] = set()
+        self.headless: set[int] = set()
         self.log: dict[int, bytes] = {}
         self.did: list[tuple[Any, ...]] = []
         self.beaten = 0
@@ -58,6 +59,9 @@ class Around:
 
     def assign(self, starts: Mapping[int, int]) -> None:
         self.did.append(("assign", dict(starts)))
+
+    async def leaderless(self, shards: Collection[int]) -> set[int]:
+        return self.headless & set(shards)
 
     async def commands_at(self, places: Mapping[int, int]) -> dict[int, bytes]:
         self.did.append(("at", dict(places)))

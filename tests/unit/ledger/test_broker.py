@@ -1,13 +1,19 @@
-"""What the ledger's Kafka clients leave behind when a partition takes nothing."""
+"""What the ledger's Kafka clients do when a partition takes or gives nothing."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import KafkaTimeoutError
 
+from events.topics import COMMANDS, EVENTS
 from services.ledger import broker as broker_module
 from services.ledger.broker import KafkaBroker
 from services.settings import Settings
+from tests.fakes.simulation import simulated
 from tests.unit.test_producing import Producer
 
 
@@ -42,3 +48,55 @@ async def test_a_broker_that_is_closed_keeps_no_tasks_and_sockets(broker: KafkaB
     if broker._retired:
         await asyncio.wait(broker._retired)
     assert retired.closed == ["closed", "closed"]
+
+
+class Scanner:
+    """Of `ledger.events`: five records in each partition, none of which comes."""
+
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 0)
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 5)
+
+    def assign(self, partitions: list[TopicPartition]) -> None: ...
+
+    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+
+    async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        await asyncio.sleep(timeout_ms / 1000)
+        return {}
+
+    async def position(self, partition: TopicPartition) -> int:
+        return 0
+
+    async def stop(self) -> None: ...
+
+
+@simulated
+async def test_a_scan_that_brings_nothing_ends() -> None:
+    broker = KafkaBroker(Settings())
+    broker._scanners[EVENTS.name] = [Scanner()]
+    with pytest.raises(KafkaTimeoutError):
+        async with asyncio.timeout(60):
+            _ = [one async for one in broker.events_from({0: 3})]
+
+
+async def test_partitions_without_a_leader_are_told_by_either_topic() -> None:
+    def topic(name: str, *leaders: int) -> Any:
+        return 0, name, False, [(0, shard, leader, [1], [1]) for shard, leader in enumerate(leaders)]
+
+    cluster = ClusterMetadata()
+    topics = [topic(COMMANDS.name, 1, -1, 1, 1), topic(EVENTS.name, 1, 1, -1, 1)]
+    cluster.update_metadata(
+        SimpleNamespace(API_VERSION=1, brokers=[(1, "host", 9092, None)], controller_id=1, topics=topics)
+    )
+
+    async def fetch_all_metadata() -> ClusterMetadata:
+        return cluster
+
+    client = SimpleNamespace(fetch_all_metadata=fetch_all_metadata)
+    broker = KafkaBroker(Settings())
+    broker._replier = SimpleNamespace(client=client)
+    assert await broker.leaderless(range(5)) == {1, 2, 4}
+    assert await broker.leaderless([0, 3]) == set()

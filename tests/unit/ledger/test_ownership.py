@@ -11,6 +11,7 @@ from services.ledger.ownership import (
     KEEN_LOOK_SECONDS,
     KEEN_SECONDS,
     KEPT_SECONDS,
+    LEADERLESS_SECONDS,
     LOOK_SECONDS,
     REFUSED_SECONDS,
 )
@@ -97,7 +98,7 @@ async def test_it_takes_what_it_lacks_and_reads_it_from_where_it_was_left(logs: 
     assert around.told("begin") == [([3, 4],)]
     assert around.told("assign") == [({2: 10, 0: 6, 3: 3, 4: 3},)]
     assert around.owner.owned.keys() == {0, 2, 3, 4}
-    assert around.beaten == 2
+    assert around.beaten == 3
     assert logs[-1] == {"event": "shards_taken", "shards": [0, 3, 4], "log_level": "info"}
     assert REGISTRY.get_sample_value("wallet_ledger_shards_owned") == 4
     assert REGISTRY.get_sample_value("wallet_ledger_shards_refused") == 0
@@ -176,6 +177,15 @@ async def test_what_does_not_fit_is_given_back_and_not_tried_for_a_while() -> No
     assert await around.take(NOW + REFUSED_SECONDS)
     assert around.owner.owned.keys() == {0, 1, 2, 3}
     assert around.owner.refused.keys() == {7}
+
+
+async def test_what_has_no_leader_is_given_back_untouched_and_tried_sooner() -> None:
+    around = Around(ONE_OF_TWO)
+    around.headless, around.diverged = {0}, {1}
+    assert await around.take()
+    assert around.told("release") == [([row(0), row(1)],)]
+    assert around.owner.refused == {0: NOW + LEADERLESS_SECONDS, 1: NOW + REFUSED_SECONDS}
+    assert around.owner.owned.keys() == {2, 3}
 
 
 async def test_whoever_refuses_everything_reads_nothing() -> None:

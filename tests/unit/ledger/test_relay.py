@@ -11,10 +11,12 @@ from events.codec import decode_envelope
 from events.commands import AnyAsk
 from events.replies import Outcome
 from events.requests import SettleInvoice
+from events.topics import EVENTS
 from services.ledger import outgoing
 from services.ledger import relay as relay_module
+from services.ledger.ports import TopicDiverged
 from tests.fakes.asking import REGISTER, credit
-from tests.fakes.simulation import simulated
+from tests.fakes.simulation import simulated, until
 from tests.fakes.world import World
 from tests.unit.ledger.publishing import FAILURE, A, spoken
 
@@ -102,6 +104,47 @@ async def test_other_shards_go_on_publishing_after_one_failed() -> None:
             world.send(name, REGISTER)
         await world.taken()
     assert [world.sequences(shard) for shard in range(4)] == [[1]] * 4
+
+
+@simulated
+async def test_a_shard_without_a_leader_waits_for_it_and_the_others_do_not() -> None:
+    world = World()
+    names = [world.customer_in(shard) for shard in range(4)]
+    async with world.node() as node:
+        for name in names:
+            await world.ask(name, REGISTER)
+        await world.taken()
+        world.kafka.leaderless = {(EVENTS.name, 1), (EVENTS.name, 2)}
+        for shard in (0, 1, 3):  # of shard 2 there is nothing to publish
+            await world.ask(names[shard], credit(1))
+        await until(lambda: world.sequences(0) == world.sequences(3) == [1, 2])
+        for count in range(3):
+            await world.ask(names[0], credit(1))
+            await until(lambda: world.sequences(0)[-1] == 3 + count)  # noqa: B023 - awaited at once
+        assert node.broker.publishers == 2, "for shard 1 alone no other publisher is thrown away"
+        world.kafka.leaderless = {(EVENTS.name, 2)}
+        await until(lambda: world.sequences(1) == [1, 2])
+        await world.ask(names[2], credit(1))
+        await asyncio.sleep(20)
+        assert node.broker.publishers == 2
+        assert world.sequences(2) == [1]
+        world.kafka.leaderless = set()
+        await world.taken()
+
+
+@simulated
+async def test_what_a_shard_without_a_leader_got_meanwhile_ends_the_worker_when_it_is_seen() -> None:
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, REGISTER)
+        await world.taken()
+        world.kafka.leaderless = {(EVENTS.name, world.shard(A))}
+        await world.ask(A, credit(1))
+        await until(lambda: node.broker.publishers == 2)
+        world.kafka.append(world.shard(A), [(b"", b"?")])
+        world.kafka.leaderless = set()
+        assert isinstance(await node.end(), TopicDiverged)
+    assert len(world.kafka.events[world.shard(A)]) == 2
 
 
 @simulated

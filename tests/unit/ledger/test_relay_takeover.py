@@ -6,6 +6,7 @@ import pytest
 from structlog.typing import EventDict
 
 from events.replies import Outcome
+from events.topics import COMMANDS, EVENTS
 from services.ledger.ports import TopicDiverged
 from tests.fakes.asking import REGISTER, credit
 from tests.fakes.simulation import simulated, until
@@ -151,3 +152,21 @@ async def test_a_divergence_found_after_a_failure_ends_the_worker_and_nothing_mo
         assert isinstance(await node.end(), TopicDiverged)
         assert (await world.answer(asked)).balance_after == 7
     assert world.kafka.events[shard][3:] == [(b"", b"?")]
+
+
+@simulated
+@pytest.mark.parametrize("topic", [COMMANDS.name, EVENTS.name])
+async def test_a_shard_without_a_leader_is_not_owned_and_the_others_are(
+    topic: str, logs: list[EventDict]
+) -> None:
+    world = World()
+    shard = await spoken(world, 3)
+    world.kafka.leaderless = {(topic, shard)}
+    async with world.node() as node:
+        await until(lambda: len(node.worker.owned) == 3)
+        assert set(node.worker.refused) == {shard}
+        other = next(name for n in range(99) if world.shard(name := f"cus_{n}") != shard)
+        assert (await world.ask(other, REGISTER)).outcome is Outcome.APPLIED
+        world.kafka.leaderless = set()
+        assert (await world.ask(A, credit(5))).balance_after == 7
+    assert "topic_leaderless" in [entry["event"] for entry in logs]

@@ -168,14 +168,14 @@ async def test_a_shard_that_cannot_be_handed_over_stops_no_other_and_another_mov
             assert sick in a.worker.owned
 
 
-def hold_publish(node: Node, shard: int) -> None:
+def hold_publish(node: Node, sick: int) -> None:
     """This partition of the topic takes nothing, as long as the process lives."""
     publish = node.broker.publish
 
-    async def held(to: int, events: Sequence[StoredRow]) -> int:
-        if to == shard:
+    async def held(shard: int, events: Sequence[StoredRow]) -> int:
+        if shard == sick:
             await asyncio.Event().wait()
-        return await publish(to, events)
+        return await publish(shard, events)
 
     node.broker.publish = held  # type: ignore[method-assign]
 
