@@ -272,8 +272,8 @@ BREAKS = [
     Break(
         "an answer leaves before the commit",
         "services/ledger/settling.py",
-        "        try:\n            await self._commit(batch)\n        except KnownKey:",
-        "        try:\n            await self._world.answers.give(batch.answers)\n            await self._commit(batch)\n"
+        "            await self._commit(batch)\n        except KnownKey:",
+        "            await self._world.answers.give(batch.answers)\n            await self._commit(batch)\n"
         "        except KnownKey:",
         ("tests/unit/ledger/test_worker_answers.py",),
     ),

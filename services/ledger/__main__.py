@@ -132,6 +132,10 @@ def _problems(worker: Worker) -> dict[str, str]:
             f"shards {sorted(worker.refused)} are not owned; the log says why: `topic_leaderless` ends with "
             "the partition's leader, of `topic_diverged` `wallet-ledger recover` takes back what the store lacks"
         )
+    if worker.held:
+        found["dead_letters"] = (
+            f"Kafka does not take them: shards {sorted(worker.held)} wait, the others go on"
+        )
     if not worker.connected:
         found["store"] = "not connected to PostgreSQL and Kafka"
     elif worker.silent_seconds > SILENT_SECONDS_MAX:

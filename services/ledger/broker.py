@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -11,30 +12,31 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS, Topic
-from services.kafka import STOP_SECONDS_MAX, client_options, ended
+from services.kafka import STOP_SECONDS_MAX, client_options
 from services.ledger import metrics
-from services.ledger.command_log import CommandLog, new_consumer, read_from
-from services.ledger.ports import CommandRecord, StoredRow
-from services.producing import discard
+from services.ledger.command_log import READ_SECONDS_MAX, CommandLog, bounds, let_go, new_consumer, read_from
+from services.ledger.ports import CommandRecord, NotKept, StoredRow
+from services.producing import LastingProducer, discard
 from services.settings import Settings
 
 log = structlog.get_logger()
 
 REPLIES_QUEUED_MAX = 100_000
-READ_SECONDS_MAX = 10.0
+REQUEST_BYTES_MAX = 4 * 1024 * 1024
 RENEW_SECONDS = 1.0  # a thrown-away publisher repeats what it holds for no longer
 SCAN_WAIT_MS = 1
 """What a scan asks for is there; a fetch that waited for more would keep the next scan waiting."""
 
 
 class KafkaBroker:
-    """Two producers, so that replies never wait behind events; one reader of commands; short-lived scanners."""
+    """A producer for each topic, so that none waits behind another; one reader of commands; short-lived scanners."""
 
     def __init__(self, settings: Settings) -> None:
         self._options = client_options(settings)
         self._commands: CommandLog | None = None
         self._publisher: AIOKafkaProducer | None = None
         self._replier: AIOKafkaProducer | None = None
+        self._letters: LastingProducer | None = None
         self._replies: dict[int, list[bytes]] = defaultdict(list)
         self._replies_queued = 0
         self._replies_ready = asyncio.Event()
@@ -47,6 +49,10 @@ class KafkaBroker:
         self._replier = AIOKafkaProducer(acks=1, request_timeout_ms=5_000, **self._options)
         await self._commands.consumer.start()
         await self._replier.start()
+        self._letters = LastingProducer(
+            DEAD_LETTERS.name, max_request_size=REQUEST_BYTES_MAX, **self._options
+        )
+        await self._letters.start()
         self._publisher = await self._new_publisher()
         for topic in (COMMANDS, EVENTS):
             self._scanners[topic.name] = [await self._new_scanner(topic)]
@@ -59,12 +65,15 @@ class KafkaBroker:
         readers = [scanner for idle in self._scanners.values() for scanner in idle]
         self._scanners.clear()
         for reader in readers if self._commands is None else [self._commands.consumer, *readers]:
-            await _let_go(reader)
+            await let_go(reader)
         for producer in (self._replier, self._publisher):
-            self._retire(producer, STOP_SECONDS_MAX)
+            if producer is not None:
+                self._retire(discard(producer, STOP_SECONDS_MAX))
+        if self._letters is not None:
+            self._retire(self._letters.stop())
         if self._retired:
             await asyncio.wait(self._retired, timeout=STOP_SECONDS_MAX)
-        self._commands = self._replier = self._publisher = self._reply_pump = None
+        self._commands = self._replier = self._letters = self._publisher = self._reply_pump = None
         self._replies.clear()
         self._replies_queued = 0
 
@@ -80,7 +89,7 @@ class KafkaBroker:
         wanted = {TopicPartition(COMMANDS.name, shard): offset for shard, offset in positions.items()}
         found: dict[int, bytes] = {}
         async with self._scanner(COMMANDS) as scanner:
-            begins, ends = await _bounds(scanner, wanted)
+            begins, ends = await bounds(scanner, wanted)
             sought = {p: offset for p, offset in wanted.items() if begins[p] <= offset < ends[p]}
             read_from(scanner, sought)
             give_up = asyncio.get_running_loop().time() + READ_SECONDS_MAX
@@ -115,9 +124,11 @@ class KafkaBroker:
         self._replies_ready.set()
 
     async def dead_letter(self, key: bytes, value: bytes) -> None:
-        if self._publisher is None:
-            raise KafkaConnectionError("the publisher is being renewed")
-        await self._publisher.send_and_wait(DEAD_LETTERS.name, value, key=key, partition=0)
+        assert self._letters is not None
+        try:  # whoever waits no longer leaves it to the producer, which must learn how it ends
+            await asyncio.shield(await self._letters.send(value, key=key, partition=0))
+        except KafkaError as error:
+            raise NotKept from error
 
     async def publish(self, shard: int, events: Sequence[StoredRow]) -> int:
         if self._publisher is None:
@@ -130,14 +141,15 @@ class KafkaBroker:
         return int((await future).offset)
 
     async def renew_publisher(self) -> None:
-        self._retire(self._publisher, RENEW_SECONDS)
+        if self._publisher is not None:
+            self._retire(discard(self._publisher, RENEW_SECONDS))
         self._publisher = None
         self._publisher = await self._new_publisher()
 
     async def events_from(self, offsets: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
         wanted = {TopicPartition(EVENTS.name, shard): offset for shard, offset in offsets.items()}
         async with self._scanner(EVENTS) as scanner:
-            begins, ends = await _bounds(scanner, wanted)
+            begins, ends = await bounds(scanner, wanted)
             starts = {p: o if begins[p] <= o <= ends[p] else begins[p] for p, o in wanted.items()}
             starts = {p: start for p, start in starts.items() if start < ends[p]}
             read_from(scanner, starts)
@@ -153,19 +165,18 @@ class KafkaBroker:
                         yield partition.partition, record.offset, record.value or b""
                 left = {p for p in left if await scanner.position(p) < ends[p]}
 
-    def _retire(self, producer: AIOKafkaProducer | None, seconds: float) -> None:
-        """Nobody waits for what it still holds, nor for its end."""
-        if producer is not None:
-            retired = asyncio.create_task(discard(producer, seconds))
-            self._retired.add(retired)
-            retired.add_done_callback(self._retired.discard)
+    def _retire(self, ending: Coroutine[Any, Any, None]) -> None:
+        """Nobody waits long for it."""
+        retired = asyncio.create_task(ending)
+        self._retired.add(retired)
+        retired.add_done_callback(self._retired.discard)
 
     async def _new_publisher(self) -> AIOKafkaProducer:
         publisher = AIOKafkaProducer(
             acks="all",
             enable_idempotence=True,
             max_batch_size=1024 * 1024,
-            max_request_size=4 * 1024 * 1024,
+            max_request_size=REQUEST_BYTES_MAX,
             request_timeout_ms=10_000,
             **self._options,
         )
@@ -184,7 +195,7 @@ class KafkaBroker:
         try:
             yield scanner
         except BaseException:
-            await _let_go(scanner)
+            await let_go(scanner)
             raise
         scanner.pause(*scanner.assignment())
         idle.append(scanner)
@@ -195,7 +206,7 @@ class KafkaBroker:
             await scanner.start()
             await scanner._client.add_topic(topic.name)  # and no offset: a partition may have no leader
         except BaseException:
-            await _let_go(scanner)
+            await let_go(scanner)
             raise
         return scanner
 
@@ -227,20 +238,6 @@ class KafkaBroker:
         assert self._replier is not None
         future = await self._replier.send_batch(batch, REPLIES.name, partition=partition)
         future.add_done_callback(_note_lost_reply)
-
-
-async def _let_go(scanner: AIOKafkaConsumer) -> None:
-    with contextlib.suppress(KafkaError, asyncio.TimeoutError):
-        await ended(scanner)
-
-
-async def _bounds(
-    scanner: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
-) -> tuple[Mapping[TopicPartition, int], Mapping[TopicPartition, int]]:
-    """First offset, and the one behind the last."""
-    wanted = list(partitions)
-    async with asyncio.timeout(READ_SECONDS_MAX):
-        return await scanner.beginning_offsets(wanted), await scanner.end_offsets(wanted)
 
 
 def _note_lost_reply(future: "asyncio.Future[object]") -> None:

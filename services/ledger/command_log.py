@@ -1,15 +1,19 @@
 """Reading Kafka for the ledger worker: from offsets that it is told, without groups, and `ledger.commands` in turns."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from events.topics import COMMANDS
+from services.kafka import ended
 from services.ledger.inbox import Inbox
 from services.ledger.ports import CommandRecord
 
+READ_SECONDS_MAX = 10.0
 PARTITION_FETCH_BYTES = 512 * 1024
 FETCH_BYTES = 4 * 1024 * 1024
 FETCH_WAIT_MS = 100
@@ -33,6 +37,20 @@ def read_from(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int]) 
     consumer.assign(list(starts))
     for partition, offset in starts.items():
         consumer.seek(partition, offset)
+
+
+async def let_go(scanner: AIOKafkaConsumer) -> None:
+    with contextlib.suppress(KafkaError, asyncio.TimeoutError):
+        await ended(scanner)
+
+
+async def bounds(
+    scanner: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> tuple[Mapping[TopicPartition, int], Mapping[TopicPartition, int]]:
+    """First offset, and the one behind the last."""
+    wanted = list(partitions)
+    async with asyncio.timeout(READ_SECONDS_MAX):
+        return await scanner.beginning_offsets(wanted), await scanner.end_offsets(wanted)
 
 
 class CommandLog:

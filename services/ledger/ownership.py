@@ -2,14 +2,14 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
 from msgspec.structs import replace
 
 from services.ledger import intake, metrics
-from services.ledger.ports import Broker, Peers, ShardRow, Store
+from services.ledger.ports import Broker, CommandRecord, Peers, ShardRow, Store
 from services.ledger.relay import Relay
 
 log = structlog.get_logger()
@@ -17,6 +17,7 @@ log = structlog.get_logger()
 REFUSED_SECONDS = 10.0
 LEADERLESS_SECONDS = 2.0
 KEPT_SECONDS = 10.0
+HELD_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 KEEN_LOOK_SECONDS = 0.025
 KEEN_SECONDS = 10.0
@@ -36,7 +37,7 @@ def fair_share(shards: int, peers: Peers) -> int:
 
 class Ownership:
     """`owned` are the committed shard rows; `refused` the shards not to be tried before a moment of the loop's clock;
-    `heard` when the database answered a heartbeat last."""
+    `held` those that wait, each before a record at an offset; `heard` when the database answered a heartbeat last."""
 
     def __init__(self, store: Store, broker: Broker, relay: Relay, shards: int, beating: Beating) -> None:
         self._store = store
@@ -48,10 +49,12 @@ class Ownership:
         self._kept: dict[int, float] = {}
         self._share = 0
         self._alone = True
-        self._looked = self._share_changed = -math.inf
+        self._looked = self._share_changed = self._held_until = -math.inf
+        self._unread: set[int] = set()
         self.heard = -math.inf
         self.owned: dict[int, ShardRow] = {}
         self.refused: dict[int, float] = {}
+        self.held: dict[int, int] = {}
 
     def patience(self, now: float) -> float:
         """Seconds until the next look is due; for ever where the next heartbeat is early enough."""
@@ -98,10 +101,29 @@ class Ownership:
         for shard in shards:
             del self.owned[shard]
             self._untouched.pop(shard, None)
+            self.held.pop(shard, None)
         self._read_on(self.owned)
         metrics.SHARDS_OWNED.set(len(self.owned))
         metrics.HANDOVERS.inc(len(shards))
         log.info("shards_handed_back", shards=sorted(shards))
+
+    def hold(self, offsets: Mapping[int, int], now: float) -> None:
+        """These shards wait before these records, until all that wait are read on together."""
+        if not self.held:
+            self._held_until = now + HELD_SECONDS
+        self.held |= offsets
+
+    def waits(self, record: CommandRecord) -> bool:
+        """Whether it may not be taken yet."""
+        return record.offset >= self.held.get(record.shard, math.inf)
+
+    def listen(self, now: float) -> bool:
+        """Read on without those that wait, and with them in the end; whether that is new."""
+        if now >= self._held_until:
+            self.held = {}
+        if changed := self._unread != self.held.keys():
+            self._read_on(self.owned)
+        return changed
 
     def merge(self, committed: dict[int, ShardRow]) -> None:
         """Rows as a committed batch left them."""
@@ -151,7 +173,8 @@ class Ownership:
         log.info("shards_taken", shards=sorted(row.shard for row in taken))
 
     def _read_on(self, shards: Collection[int]) -> None:
-        starts = {shard: self.owned[shard].position + 1 for shard in shards}
+        self._unread = set(self.held)
+        starts = {shard: self.owned[shard].position + 1 for shard in shards if shard not in self._unread}
         self._broker.assign(starts | {s: start for s, start in self._untouched.items() if s in starts})
 
     async def _starts(self, rows: Sequence[ShardRow]) -> dict[int, int]:

@@ -33,6 +33,10 @@ class TopicDiverged(Exception):
     """`ledger.events` is ahead of the store or holds other bytes: the store was restored or is the wrong one."""
 
 
+class NotKept(Exception):
+    """Kafka did not take a dead letter: whether it has it is unknown."""
+
+
 class CommandRecord(NamedTuple):
     """A record of `ledger.commands` as found."""
 
@@ -222,7 +226,7 @@ class Broker(Protocol):
         ...
 
     async def dead_letter(self, key: bytes, value: bytes) -> None:
-        """Returns when Kafka has it."""
+        """Returns when Kafka has it. Raises NotKept."""
         ...
 
     async def publish(self, shard: int, events: Sequence[StoredRow]) -> int:

@@ -20,13 +20,14 @@ from services.ledger.decisions import Decisions, One, Read
 from services.ledger.intake import Asked, Bulk, Declined, Rejected
 from services.ledger.outcomes import DeadLetter, Unsure
 from services.ledger.ownership import Ownership
-from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, Store, Unstorable
+from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, NotKept, Store, Unstorable
 from services.ledger.relay import Relay
 
 log = structlog.get_logger()
 
 BATCH_COMMANDS_MAX = 500
 CAREFUL_COMMANDS = 1_000
+LETTERS_SECONDS = 1.0
 AHEAD_MICROS_MAX = 100_000
 """What was decided longer ago is decided again if a deadline has passed since."""
 
@@ -81,6 +82,8 @@ class Settling:
 
     async def take(self, records: Sequence[CommandRecord]) -> Sequence[CommandRecord]:
         """Decide what fits into one batch and begin to commit it; the rest."""
+        if not (records := self._taken(records)):
+            return records
         now = self._world.clock.micros()
         fitting = self._decisions.fitting(self._reading(records, now), BATCH_COMMANDS_MAX)
         work = _Work(records[: len(fitting)], fitting, now)
@@ -92,6 +95,8 @@ class Settling:
         held = await self.settled()
         if not held or _late(work, self._world.clock.micros()):
             work, batch = self._read(work.records), None
+        if not work.records:
+            return records[len(fitting) :]
         if batch is None:
             doubtful = self._doubtful(work)
             batch = await self._decide(work, doubtful)
@@ -110,8 +115,12 @@ class Settling:
             self._committing.task.cancel()
             await asyncio.gather(self._committing.task, return_exceptions=True)
 
+    def _taken(self, records: Sequence[CommandRecord]) -> Sequence[CommandRecord]:
+        """Without those of shards that wait: they are read again."""
+        return [one for one in records if not self._world.ownership.waits(one)]
+
     def _read(self, records: Sequence[CommandRecord]) -> _Work:
-        now = self._world.clock.micros()
+        records, now = self._taken(records), self._world.clock.micros()
         return _Work(records, list(self._reading(records, now)), now)
 
     def _reading(self, records: Sequence[CommandRecord], now: int) -> Iterator[One]:
@@ -137,7 +146,8 @@ class Settling:
         return await self._decisions.decide(work.read, owned, work.now, receipts=True)
 
     async def _settle(self, work: _Work, doubtful: bool) -> None:
-        await self._make_true(await self._decide(work, doubtful), work, doubtful)
+        if work.records:
+            await self._make_true(await self._decide(work, doubtful), work, doubtful)
 
     async def _make_true(self, batch: Batch, work: _Work, doubtful: bool) -> bool:
         """Commit and answer; whether just this batch.
@@ -147,6 +157,10 @@ class Settling:
         """
         self._careful = max(0, self._careful - len(work.records))
         try:
+            if not await self._keep(batch.dead_letters):
+                again = self._read(work.records)
+                await self._settle(again, self._doubtful(again))
+                return False
             await self._commit(batch)
         except KnownKey:
             if doubtful:
@@ -160,12 +174,32 @@ class Settling:
         await self._finish(batch)
         return True
 
-    async def _commit(self, batch: Batch) -> None:
-        """Dead letters first: the position moves past a record only when it is kept elsewhere."""
+    async def _keep(self, letters: Sequence[DeadLetter]) -> bool:
+        """Dead letters first: the position moves past a record only when it is kept elsewhere.
+
+        Where Kafka does not take them their shards wait; for as long nobody else's are tried, for each try delays all.
+        """
+        if not letters or (not self._world.ownership.held and await self._sent(letters)):
+            return True
+        first = {letter.shard: letter.offset for letter in reversed(letters)}
+        log.error("dead_letters_not_kept", shards=sorted(first), action="they wait before these records")
+        self._world.ownership.hold(first, asyncio.get_running_loop().time())
+        return False
+
+    async def _sent(self, letters: Sequence[DeadLetter]) -> bool:
         world = self._world
-        for letter in batch.dead_letters:
-            await world.broker.dead_letter(*await world.coffin.seal(letter))
+        sealed = [await world.coffin.seal(letter) for letter in letters]
+        try:
+            async with asyncio.timeout(LETTERS_SECONDS):
+                await asyncio.gather(*(world.broker.dead_letter(*one) for one in sealed))
+        except (NotKept, TimeoutError):
+            return False
+        for letter in letters:
             metrics.DEAD_LETTERS.labels(letter.code).inc()
+        return True
+
+    async def _commit(self, batch: Batch) -> None:
+        world = self._world
         commit = batch.commit()
         commit = commit._replace(after=[world.ownership.with_published(row) for row in commit.after])
         with metrics.COMMIT_SECONDS.time():
@@ -184,8 +218,9 @@ class Settling:
         log.error("command_unstorable", shard=records[0].shard, offset=records[0].offset, error=str(error))
         rejected = work._replace(read=[intake.unstorable(records[0])])
         batch = await self._decide(rejected, doubtful=False)
-        await self._commit(batch)
-        await self._finish(batch)
+        if await self._keep(batch.dead_letters):
+            await self._commit(batch)
+            await self._finish(batch)
 
     async def _finish(self, batch: Batch) -> None:
         """The batch is true now: it may be built on, published and spoken of."""

@@ -82,6 +82,11 @@ class Worker:
         return set(self._ownership.refused)
 
     @property
+    def held(self) -> set[int]:
+        """Shards that wait before a record that could not be put aside."""
+        return set(self._ownership.held)
+
+    @property
     def silent_seconds(self) -> float:
         """Since the database answered last: a broken wire may end no connection for long."""
         return asyncio.get_running_loop().time() - self._ownership.heard
@@ -132,6 +137,8 @@ class Worker:
             metrics.CLOCK_SKEW_SECONDS.set(self.skew_seconds)
             self._relay.observe()
             await self._decisions.keep_snapshots()
+            if self._ownership.listen(now):
+                self._inbox = []
         if surplus := await self._ownership.look(now):
             await self._hand_back(surplus, SURPLUS_SECONDS)
         elif await self._ownership.take_free(now):

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextvars import Context
 
-from events.topics import COMMANDS, EVENTS, REPLIES, REPLIES_PARTITIONS, Topic
+from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS, Topic
 from services.ledger.inbox import Inbox
-from services.ledger.ports import CommandRecord, StoredRow
+from services.ledger.ports import CommandRecord, NotKept, StoredRow
 from tests.fakes.gate import Gate
 
 FETCH_RECORDS = 1_000
@@ -121,7 +121,8 @@ class MemoryBroker:
 
     async def leaderless(self, shards: Collection[int]) -> set[int]:
         await self.gate.before("leaderless")
-        found = {shard for _, shard in self.kafka.leaderless} & set(shards)
+        own = (COMMANDS.name, EVENTS.name)
+        found = {shard for topic, shard in self.kafka.leaderless if topic in own} & set(shards)
         await self.gate.after("leaderless")
         return found
 
@@ -169,9 +170,13 @@ class MemoryBroker:
             self.kafka.reply(partition, value)
 
     async def dead_letter(self, key: bytes, value: bytes) -> None:
-        await self.gate.before("dead_letter")
-        self.kafka.dead_letters.append((key, value))
-        await self.gate.after("dead_letter")
+        try:
+            await self.gate.before("dead_letter")
+            self._reach(DEAD_LETTERS, [0])
+            self.kafka.dead_letters.append((key, value))
+            await self.gate.after("dead_letter")
+        except PublishFailed as error:
+            raise NotKept from error
 
     async def publish(self, shard: int, events: Sequence[StoredRow]) -> int:
         records = [(event.key, event.value) for event in events]

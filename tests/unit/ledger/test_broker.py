@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaTimeoutError
 from events.topics import COMMANDS, EVENTS
 from services.ledger import broker as broker_module
 from services.ledger.broker import KafkaBroker
+from services.ledger.ports import NotKept
 from services.settings import Settings
 from tests.fakes.simulation import simulated
 from tests.unit.test_producing import Producer
@@ -100,3 +101,19 @@ async def test_partitions_without_a_leader_are_told_by_either_topic() -> None:
     broker._replier = SimpleNamespace(client=client)
     assert await broker.leaderless(range(5)) == {1, 2, 4}
     assert await broker.leaderless([0, 3]) == set()
+
+
+async def test_a_dead_letter_that_kafka_does_not_take_is_told_and_its_producer_learns_how_it_ends() -> None:
+    broker = KafkaBroker(Settings())
+    sent: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def send(*_: object, **__: object) -> "asyncio.Future[Any]":
+        return sent
+
+    broker._letters = SimpleNamespace(send=send)  # type: ignore[assignment]
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(broker.dead_letter(b"0/1", b"{}"), 0.01)
+    assert not sent.done()
+    sent.set_exception(KafkaTimeoutError())
+    with pytest.raises(NotKept):
+        await broker.dead_letter(b"0/1", b"{}")
