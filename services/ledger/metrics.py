@@ -13,7 +13,11 @@ BATCH_COMMANDS = Histogram(
 )
 LOAD_SECONDS = Histogram("wallet_ledger_load_seconds", "Reading what a batch needs", buckets=_SECONDS)
 COMMIT_SECONDS = Histogram("wallet_ledger_commit_seconds", "The transaction of a batch", buckets=_SECONDS)
-COMMITS_FAILED = Counter("wallet_ledger_commits_failed_total", "Commits without a clear success", ["error"])
+COMMITS_FAILED = Counter(
+    "wallet_ledger_commits_failed_total",
+    "Batches that the store refused, and lives of the worker that an error ended",
+    ["error"],
+)
 SHARDS_OWNED = Gauge("wallet_ledger_shards_owned", "Shards this worker holds")
 WORKERS_LIVE = Gauge(
     "wallet_ledger_workers_live", "Ledger workers that share the shards, as this one sees it"
@@ -29,7 +33,10 @@ POSITIONS_UNVERIFIED = Counter(
     "Take-overs whose command log did not hold the last command; re-read",
 )
 RELAY_LAG_EVENTS = Gauge("wallet_ledger_relay_lag_events", "Committed events not yet in the topic")
-RELAY_LAG_SECONDS = Gauge("wallet_ledger_relay_lag_seconds", "Age of the oldest of them")
+RELAY_LAG_SECONDS = Gauge(
+    "wallet_ledger_relay_lag_seconds",
+    "Since the topic last took one of them, in the shard where that is longest",
+)
 RELAY_FAILURES = Counter("wallet_ledger_relay_failures_total", "Failed publishes and scans; a scan follows")
 EVENTS_PUBLISHED = Counter("wallet_ledger_events_published_total", "Events acknowledged by Kafka")
 REPLIES_DROPPED = Counter("wallet_ledger_replies_dropped_total", "Replies that could not be sent")
