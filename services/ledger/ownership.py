@@ -78,17 +78,16 @@ class Ownership:
 
     async def take_free(self, now: float) -> bool:
         """Claim what nobody holds, up to the share; whether the log is read from new places since."""
-        rows: list[ShardRow] = []
+        taken: list[ShardRow] = []
         free = [s for s in range(self._shards) if s not in self.owned and self.refused.get(s, now) <= now]
         if free and (lacking := self._share - len(self.owned)) > 0:
             rows = await self._store.claim(free, lacking)
             if len(rows) < lacking:
                 self._forget_refusals(set(free) - {row.shard for row in rows})
-        if rows:
-            await self._take(rows, now)
+            taken = await self._take(rows, now) if rows else []
         metrics.SHARDS_OWNED.set(len(self.owned))
         metrics.SHARDS_REFUSED.set(len(self.refused))
-        return bool(rows)
+        return bool(taken)
 
     def keep(self, shards: Collection[int], now: float) -> None:
         """These could not be handed back: others are, for a while. Between two tries the worker works."""
@@ -150,7 +149,7 @@ class Ownership:
             for shard in held_by_others:
                 self.refused.pop(shard, None)
 
-    async def _take(self, rows: Sequence[ShardRow], now: float) -> None:
+    async def _take(self, rows: Sequence[ShardRow], now: float) -> list[ShardRow]:
         leaderless = await self._beating(self._broker.leaderless([row.shard for row in rows]))
         if leaderless:
             log.warning(
@@ -168,9 +167,11 @@ class Ownership:
         self.owned.update({row.shard: row for row in taken})
         for row in taken:
             self.refused.pop(row.shard, None)
-        self._read_on(self.owned)
-        metrics.TAKEOVERS.inc(len(taken))
-        log.info("shards_taken", shards=sorted(row.shard for row in taken))
+        if taken:
+            self._read_on(self.owned)
+            metrics.TAKEOVERS.inc(len(taken))
+            log.info("shards_taken", shards=sorted(row.shard for row in taken))
+        return list(taken)
 
     def _read_on(self, shards: Collection[int]) -> None:
         self._unread = set(self.held)
