@@ -28,6 +28,7 @@ class LastingProducer:
         self._options = options
         self._producer: AIOKafkaProducer
         self._renewing: asyncio.Task[None] | None = None
+        self._stopped = False
 
     async def start(self) -> None:
         """Connect, and know the topic's partitions before anything is sent.
@@ -39,6 +40,7 @@ class LastingProducer:
 
     async def stop(self) -> None:
         """What is queued is given up after a while. Harmless when it was never started."""
+        self._stopped = True
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
@@ -67,7 +69,7 @@ class LastingProducer:
 
     def _look(self, producer: AIOKafkaProducer, done: "asyncio.Future[Any]") -> None:
         failed = None if done.cancelled() else done.exception()
-        if not isinstance(failed, KafkaError) or producer is not self._producer:
+        if not isinstance(failed, KafkaError) or producer is not self._producer or self._stopped:
             return
         if self._renewing is None or self._renewing.done():
             log.warning("a record was not taken; the producer is renewed", error=type(failed).__name__)

@@ -322,7 +322,7 @@ BREAKS = [
     Break(
         "a producer stays that the broker will not listen to again",
         "services/producing.py",
-        "if not isinstance(failed, KafkaError) or producer is not self._producer:",
+        "if not isinstance(failed, KafkaError) or producer is not self._producer or self._stopped:",
         "if producer is not self._producer or failed is not None:",
         ("tests/integration/test_api_gateway.py",),
     ),

@@ -9,7 +9,8 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.producer.message_accumulator import MessageAccumulator
 
-from services.producing import discard
+from services import producing
+from services.producing import LastingProducer, discard
 
 PARTITION = TopicPartition("commands", 0)
 
@@ -25,7 +26,12 @@ class Producer:
     async def stop(self) -> None:
         await asyncio.Event().wait()
 
-    async def queue(self) -> "asyncio.Future[Any]":
+    async def start(self) -> None: ...
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0}
+
+    async def send(self, *_: object, **__: object) -> "asyncio.Future[Any]":
         queued: asyncio.Future[Any] = await self._message_accumulator.add_message(
             PARTITION, b"key", b"value", 1.0
         )
@@ -52,7 +58,7 @@ async def test_whoever_waits_for_a_record_that_nobody_will_send_any_more_is_told
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     producer: Any = Producer()
-    queued = await producer.queue()
+    queued = await producer.send()
     if tried:  # its broker had too few replicas: it is to be sent again
         batch = producer._message_accumulator._pop_batch(PARTITION)
         producer._message_accumulator.reenqueue(batch)
@@ -63,3 +69,24 @@ async def test_whoever_waits_for_a_record_that_nobody_will_send_any_more_is_told
     del producer
     await asyncio.sleep(0)
     assert complaints == []
+
+
+async def test_one_that_is_stopped_is_not_renewed_for_what_it_gives_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Producer] = []
+
+    def make(**_: object) -> Producer:
+        made.append(Producer())
+        return made[-1]
+
+    monkeypatch.setattr(producing, "AIOKafkaProducer", make)
+    monkeypatch.setattr(discard, "__defaults__", (0.01,))
+    lasting = LastingProducer("commands")
+    await lasting.start()
+    queued = await lasting.send(b"value", key=b"key")
+    await lasting.stop()
+    with pytest.raises(KafkaTimeoutError):
+        await queued
+    await asyncio.sleep(0.01)
+    assert len(made) == 1
