@@ -363,7 +363,7 @@ BREAKS = [
     ),
     Break(
         "a bulk record moves customers of another shard",
-        "services/ledger/intake.py",
+        "services/ledger/admission.py",
         "any(shard_of(customer, shards) != shard for customer in ask.customers)",
         "False",
         ("tests/unit/ledger/test_bulk.py",),
@@ -398,7 +398,7 @@ BREAKS = [
     ),
     Break(
         "a command is applied after its deadline",
-        "services/ledger/intake.py",
+        "services/ledger/admission.py",
         "if deadline is not None and deadline < now:",
         "if deadline is not None and deadline < 0:",
         ("tests/unit/ledger/test_intake.py",),

@@ -23,11 +23,11 @@ from events.ids import derived, stream_id, stream_name
 from events.sharding import shard_of
 from services import runtime
 from services.keyring import KeyRing, parse_kek
+from services.ledger.admission import Asked
 from services.ledger.attempts import Attempts, Declines
 from services.ledger.batch import Batch, Rules
 from services.ledger.broker import KafkaBroker
 from services.ledger.decisions import NOTHING
-from services.ledger.intake import Asked
 from services.ledger.ports import CommandRecord, Commit, ShardRow, StoredRow
 from services.ledger.receipts import receipt_key
 from services.ledger.store import PostgresStore

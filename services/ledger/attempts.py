@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from services.ledger.intake import Asked
+from services.ledger.admission import Asked
 from services.ledger.ports import Attempt, AttemptRow, Tried
 from services.ledger.receipts import Receipt
 

@@ -20,6 +20,7 @@ from events.replies import Outcome, Reply
 from events.requests import RequestAsk
 from events.upstream import RecordUpstream
 from services.ledger import receipts, replies
+from services.ledger.admission import Asked, Other, Rejected
 from services.ledger.attempts import Attempts
 from services.ledger.domain.customer import INITIAL, Customer, decide
 from services.ledger.domain.given import Given
@@ -28,7 +29,6 @@ from services.ledger.domain.rules import Rule
 from services.ledger.domain.states import State, evolve_any, initial
 from services.ledger.domain.upstream import decide_upstream
 from services.ledger.folding import HistoryBroken
-from services.ledger.intake import Asked, Other, Rejected
 from services.ledger.outcomes import Answer, DeadLetter, Decided, NoDataKey, Unsure
 from services.ledger.ports import CommandRecord, Commit, Loaded, ShardRow, StoredRow
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow

@@ -8,9 +8,9 @@ from events.commands import CreditWallet, DebitWallet
 from events.facts import CustomerCommandRefused, CustomerFact, Refusal, WalletDebitRefused
 from events.ids import parse_position
 from events.replies import Outcome, Reply
+from services.ledger.admission import Asked, Bulk, Rejected
 from services.ledger.batch import Batch
 from services.ledger.domain.together import Move, decide_together, refuse_together
-from services.ledger.intake import Asked, Bulk, Rejected
 from services.ledger.outcomes import Decided, Unsure
 from services.ledger.receipts import Receipt, ReceiptKey
 
@@ -131,5 +131,5 @@ def _nothing(code: str) -> Reply:
 
 
 def _move(asked: Asked) -> Move:
-    assert isinstance(asked.ask, CreditWallet | DebitWallet), "intake makes entries of nothing else"
+    assert isinstance(asked.ask, CreditWallet | DebitWallet), "a bulk record is made of nothing else"
     return asked.ask

@@ -13,6 +13,7 @@ from events.codec import digest
 from events.commands import RegisterCustomer
 from events.upstream import RecordUpstream
 from services.ledger import bulk, metrics
+from services.ledger.admission import Asked, Bulk, Declined, Rejected
 from services.ledger.attempts import Attempts, Declines
 from services.ledger.batch import Batch, Rules
 from services.ledger.beating import ATTEMPT_MICROS
@@ -20,7 +21,6 @@ from services.ledger.cache import Cache
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
 from services.ledger.folding import Folding, HistoryBroken
-from services.ledger.intake import Asked, Bulk, Declined, Rejected
 from services.ledger.ports import Attempt, Loaded, ShardRow, Store
 from services.ledger.receipts import request_hash
 from services.ledger.snapshots import SNAPSHOT_EVERY, Snapshot, snapshot

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from events.facts import AnyFact
 from events.replies import Reply
-from services.ledger.intake import Asked
+from services.ledger.admission import Asked
 
 
 class Answer(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from msgspec.structs import replace
 
-from services.ledger import intake, metrics
+from services.ledger import admission, metrics
 from services.ledger.ports import Broker, CommandRecord, Peers, ShardRow, Store
 from services.ledger.relay import Relay
 
@@ -188,7 +188,7 @@ class Ownership:
             row.shard: start
             for row in rows
             if (value := found.get(row.shard)) is not None
-            and (start := intake.standing(value, row)) is not None
+            and (start := admission.standing(value, row)) is not None
         }
         unknown = [row for row in rows if row.shard not in known]
         for row in unknown:

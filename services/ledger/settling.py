@@ -13,11 +13,11 @@ import structlog
 from msgspec import UNSET
 
 from events.codec import micros
-from services.ledger import intake, metrics
+from services.ledger import admission, metrics
+from services.ledger.admission import Asked, Bulk, Declined, Rejected
 from services.ledger.answers import Answers
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions, One, Read
-from services.ledger.intake import Asked, Bulk, Declined, Rejected
 from services.ledger.outcomes import DeadLetter, Unsure
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, NotKept, Store, Unstorable
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 BATCH_COMMANDS_MAX = 500
 CAREFUL_COMMANDS = 1_000
-LETTERS_SECONDS = 1.0
+LETTERS_SECONDS = 2.0
 AHEAD_MICROS_MAX = 100_000
 """What was decided longer ago is decided again if a deadline has passed since."""
 
@@ -125,7 +125,7 @@ class Settling:
 
     def _reading(self, records: Sequence[CommandRecord], now: int) -> Iterator[One]:
         available = self._world.relay.available
-        return (intake.read(one, self._shards, now, available(one.shard)) for one in records)
+        return (admission.read(one, self._shards, now, available(one.shard)) for one in records)
 
     def _doubtful(self, work: _Work) -> bool:
         """Keys are nearly always new: their receipts are read only where they may be known already."""
@@ -216,7 +216,7 @@ class Settling:
                 await self._settle(again, self._doubtful(again))
             return
         log.error("command_unstorable", shard=records[0].shard, offset=records[0].offset, error=str(error))
-        rejected = work._replace(read=[intake.unstorable(records[0])])
+        rejected = work._replace(read=[admission.unstorable(records[0])])
         batch = await self._decide(rejected, doubtful=False)
         if await self._keep(batch.dead_letters):
             await self._commit(batch)

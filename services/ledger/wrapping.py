@@ -15,7 +15,7 @@ from events.personal import Personal
 from events.recorded import DisputeRecorded, PaymentRecorded, RefundRecorded
 from events.requested import RefundMadeToWallet
 from events.sealing import seal
-from services.ledger.intake import Asked
+from services.ledger.admission import Asked
 from services.ledger.ports import ShardRow
 
 

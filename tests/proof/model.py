@@ -16,7 +16,7 @@ from events.ids import Tenant, parse_position
 from events.replies import Outcome, Reply
 from events.upstream import RecordUpstream
 from services.intake.together import record_of
-from services.ledger import intake
+from services.ledger import admission
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions
 from services.ledger.ports import CommandRecord
@@ -94,7 +94,7 @@ class Core:
         read = []
         for value in values:
             self._offset += 1
-            read.append(intake.read(CommandRecord(0, self._offset, value), 1, self._micros, True))
+            read.append(admission.read(CommandRecord(0, self._offset, value), 1, self._micros, True))
         batch: Batch = self._run(self._decisions.decide(read, self._owned, self._micros, receipts=True))
         return batch
 

@@ -47,8 +47,8 @@ from services.api.ports import (
 )
 from services.api.rates import UsdRates
 from services.api.webhooks import Door
+from services.ledger.admission import Asked, Bulk
 from services.ledger.batch import Rules
-from services.ledger.intake import Asked, Bulk
 from services.projections.chain import read
 from services.reading import Record
 from services.settings import Settings

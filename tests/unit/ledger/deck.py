@@ -9,13 +9,13 @@ from events.envelope import Envelope
 from events.ids import Tenant
 from events.replies import Reply
 from events.sharding import shard_of
-from services.ledger import bulk, intake
+from services.ledger import admission, bulk
+from services.ledger.admission import Asked, Bulk
 from services.ledger.attempts import Attempts, Declines
 from services.ledger.batch import Batch, Rules
 from services.ledger.decisions import REGISTERING, One, commands_of
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
-from services.ledger.intake import Asked, Bulk
 from services.ledger.ports import Attempt, CommandRecord, Loaded, ShardRow, Tried
 from services.ledger.receipts import Receipt, ReceiptKey
 from tests.fakes import asking
@@ -41,7 +41,7 @@ class Deck:
         self._offsets = dict.fromkeys(range(SHARDS), 0)
 
     def asked(self, customer: str, ask: AnyAsk, **more: Any) -> Asked:
-        """The next record of its customer's shard, as intake lets it pass."""
+        """The next record of its customer's shard, as it is admitted."""
         found = self._sent(customer, ask, **more)
         assert isinstance(found, Asked)
         return found
@@ -57,10 +57,10 @@ class Deck:
         return self.read(shard_of(customer, SHARDS), asking.command(self._numbers, customer, ask, **more))
 
     def read(self, shard: int, value: bytes) -> One:
-        """The next record of this shard, as intake understands it."""
+        """The next record of this shard, as it is admitted, or why not."""
         record = CommandRecord(shard, self._offsets[shard], value)
         self._offsets[shard] += 1
-        found = intake.read(record, SHARDS, self.now, available=True)
+        found = admission.read(record, SHARDS, self.now, available=True)
         for one in commands_of(found):
             if isinstance(one.ask, REGISTERING):
                 self.keys.setdefault(one.key.stream, bytes(32))

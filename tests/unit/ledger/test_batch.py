@@ -12,8 +12,8 @@ from events.personal import Personal
 from events.replies import Outcome
 from events.sealing import Unsealable, unseal
 from events.sharding import shard_of
+from services.ledger import admission, receipts, wrapping
 from services.ledger import batch as module
-from services.ledger import intake, receipts, wrapping
 from services.ledger.domain.customer import Customer, decide
 from services.ledger.domain.given import Given
 from tests.fakes.asking import REGISTER, REPLIES_PARTITION, correlation, credit, debit, stream_of
@@ -79,8 +79,8 @@ def test_the_position_follows_the_last_command_whatever_became_of_it(deck: Deck)
     batch = deck.batch()
     batch.take(deck.asked(A, REGISTER))
     late = deck.asked(A, credit(1), deadline=NOW)
-    found = intake.read(late.record, SHARDS, NOW + 1, available=True)
-    assert isinstance(found, intake.Declined)
+    found = admission.read(late.record, SHARDS, NOW + 1, available=True)
+    assert isinstance(found, admission.Declined)
     batch.reject(found.otherwise)
     row = batch.commit().after[0]
     assert (row.position, row.position_command_id, row.sequence) == (1, "cmd_2", 1)

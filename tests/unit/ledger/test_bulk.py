@@ -12,9 +12,9 @@ from events.facts import CustomerCommandRefused, WalletDebitRefused
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
 from events.upcasters import UPCASTERS
-from services.ledger import intake, wrapping
+from services.ledger import admission, wrapping
+from services.ledger.admission import Declined, Rejected
 from services.ledger.domain.customer import decide
-from services.ledger.intake import Declined, Rejected
 from services.ledger.ports import CommandRecord
 from tests.fakes import asking
 from tests.fakes.asking import credit, debit, entry
@@ -73,7 +73,7 @@ def test_each_entry_has_its_event_its_receipt_and_its_answer(deck: Deck, togethe
     assert reply.position == max(events, key=lambda position: int(position.partition(":")[2]))
     row = deck.rows[SHARD]
     assert (row.position, row.position_command_id) == (bulk.record.offset, bulk.command.id)
-    assert intake.identity(bulk.record.value) == row.position_command_id
+    assert admission.identity(bulk.record.value) == row.position_command_id
 
 
 def test_the_same_record_again_changes_nothing(deck: Deck, together: bool) -> None:
@@ -243,12 +243,12 @@ def test_what_was_refused_before_refuses_the_rest(deck: Deck) -> None:
     assert refused.position == reply.entries[0].position
 
 
-# --- intake ---
+# --- admission ---
 
 
 def read(deck: Deck, *entries: BulkEntry, shard: int = SHARD, **more: object) -> object:
     value = asking.command(999, entries[0].customer_id, asking.bulk(*entries), **more)  # type: ignore[arg-type]
-    return intake.read(CommandRecord(shard, 0, value), SHARDS, deck.now, available=True)
+    return admission.read(CommandRecord(shard, 0, value), SHARDS, deck.now, available=True)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_record_of_several_shards_is_refused_whole(
 
 def test_too_many_customers_are_refused(deck: Deck) -> None:
     here = [name for number in range(5_000) if shard_of(name := f"cus_{number}", SHARDS) == SHARD]
-    for count, kind in ((BULK_CUSTOMERS_MAX, intake.Bulk), (BULK_CUSTOMERS_MAX + 1, Rejected)):
+    for count, kind in ((BULK_CUSTOMERS_MAX, admission.Bulk), (BULK_CUSTOMERS_MAX + 1, Rejected)):
         assert isinstance(read(deck, *(entry(name, credit(1), "k") for name in here[:count])), kind)
 
 

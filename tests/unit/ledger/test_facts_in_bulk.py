@@ -16,9 +16,9 @@ from events.replies import Outcome
 from events.sharding import shard_of
 from events.upstream import RecordUpstream
 from services.intake.together import record_of
-from services.ledger import intake
+from services.ledger import admission
+from services.ledger.admission import Bulk, Rejected
 from services.ledger.batch import Batch
-from services.ledger.intake import Bulk, Rejected
 from services.ledger.ports import CommandRecord
 from tests.fakes import asking
 from tests.laws.test_bulk import recorded, said
@@ -51,7 +51,7 @@ def command(number: int, fact: Told) -> Command:
 
 
 def read(value: bytes) -> Bulk | Rejected:
-    found = intake.read(CommandRecord(HOME, 0, value), SHARDS, NOW, available=True)
+    found = admission.read(CommandRecord(HOME, 0, value), SHARDS, NOW, available=True)
     assert isinstance(found, Bulk | Rejected), found
     return found
 
@@ -77,11 +77,11 @@ def fact(customer: str = CUSTOMERS[0], kind: str = "payment.record.v1", **change
 def play(deck: Deck, values: Sequence[bytes]) -> Batch:
     """As the worker would: whoever may be registered has a key."""
     found = [
-        intake.read(CommandRecord(HOME, deck.rows[HOME].position + 1 + place, value), SHARDS, NOW, True)
+        admission.read(CommandRecord(HOME, deck.rows[HOME].position + 1 + place, value), SHARDS, NOW, True)
         for place, value in enumerate(values)
     ]
     for one in found:
-        assert not isinstance(one, Rejected | intake.Declined), one
+        assert not isinstance(one, Rejected | admission.Declined), one
         for asked in one.entries if isinstance(one, Bulk) else [one]:
             deck.keys.setdefault(asked.key.stream, bytes(32))
     return deck.play(*found)  # type: ignore[arg-type]

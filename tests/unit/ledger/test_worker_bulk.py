@@ -7,7 +7,7 @@ from events.codec import decode_fact
 from events.facts import WalletCredited
 from events.replies import Outcome
 from events.sharding import shard_of
-from services.ledger import decisions, intake, settling
+from services.ledger import admission, decisions, settling
 from services.ledger.ports import ShardRow
 from tests.fakes.asking import REGISTER, bulk, command, credit, debit, entry
 from tests.fakes.simulation import START_MICROS, simulated
@@ -65,7 +65,7 @@ async def test_a_mistake_in_keys_does_not_hide_that_an_entry_was_applied_before(
 @simulated
 async def test_a_batch_counts_entries_and_cold_customers(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    original = intake.read
+    original = admission.read
 
     def counted(*arguments: object) -> object:
         read.append(1)
@@ -73,7 +73,7 @@ async def test_a_batch_counts_entries_and_cold_customers(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(settling, "BATCH_COMMANDS_MAX", 6)
     monkeypatch.setattr(decisions, "BATCH_COLD_MAX", 2)
-    monkeypatch.setattr(intake, "read", counted)
+    monkeypatch.setattr(admission, "read", counted)
     world = World(shards=1)
     names = [f"cus_{number}" for number in range(4)]
     for name in names:
@@ -123,7 +123,7 @@ def last_balance(world: World) -> int:
 def test_where_a_shard_is_read_on() -> None:
     value = command(7, A, bulk(entry(A, credit(1), "k")))
     row = ShardRow(shard_of(A, 4), 1, 41, "cmd_7", 9, b"", 0, 0, -1)
-    assert intake.standing(value, row) == 42
-    assert intake.standing(value, replace(row, position_command_id="cmd_7.3")) == 41
+    assert admission.standing(value, row) == 42
+    assert admission.standing(value, replace(row, position_command_id="cmd_7.3")) == 41
     for other in ("cmd_8", "cmd_8.3", "", "."):
-        assert intake.standing(value, replace(row, position_command_id=other)) is None
+        assert admission.standing(value, replace(row, position_command_id=other)) is None

@@ -18,10 +18,10 @@ from events.sharding import shard_of
 from services.inbox import Inbox
 from services.intake.table import Name, Waiting
 from services.intake.taking import Taking
-from services.ledger import intake
+from services.ledger import admission
+from services.ledger.admission import Asked
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.foreign import Foreign
-from services.ledger.intake import Asked
 from services.ledger.ports import CommandRecord
 from services.reading import Record
 from services.upstream.books import Books
@@ -75,7 +75,7 @@ class Core:
         addressed = replace(command, replyto=f"0/{len(self.deck.receipts):032x}")
         record = CommandRecord(shard, self._offsets[shard], encode_command(addressed))
         self._offsets[shard] += 1
-        found = intake.read(record, SHARDS, self.deck.now, available=True)
+        found = admission.read(record, SHARDS, self.deck.now, available=True)
         assert isinstance(found, Asked), found
         self.deck.keys.setdefault(found.key.stream, bytes(32))
         return found
