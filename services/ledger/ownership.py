@@ -50,7 +50,7 @@ class Ownership:
         self._share = 0
         self._alone = True
         self._looked = self._share_changed = self._held_until = -math.inf
-        self._unread: set[int] = set()
+        self._outdated = False
         self.heard = -math.inf
         self.owned: dict[int, ShardRow] = {}
         self.refused: dict[int, float] = {}
@@ -111,6 +111,7 @@ class Ownership:
         if not self.held:
             self._held_until = now + HELD_SECONDS
         self.held |= offsets
+        self._outdated = True
 
     def waits(self, record: CommandRecord) -> bool:
         """Whether it may not be taken yet."""
@@ -118,11 +119,12 @@ class Ownership:
 
     def listen(self, now: float) -> bool:
         """Read on without those that wait, and with them in the end; whether that is new."""
-        if now >= self._held_until:
+        if self.held and now >= self._held_until:
             self.held = {}
-        if changed := self._unread != self.held.keys():
+            self._outdated = True
+        if outdated := self._outdated:
             self._read_on(self.owned)
-        return changed
+        return outdated
 
     def merge(self, committed: dict[int, ShardRow]) -> None:
         """Rows as a committed batch left them."""
@@ -174,8 +176,8 @@ class Ownership:
         return list(taken)
 
     def _read_on(self, shards: Collection[int]) -> None:
-        self._unread = set(self.held)
-        starts = {shard: self.owned[shard].position + 1 for shard in shards if shard not in self._unread}
+        self._outdated = False
+        starts = {shard: self.owned[shard].position + 1 for shard in shards if shard not in self.held}
         self._broker.assign(starts | {s: start for s, start in self._untouched.items() if s in starts})
 
     async def _starts(self, rows: Sequence[ShardRow]) -> dict[int, int]:

@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 from structlog.typing import EventDict
 
 from services.ledger.ownership import (
+    HELD_SECONDS,
     KEEN_LOOK_SECONDS,
     KEEN_SECONDS,
     KEPT_SECONDS,
@@ -15,7 +16,7 @@ from services.ledger.ownership import (
     LOOK_SECONDS,
     REFUSED_SECONDS,
 )
-from services.ledger.ports import Peers
+from services.ledger.ports import CommandRecord, Peers
 from tests.fakes.asking import REGISTER, command
 from tests.tallied import tallied
 from tests.unit.ledger.around import ALONE, NOW, ONE_OF_TWO, SHARDS, Around, published, row
@@ -216,6 +217,35 @@ async def test_what_was_got_in_full_says_nothing_about_the_rest() -> None:
     await around.take()
     assert around.owner.owned.keys() == {0, 1, 2, 3}
     assert around.owner.refused.keys() == {5}
+
+
+# --- waiting ---
+
+
+async def test_shards_that_wait_are_read_on_together_from_where_their_rows_say() -> None:
+    around = Around()
+    around.owner.owned = {1: row(1, 4), 2: row(2, 7), 3: row(3, 9)}
+    assert not around.owner.listen(NOW)
+    around.owner.hold({1: 6}, NOW)
+    assert around.owner.listen(NOW + 1)
+    assert not around.owner.listen(NOW + 2)
+    around.owner.hold({3: 10}, NOW + 3)
+    assert around.owner.listen(NOW + 4)
+    records = [
+        CommandRecord(shard, offset, b"") for shard, offset in ((1, 5), (1, 6), (1, 7), (2, 8), (3, 10))
+    ]
+    assert [around.owner.waits(one) for one in records] == [False, True, True, False, True]
+    assert not around.owner.listen(NOW + HELD_SECONDS - 0.01)
+    assert around.owner.listen(NOW + HELD_SECONDS)
+    assert around.told("assign") == [({2: 8, 3: 10},), ({2: 8},), ({1: 5, 2: 8, 3: 10},)]
+
+
+async def test_what_was_left_out_is_read_even_where_nobody_listened_meanwhile() -> None:
+    around = Around()
+    around.owner.owned = {1: row(1, 4)}
+    around.owner.hold({1: 6}, NOW)
+    assert around.owner.listen(NOW + HELD_SECONDS)
+    assert around.told("assign") == [({1: 5},)]
 
 
 # --- giving back, beating ---
