@@ -401,7 +401,7 @@ BREAKS = [
         "services/ledger/admission.py",
         "if deadline is not None and deadline < now:",
         "if deadline is not None and deadline < 0:",
-        ("tests/unit/ledger/test_intake.py",),
+        ("tests/unit/ledger/test_admission.py",),
     ),
     Break(
         "a command that was decided is called late",
