@@ -23,13 +23,13 @@ PYTHON = VENV / "bin" / "python"
 CACHE = Path(os.environ.get("WALLET_LEDGER_CACHE_DIR") or ROOT / ".cache")
 REQUIREMENTS = ROOT / "deploy" / "requirements.txt"
 UV = ROOT / "deploy" / "uv.txt"
+HASHED = ("--require-hashes", "--no-deps", "-r")
+BY_PIP = (PYTHON, "-m", "pip", "install", "--quiet", "--no-input", *HASHED)
 JARS = ROOT / "deploy" / "kafka.sha256"
 CODE = ["events", "services", "deploy", "tests", "benchmarks"]
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-JOBS = {
-    "test": "tests", "prove": "tests.proof", "bench": "benchmarks", "bench-growth": "benchmarks.growth",
-    "audit-deps": "deploy.audit",
-}  # fmt: skip
+JOBS = {"test": "tests", "prove": "tests.proof", "bench": "benchmarks", "bench-growth": "benchmarks.growth",
+        "audit-deps": "deploy.audit"}  # fmt: skip
 HELP = """\
 make run     start everything on this machine: Kafka, PostgreSQL, ledger, projections, intake, api
 make install    .venv with wallet-ledger in its bin: for the services of a server
@@ -103,7 +103,9 @@ def check(_: list[str]) -> int:
 
 def lock(_: list[str]) -> int:
     """Write what is pinned anew, packages, uv and jars: versions and hashes, never where files came from."""
-    install()
+    if not PYTHON.exists():
+        _make_venv()
+    _logged(*BY_PIP, UV)
     options = ("--generate-hashes", "--universal", "--no-header", "--no-annotate", "--no-emit-index-url")
     for file, wanted in ((REQUIREMENTS, ("pyproject.toml", "--extra", "dev")), (UV, ("-",))):
         command = [str(PYTHON), "-m", "uv", "pip", "compile", "-q", *options, "--upgrade", *wanted]
@@ -155,8 +157,7 @@ def _refuse_what_cannot_work() -> None:
 def _stop_when_make_is_gone() -> None:
     """Without this, kill -9 of `make` would leave everything that it runs."""
     if sys.platform == "linux" and "MAKELEVEL" in os.environ:
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)  # outlives exec
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG; outlives exec
 
 
 def _make_venv() -> None:
@@ -173,13 +174,12 @@ def _make_venv() -> None:
 
 def _install_packages() -> None:
     """By uv in a tenth of pip's time; else by pip, because companies tell pip of their registry and proxy."""
-    by_pip = (PYTHON, "-m", "pip", "install", "--quiet", "--no-input", "--require-hashes", "--no-deps", "-r")
-    by_uv = (PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--system-certs")
+    uv = (PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--system-certs")
     try:
-        _logged(*by_pip, UV)
-        _logged(*by_uv, "--require-hashes", "--no-deps", "-r", REQUIREMENTS)
+        _logged(*BY_PIP, UV)
+        _logged(*uv, "--python", PYTHON, *HASHED, REQUIREMENTS)  # else uv's own settings may name another
     except Failed:
-        _logged(*by_pip, REQUIREMENTS)
+        _logged(*BY_PIP, REQUIREMENTS)
 
 
 def _install_project() -> None:
@@ -210,9 +210,8 @@ def _fingerprint() -> str:
 def _environment() -> dict[str, str]:
     """Ours, with the system's certificates for requests, which knows only its own and none of a company."""
     environment = dict(os.environ)
-    bundle = next((bundle for bundle in CA_BUNDLES if os.path.exists(bundle)), None)
-    if bundle and "REQUESTS_CA_BUNDLE" not in environment:
-        environment["REQUESTS_CA_BUNDLE"] = bundle
+    for bundle in filter(os.path.exists, CA_BUNDLES):
+        environment.setdefault("REQUESTS_CA_BUNDLE", bundle)
     return environment
 
 

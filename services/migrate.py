@@ -5,11 +5,13 @@ from uuid import uuid4
 
 from alembic import command
 from alembic.config import Config
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from events.codec import genesis
-from services.mistakes import check_shards
+from services.mistakes import ExitCode, Mistake, check_shards
 from services.settings import Settings
 
 DATABASES = ("store", "views", "keys")
@@ -29,6 +31,7 @@ def migrate(settings: Settings) -> list[str]:
 
     Raises:
         WrongShards: the store was made with another number of shards.
+        Mistake: somebody uses a table for longer than may be waited for.
     """
     dsns = {
         "store": settings.store_dsn.get_secret_value(),
@@ -50,7 +53,13 @@ def migrate_database(name: str, dsn: str, shards: int) -> str:
         config.set_main_option("path_separator", "newline")
         config.set_main_option("version_locations", str(_MIGRATIONS / name).replace("%", "%%"))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except DBAPIError as error:
+            if isinstance(error.orig, LockNotAvailable):
+                used = f"{name}: an export or a report uses a table; nothing of this step is done, run `migrate` again"
+                raise Mistake(used, ExitCode.REFUSED) from error
+            raise
         if name == "store":
             _make_shards(connection, shards)
         if name == "views":

@@ -28,6 +28,7 @@ class LastingProducer:
         self._options = options
         self._producer: AIOKafkaProducer
         self._renewing: asyncio.Task[None] | None = None
+        self._retired: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     async def start(self) -> None:
@@ -46,6 +47,7 @@ class LastingProducer:
             await asyncio.gather(self._renewing, return_exceptions=True)
         if hasattr(self, "_producer"):
             await discard(self._producer)
+        await asyncio.gather(*self._retired)
 
     @property
     def client(self) -> AIOKafkaClient:
@@ -83,7 +85,9 @@ class LastingProducer:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             retired, self._producer = self._producer, fresh
-            await discard(retired)
+            leaving = asyncio.get_running_loop().create_task(discard(retired))
+            self._retired.add(leaving)
+            leaving.add_done_callback(self._retired.discard)
             return
 
     async def _made(self) -> AIOKafkaProducer:
@@ -105,10 +109,12 @@ async def discard(producer: AIOKafkaProducer, seconds: float = STOP_SECONDS_MAX)
     try:
         await ended(producer, seconds)
     except TimeoutError:
-        with contextlib.suppress(KafkaError):
-            await producer._sender.close()
-        _give_up(producer._message_accumulator)
-        await producer.client.close()
+        try:
+            with contextlib.suppress(KafkaError):
+                await producer._sender.close()
+        finally:
+            _give_up(producer._message_accumulator)
+            await producer.client.close()
     except KafkaError:
         pass
 

@@ -99,8 +99,10 @@ async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.start()
         yield admin
     finally:
-        await admin.close()
-        chatter.setLevel(level)
+        try:
+            await admin.close()
+        finally:
+            chatter.setLevel(level)
 
 
 async def _replication(admin: AIOKafkaAdminClient, settings: Settings) -> int:

@@ -122,7 +122,9 @@ def rotate_key(dsn: str, key_id: str, overlap: timedelta = timedelta(hours=24)) 
         if old is None:
             raise KeyRefused("there is no such live key")
         if old.expires_at is not None and _has_younger(connection, old):
-            raise KeyRefused("this key was rotated already and ends soon: make a new one")
+            raise KeyRefused(
+                "a younger key has its name, so it may end because it was rotated already: make a new one"
+            )
         made = _insert(connection, old.tenant, old.name, old.scopes, old.expires_at)
         cursor.execute(
             "UPDATE api_keys SET expires_at = least(coalesce(expires_at, 'infinity'), now() + %s) WHERE key_id = %s",

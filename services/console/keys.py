@@ -41,7 +41,7 @@ def show(business: str | None, *, as_json: bool) -> None:
             record.key_id, f"{record.prefix}…", record.business_id, record.mode, record.name,
             ",".join(record.scopes), made, _state(record),
         )  # fmt: skip
-    Console(width=max(Console().width, WIDTH_MIN), markup=False).print(table)
+    Console(width=max(Console().width, WIDTH_MIN), markup=False, emoji=False).print(table)
 
 
 def revoke(key_id: str, *, as_json: bool) -> None:
@@ -55,8 +55,8 @@ def _show_secret(record: KeyRecord, secret: str, *, as_json: bool) -> None:
         print(json.dumps({"api_key": secret, **_fields(record)}))
         return
     print(secret)
-    end = f", until {record.expires_at:%Y-%m-%d %H:%M}" if record.expires_at else ""
-    Console(stderr=True, markup=False).print(
+    end = f", {_until(record.expires_at)}" if record.expires_at else ""
+    Console(stderr=True, markup=False, emoji=False).print(
         f"{record.key_id}: {record.name} of {record.business_id}, {record.mode} mode, may "
         f"{', '.join(record.scopes)}{end}. Shown once: keep it now.",
         soft_wrap=True,
@@ -77,6 +77,8 @@ def _state(record: KeyRecord) -> str:
         return "revoked"
     if record.expires_at is None:
         return "live"
-    return (
-        "expired" if record.expires_at <= datetime.now(UTC) else f"until {record.expires_at:%Y-%m-%d %H:%M}"
-    )
+    return "expired" if record.expires_at <= datetime.now(UTC) else _until(record.expires_at)
+
+
+def _until(moment: datetime) -> str:
+    return f"until {moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -41,7 +41,7 @@ def show_all(code: str | None, limit: int, *, as_json: bool) -> None:
     for number, one in shown:
         place = (one.topic, str(one.partition), str(one.offset))
         table.add_row(str(number), one.time, one.code, *place, one.message)
-    Console(width=max(Console().width, WIDTH_MIN), markup=False).print(table)
+    Console(width=max(Console().width, WIDTH_MIN), markup=False, emoji=False).print(table)
 
 
 def show(number: int) -> None:

@@ -101,7 +101,9 @@ def keys_rotate(
     ] = 24,
     as_json: Json = False,
 ) -> None:
-    """Make a second key of the same name and rights and show its secret, once; the present one ends by itself.
+    """Make a second key of the same name, rights and expiry and show its secret, once; the present one ends by itself.
+
+    A key that was rotated is not rotated again: rotate the new one.
 
     Reads `WALLET_LEDGER_VIEWS_DSN`.
 

@@ -47,7 +47,7 @@ def show(business: str | None, *, as_json: bool) -> None:
         state = "live" if one.revoked_at is None else "revoked"
         made = f"{one.created_at:%Y-%m-%d %H:%M}"
         table.add_row(one.endpoint_id, one.business_id, one.mode, one.name, made, old, state)
-    Console(width=max(Console().width, WIDTH_MIN), markup=False).print(table)
+    Console(width=max(Console().width, WIDTH_MIN), markup=False, emoji=False).print(table)
 
 
 def revoke(endpoint_id: str, *, as_json: bool) -> None:
@@ -64,7 +64,7 @@ def _show_secret(endpoint: Endpoint, made: str, *, as_json: bool) -> None:
     print(made)
     until = endpoint.old_secret_until
     old = f" The secret before lives until {until:%Y-%m-%d %H:%M %Z}." if until is not None else ""
-    Console(stderr=True, markup=False).print(
+    Console(stderr=True, markup=False, emoji=False).print(
         f"POST {path}: {endpoint.name} of {endpoint.business_id}, {endpoint.mode} mode.{old} Shown once: keep it now.",
         soft_wrap=True,
     )

@@ -1,7 +1,7 @@
 """Answers on their way out: after the commit, and if so configured after the publish."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from events.codec import encode_reply
 from events.ids import parse_position
@@ -24,13 +24,16 @@ class Answers:
 
     async def give(self, answers: Sequence[Answer]) -> None:
         """Hand over what a committed batch answers; waits only while too much waits already."""
-        positions = self._unpublished(answers) if self._acknowledge_topic else {}
-        if not positions:
+        if not self._acknowledge_topic:
             self._send(answers)
             return
-        task = asyncio.create_task(self._give_when_published(positions, answers))
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        for group in _by_shard(answers):
+            if not (positions := self._unpublished(group)):
+                self._send(group)
+                continue
+            task = asyncio.create_task(self._give_when_published(positions, group))
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
         if len(self._waiting) > UNANSWERED_MAX:
             await asyncio.wait(self._waiting, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_SECONDS)
 
@@ -61,3 +64,11 @@ class Answers:
     def _send(self, answers: Sequence[Answer]) -> None:
         for answer in answers:
             self._broker.reply(int(answer.to.partition("/")[0]), encode_reply(answer.reply))
+
+
+def _by_shard(answers: Sequence[Answer]) -> Iterable[Sequence[Answer]]:
+    """A shard whose events cannot be published keeps no other's answers. Those that speak of no event are one group."""
+    groups: dict[str, list[Answer]] = {}
+    for answer in answers:
+        groups.setdefault(answer.reply.position.partition(":")[0], []).append(answer)
+    return groups.values()

@@ -7,48 +7,51 @@ from services.ledger.admission import Asked
 from services.ledger.ports import Attempt, AttemptRow, Tried
 from services.ledger.receipts import Receipt
 
-DECLINED_MAX = 10_000
-DECLINED_MICROS = 60 * 1_000_000
+PRINTS_MAX = 10_000
+DECLINED_MAX = 100
+"""Of one print."""
+DECLINED_MICROS = 15 * 1_000_000
 """A caller repeats a 503 by itself within seconds."""
 
 
 class _Note(NamedTuple):
     at: int
+    sequence: int
     repeat: str = ""
 
 
 class Declines:
-    """Keyless commands that were certainly not applied: each of their automatic retries is new, once.
+    """Keyless commands whose callers were told that they were not applied: each of their automatic retries is new, once.
 
-    Without it such a retry would get the answer of an equal command of some minutes before. In this worker's memory
-    only: a help, as all that is keyless. Kept by command ids, so that a batch may be decided again.
+    Without it such a retry would get the answer of an equal command of some minutes before. But what was applied after
+    a decline is likelier what is repeated. In this worker's memory only: a help, as all that is keyless. Kept by command
+    ids, so that a batch may be decided again.
     """
 
     def __init__(self) -> None:
         self._notes: dict[Attempt, dict[str, _Note]] = {}
 
-    def note(self, attempt: Attempt, command_id: str, now: int) -> None:
-        """It was declined at `now`, in microseconds."""
-        if len(self._notes) >= DECLINED_MAX:
-            young = {
-                one for one, notes in self._notes.items() if any(_is_young(n, now) for n in notes.values())
-            }
-            self._notes = {one: self._notes[one] for one in young}
-        if len(self._notes) < DECLINED_MAX:
-            self._notes.setdefault(attempt, {}).setdefault(command_id, _Note(now))
+    def note(self, attempt: Attempt, command_id: str, now: int, sequence: int) -> None:
+        """It was declined at `now`, in microseconds, when its shard had come to `sequence`."""
+        if len(self._notes) >= PRINTS_MAX:
+            self._notes = {one: kept for one, notes in self._notes.items() if (kept := _young(notes, now))}
+        if attempt in self._notes or len(self._notes) < PRINTS_MAX:
+            notes = self._notes[attempt] = _young(self._notes.get(attempt, {}), now)
+            if len(notes) < DECLINED_MAX:
+                notes.setdefault(command_id, _Note(now, sequence))
 
-    def repeated(self, attempt: Attempt, command_id: str, now: int) -> bool:
-        """Whether this command repeats one that was declined as `attempt`."""
+    def repeated(self, attempt: Attempt, command_id: str, now: int, applied: int) -> bool:
+        """Whether this command repeats one that was declined as `attempt`. `applied`: sequence of the last that was not."""
         notes = self._notes.get(attempt, {})
-        for declined, note in notes.items():
-            if note.repeat == command_id or (not note.repeat and _is_young(note, now)):
+        for declined, note in _young(notes, now).items():
+            if note.repeat == command_id or (not note.repeat and applied <= note.sequence):
                 notes[declined] = note._replace(repeat=command_id)
                 return True
         return False
 
 
-def _is_young(note: _Note, now: int) -> bool:
-    return now - note.at <= DECLINED_MICROS
+def _young(notes: Mapping[str, _Note], now: int) -> dict[str, _Note]:
+    return {declined: note for declined, note in notes.items() if now - note.at <= DECLINED_MICROS}
 
 
 class Attempts:
@@ -72,14 +75,17 @@ class Attempts:
         for tried in answered:
             if tried.command_id == asked.command.id:
                 return tried.receipt
-        if self._declines.repeated(before, asked.command.id, self._now):
-            return None
         taken = {(tried.receipt.shard, tried.receipt.sequence) for tried in answered}
-        for tried in self._known(before):
-            if (tried.receipt.shard, tried.receipt.sequence) not in taken:
-                self.note(asked, hashed, tried.receipt)
-                return tried.receipt
-        return None
+        free = [
+            tried.receipt
+            for tried in self._known(before)
+            if (tried.receipt.shard, tried.receipt.sequence) not in taken
+        ]
+        last = max((receipt.sequence for receipt in free), default=0)
+        if not free or self._declines.repeated(before, asked.command.id, self._now, last):
+            return None
+        self.note(asked, hashed, free[0])
+        return free[0]
 
     def note(self, asked: Asked, hashed: str, receipt: Receipt) -> None:
         """This is the command's answer."""

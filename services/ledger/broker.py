@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 REPLIES_QUEUED_MAX = 100_000
 REQUEST_BYTES_MAX = 4 * 1024 * 1024
+LETTERS_BATCH_BYTES = 512 * 1024  # sent together, those of a batch of commands have little time
 RENEW_SECONDS = 1.0  # a thrown-away publisher repeats what it holds for no longer
 SCAN_WAIT_MS = 1
 """What a scan asks for is there; a fetch that waited for more would keep the next scan waiting."""
@@ -50,7 +51,10 @@ class KafkaBroker:
         await self._commands.consumer.start()
         await self._replier.start()
         self._letters = LastingProducer(
-            DEAD_LETTERS.name, max_request_size=REQUEST_BYTES_MAX, **self._options
+            DEAD_LETTERS.name,
+            max_batch_size=LETTERS_BATCH_BYTES,
+            max_request_size=REQUEST_BYTES_MAX,
+            **self._options,
         )
         await self._letters.start()
         self._publisher = await self._new_publisher()

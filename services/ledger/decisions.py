@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from msgspec import UNSET
 
-from events.codec import digest
+from events.codec import digest, micros
 from events.commands import RegisterCustomer
 from events.upstream import RecordUpstream
 from services.ledger import bulk, metrics
@@ -32,6 +32,8 @@ BATCH_COLD_OBJECTS_MAX = 1_000
 """Of objects of upstream: most are new, and none has many events."""
 RUN_EVENTS_MAX = 2 * BATCH_COLD_MAX * SNAPSHOT_EVERY
 DUE_MAX = 1_000
+GRACE_MICROS = 1_000_000
+"""For so long behind its deadline the api waits for a command's outcome."""
 KEPT_AT_ONCE_MAX = 200
 _NUMBER = attrgetter("int")  # UUIDs compare in Python
 NOTHING = Loaded({}, {}, {})
@@ -97,7 +99,7 @@ class Decisions:
         Raises:
             Unsure: it takes receipts to decide this.
         """
-        taken = await self._looked_up(read, now)
+        taken = await self._looked_up(read, owned, now)
         receipts = receipts or any(isinstance(one, Declined) for one in read)
         asked = [each for one in taken for each in commands_of(one)]
         streams = {stream for one in asked for stream in one.streams}
@@ -158,7 +160,9 @@ class Decisions:
         ahead = None if on is None else on.states.get(stream)
         return ahead or self.cache.get(stream)
 
-    async def _looked_up(self, read: Read, now: int) -> list[Asked | Bulk | Rejected]:
+    async def _looked_up(
+        self, read: Read, owned: Mapping[int, ShardRow], now: int
+    ) -> list[Asked | Bulk | Rejected]:
         """Who is declined and has a receipt gets its answer: a record may be read again after its deadline."""
         declined = [each for one in read if isinstance(one, Declined) for each in commands_of(one.asked)]
         keys = list(dict.fromkeys(each.key for each in declined))
@@ -172,14 +176,16 @@ class Decisions:
                 taken.append(rest._replace(otherwise=one.otherwise) if isinstance(rest, Bulk) else rest)
             else:
                 taken.append(one.otherwise)
-                self._note_declined(one.asked, now)
+                self._note_declined(one.asked, owned[one.asked.record.shard].sequence, now)
         return taken
 
-    def _note_declined(self, asked: Asked | Bulk, now: int) -> None:
+    def _note_declined(self, asked: Asked | Bulk, sequence: int, now: int) -> None:
+        """Unless its caller has been told by now that nobody knows: then it is not repeated by itself."""
         command = asked.command
-        if isinstance(asked, Asked) and command.idempotencykey is UNSET:
+        told = command.deadline is UNSET or now <= micros(command.deadline) + GRACE_MICROS
+        if isinstance(asked, Asked) and command.idempotencykey is UNSET and told:
             attempt = Attempt(asked.key.stream, self._hash(asked), command.attempt)
-            self._declines.note(attempt, command.id, now)
+            self._declines.note(attempt, command.id, now, sequence)
 
     async def _load(self, cold: Sequence[UUID], asked: Sequence[Asked], now: int, receipts: bool) -> Loaded:
         """Snapshots of those not in memory, receipts if asked for, and what keyless retries may repeat."""

@@ -51,6 +51,7 @@ class Ownership:
         self._alone = True
         self._looked = self._share_changed = self._held_until = -math.inf
         self._outdated = False
+        self._leaderless: set[int] = set()
         self.heard = -math.inf
         self.owned: dict[int, ShardRow] = {}
         self.refused: dict[int, float] = {}
@@ -79,6 +80,9 @@ class Ownership:
     async def take_free(self, now: float) -> bool:
         """Claim what nobody holds, up to the share; whether the log is read from new places since."""
         taken: list[ShardRow] = []
+        for shard in [s for s in self._leaderless if self.refused.get(s, now) <= now]:
+            self._leaderless.discard(shard)
+            self.refused.pop(shard, None)  # who has its share does not look again: somebody else may have it
         free = [s for s in range(self._shards) if s not in self.owned and self.refused.get(s, now) <= now]
         if free and (lacking := self._share - len(self.owned)) > 0:
             rows = await self._store.claim(free, lacking)
@@ -159,6 +163,7 @@ class Ownership:
             )
         taken = await self._beating(self._relay.take_over([r for r in rows if r.shard not in leaderless]))
         refused = [row for row in rows if row not in taken]
+        self._leaderless |= leaderless
         if refused:
             await self._store.release(refused)
             self.refused |= {

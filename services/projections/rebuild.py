@@ -134,8 +134,10 @@ class Rebuild:
                     rebuild_tables.swap(session)
             except (LockNotAvailable, TimeoutError) as error:
                 if time.monotonic() > give_up:
-                    used = f"exports or reports used the tables for {SWAP_SECONDS_MAX:.0f} s"
-                    raise Busy(f"{used}; run it again: it goes on from here") from error
+                    why = f"for {SWAP_SECONDS_MAX:.0f} s others used the tables, or the last events came too slowly"
+                    raise Busy(
+                        f"no moment for the swap: {why}; run it again: it goes on from here"
+                    ) from error
                 time.sleep(SWAP_RETRY_SECONDS)
                 continue
             self._report(Step.SWAP, 1, 1)

@@ -11,7 +11,7 @@ from functools import partial
 from pydantic import SecretStr
 from rich.console import Console
 
-from services.mistakes import Mistake
+from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
 from services.standalone.environment import environment
 from services.standalone.first_look import first_look
@@ -96,7 +96,8 @@ class Machine:
             host = self._settings.http_host if name in ("http_port", *SERVED) else "127.0.0.1"
             if port and not port_is_free(port, host):
                 variable = f"WALLET_LEDGER_{name.upper()}"
-                raise Mistake(f"port {port} is taken or cannot be used: set {variable} to another one")
+                cure = f"set {variable} to another one, or correct WALLET_LEDGER_HTTP_HOST"
+                raise Mistake(f"port {port} of {host} is taken or cannot be used: {cure}")
 
     def _settle_secrets(self) -> None:
         """Those of the configuration win; the others are made once and kept in the data folder."""
@@ -127,8 +128,7 @@ class Machine:
             kafka.wait_ready()
             self._say(f"Kafka on {kafka.bootstrap}")
         for name, job in {"topics": self._job("topics"), "migrate": migrate}.items():
-            if self._finished(job) != 0:
-                raise StandaloneError(f"{name} failed: {last_lines(self._folder.log(name), 1)}")
+            self._require(name, job)
         self._folder.prepared.touch()
         self._say("databases and topics are as they must be")
 
@@ -158,6 +158,14 @@ class Machine:
         finally:
             job.kill()  # where it still runs, we were interrupted; only Linux ends it with us
         return job.returncode
+
+    def _require(self, name: str, job: subprocess.Popen[bytes]) -> None:
+        """Raises Mistake, what the job says of itself, where it fails."""
+        if code := self._finished(job):
+            said = last_lines(self._folder.log(name), 1).removeprefix("wallet-ledger: ")
+            raise Mistake(
+                f"{name} failed: {said}", ExitCode(code) if code in {*ExitCode} else ExitCode.DEFECT
+            )
 
     def _load_services(self) -> None:
         """Together, while servers still start: they begin when all is prepared. Stopped in the reverse order: the api
@@ -200,8 +208,7 @@ class Machine:
         options = (
             f"--business {DEVELOPMENT_BUSINESS} --mode {DEVELOPMENT_MODE} --name {name} --scopes {SCOPES}"
         )
-        if self._finished(self._job("keys", "create", *options.split(), "--json")) != 0:
-            raise StandaloneError(f"no API key could be made: {last_lines(log, 1)}")
+        self._require("keys", self._job("keys", "create", *options.split(), "--json"))
         (answer,) = (line for line in log.read_text().splitlines() if '"api_key"' in line)
         key: str = json.loads(answer)["api_key"]
         log.unlink()

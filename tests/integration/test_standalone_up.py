@@ -192,7 +192,7 @@ def test_two_at_once_and_a_folder_in_use(up: Callable[..., Up]) -> None:
     assert f"is in use by process {one.process.pid}" in third.said[-1]
     fourth = up("fourth", HTTP_PORT=str(one.port))
     assert fourth.ended() == 3
-    assert f"port {one.port} is taken" in fourth.said[-1]
+    assert f"port {one.port} of 127.0.0.1 is taken" in fourth.said[-1]
     assert (one.data / "ready.json").exists()
 
 

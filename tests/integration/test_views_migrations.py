@@ -3,12 +3,15 @@
 from collections.abc import Callable
 
 import psycopg
+import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
+from services import migrate
 from services.migrate import _MIGRATIONS, migrate_database, sqlalchemy_url
+from services.mistakes import ExitCode, Mistake
 
 SHARDS = 4
 
@@ -23,6 +26,20 @@ def migrate_to(dsn: str, revision: str) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
         connection.commit()
+
+
+def test_a_table_that_others_use_is_told_after_a_while(
+    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "LOCK_SECONDS_MAX", 0.1)
+    dsn = database("used")
+    migrate_database("views", dsn, SHARDS)
+    with psycopg.connect(dsn) as reading:
+        reading.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Mistake, match="run `migrate` again") as told:
+            migrate_database("views", dsn, SHARDS)
+    assert told.value.exit_code is ExitCode.REFUSED
+    migrate_database("views", dsn, SHARDS)
 
 
 def test_customers_and_entries_from_before_are_found_and_counted(database: Callable[[str], str]) -> None:

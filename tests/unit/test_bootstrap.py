@@ -59,6 +59,7 @@ def test_where_uv_finds_no_registry_pip_installs_the_very_same(
     bootstrap._install_packages()
     assert [argv[2] for argv in asked] == ["pip", "uv", "pip"]
     assert all("--require-hashes" in argv for argv in asked)
+    assert asked[1][asked[1].index("--python") + 1] == bootstrap.PYTHON, "whatever uv is told elsewhere"
     assert [argv[-1] for argv in asked] == [bootstrap.UV, bootstrap.REQUIREMENTS, bootstrap.REQUIREMENTS]
 
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from events.codec import decode_command, encode_command
 from events.replies import Outcome
+from events.topics import EVENTS
 from services.ledger.relay import CALM_SECONDS
 from tests.fakes.asking import REGISTER, command, correlation, credit, debit
 from tests.fakes.broker import PublishFailed
@@ -103,3 +104,20 @@ async def test_whoever_waits_for_the_topic_does_not_wait_for_company(acknowledge
             world.send_bytes(shard, encode_command(asked), correlation(count))
             await until(lambda: len(world.topic(shard)) == count)  # noqa: B023
         assert asyncio.get_running_loop().time() - began < 10 * CALM_SECONDS
+
+
+@simulated
+async def test_a_shard_that_cannot_be_published_keeps_no_other_answer() -> None:
+    world = World()
+    other = next(name for n in range(99) if world.shard(name := f"cus_{n}") != world.shard(A))
+    async with world.node(acknowledge_topic=True):
+        for name in (A, other):
+            await world.ask(name, REGISTER)
+        world.kafka.leaderless = {(EVENTS.name, world.shard(A))}
+        began = asyncio.get_running_loop().time()
+        mute, told = world.send(A, credit(1)), world.send(other, credit(1))
+        assert (await world.answer(told)).outcome is Outcome.APPLIED
+        assert asyncio.get_running_loop().time() - began < 10
+        assert world.replies(mute) == []
+        world.kafka.leaderless = set()
+        assert (await world.answer(mute)).outcome is Outcome.APPLIED

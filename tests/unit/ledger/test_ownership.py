@@ -281,3 +281,15 @@ async def test_a_heartbeat_says_what_is_owned_and_refused_and_when_it_was_heard(
     assert await around.owner.heartbeat(55) == 77
     assert around.did == [("heartbeat", [published(row(1))], {4}, 55)]
     assert before <= around.owner.heard <= asyncio.get_running_loop().time()
+
+
+async def test_who_has_his_share_does_not_refuse_for_ever_what_had_no_leader() -> None:
+    around = Around(ONE_OF_TWO)
+    around.headless = {0}
+    await around.take()
+    assert around.owner.refused.keys() == {0}
+    around.headless = set()
+    around.free.pop(0)  # the other one has it by now
+    await around.take(NOW + LEADERLESS_SECONDS)
+    await around.take(NOW + 2 * LEADERLESS_SECONDS)
+    assert (len(around.owner.owned), around.owner.refused) == (SHARDS // 2, {})

@@ -13,7 +13,7 @@ from services.ledger.decisions import Decisions, One, Read
 from services.ledger.domain import customer
 from services.ledger.relay import Relay
 from tests.fakes.asking import REGISTER, command, correlation, credit, debit, stream_of
-from tests.fakes.simulation import START_MICROS, simulated, until
+from tests.fakes.simulation import START_MICROS, SimClock, simulated, until
 from tests.fakes.world import World
 
 A = "cus_a"
@@ -155,6 +155,12 @@ async def test_a_keyless_retry_is_answered_for_fifteen_minutes() -> None:
         assert (await world.ask(A, credit(5), attempt=3)).balance_after == 10
 
 
+async def declined(world: World, seconds: float) -> None:
+    """A keyless credit of 5 that is read so long after its deadline."""
+    late = await world.ask(A, credit(5), deadline=SimClock().micros() - int(seconds * 1e6))
+    assert late.outcome is Outcome.LATE
+
+
 @simulated
 async def test_a_retry_of_what_was_declined_is_not_taken_for_one_of_before() -> None:
     """503 says certainly not applied; an equal entry of some minutes ago is another one."""
@@ -163,20 +169,33 @@ async def test_a_retry_of_what_was_declined_is_not_taken_for_one_of_before() -> 
         await world.ask(A, REGISTER)
         await world.ask(A, credit(5))
         await asyncio.sleep(300)
-        declined = await world.ask(A, credit(5), deadline=START_MICROS)
-        assert declined.outcome is Outcome.LATE
+        await declined(world, 0.5)
         found = [await world.ask(A, credit(5), attempt=1) for _ in range(2)]
         assert [(one.replayed, one.balance_after) for one in found] == [(False, 10), (True, 5)]
 
 
 @simulated
-async def test_what_was_declined_is_soon_forgotten_and_a_retry_is_that_of_what_was_applied() -> None:
+@pytest.mark.parametrize(("late", "rest"), [(0.5, 1), (0.5, 20), (5, 0)])
+async def test_what_was_applied_after_a_decline_or_long_after_it_is_what_is_repeated(
+    late: float, rest: float
+) -> None:
     world = World()
     async with world.node():
         await world.ask(A, REGISTER)
-        await world.ask(A, credit(5), deadline=START_MICROS - 1)
-        await asyncio.sleep(61)
+        await declined(world, late)
+        await asyncio.sleep(rest)
         await world.ask(A, credit(5))
+        assert (await world.ask(A, credit(5), attempt=1)).replayed
+
+
+@simulated
+async def test_where_a_504_was_said_nothing_is_repeated_by_itself() -> None:
+    """What comes is the retry of the one before, whose answer was lost."""
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(5))
+        await declined(world, 5)
         assert (await world.ask(A, credit(5), attempt=1)).replayed
 
 
