@@ -18,6 +18,10 @@ from events.requests import RequestAsk
 from events.times import Timestamp
 from events.upstream import ForeignAsk, RecordUpstream
 
+GRACE_SECONDS = 1.0
+"""A worker that read a command just before its deadline still commits and answers: for so long the api waits behind it,
+and says 504 not before. The ledger knows by it what a caller was told."""
+
 Identifier = CommandId
 CustomerIdText = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 ReplyTo = Annotated[

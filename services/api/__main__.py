@@ -15,6 +15,7 @@ import structlog
 import uvicorn
 import uvloop
 
+from events.commands import GRACE_SECONDS
 from services import logs, runtime
 from services.api import metrics
 from services.api.app import create_app
@@ -23,7 +24,7 @@ from services.api.auth import Authenticator
 from services.api.blocklist import PostgresBlocklist
 from services.api.export_source import PostgresExports
 from services.api.foreign_queries import PostgresForeign
-from services.api.gateway import GRACE_SECONDS, KafkaGateway
+from services.api.gateway import KafkaGateway
 from services.api.health import Checks
 from services.api.limits import as_told, limits_of
 from services.api.lookup_queries import PostgresLookups

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from events import codec
-from events.commands import Command
+from events.commands import GRACE_SECONDS, Command
 from events.replies import Reply
 from events.topics import COMMANDS, REPLIES, REPLIES_PARTITIONS
 from services.api import metrics
@@ -25,9 +25,6 @@ from services.producing import LastingProducer
 from services.settings import Settings
 
 log = structlog.get_logger()
-
-GRACE_SECONDS = 1.0
-"""A worker that read the command just before its deadline still commits and answers: 504 not before this is over."""
 
 PACE_SECONDS = 0.001
 """A produce request costs about the same for one command as for ten."""

@@ -1,17 +1,16 @@
 """`wallet-ledger keys …`: API keys as shown to operators."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from rich.console import Console
-from rich.table import Column, Table
 
 from services.api.keys import KeyRecord, create_key, list_keys, revoke_key, rotate_key
 from services.console.mistakes import beside
+from services.console.tables import say_aside, show_table, until
 
 COLUMNS = ("key", "secret", "business", "mode", "name", "may", "made", "state")
-WIDTH_MIN = 140
 
 
 def create(
@@ -34,14 +33,7 @@ def show(business: str | None, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([_fields(record) for record in records]))
         return
-    table = Table(*(Column(name, no_wrap=True) for name in COLUMNS))
-    for record in records:
-        made = f"{record.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(
-            record.key_id, f"{record.prefix}…", record.business_id, record.mode, record.name,
-            ",".join(record.scopes), made, _state(record),
-        )  # fmt: skip
-    Console(width=max(Console().width, WIDTH_MIN), markup=False, emoji=False).print(table)
+    show_table(COLUMNS, map(_row, records))
 
 
 def revoke(key_id: str, *, as_json: bool) -> None:
@@ -55,11 +47,10 @@ def _show_secret(record: KeyRecord, secret: str, *, as_json: bool) -> None:
         print(json.dumps({"api_key": secret, **_fields(record)}))
         return
     print(secret)
-    end = f", {_until(record.expires_at)}" if record.expires_at else ""
-    Console(stderr=True, markup=False, emoji=False).print(
+    end = f", {until(record.expires_at)}" if record.expires_at else ""
+    say_aside(
         f"{record.key_id}: {record.name} of {record.business_id}, {record.mode} mode, may "
-        f"{', '.join(record.scopes)}{end}. Shown once: keep it now.",
-        soft_wrap=True,
+        f"{', '.join(record.scopes)}{end}. Shown once: keep it now."
     )
 
 
@@ -72,13 +63,16 @@ def _fields(record: KeyRecord) -> dict[str, object]:
     return fields
 
 
+def _row(record: KeyRecord) -> Sequence[str]:
+    return (
+        record.key_id, f"{record.prefix}…", record.business_id, record.mode, record.name,
+        ",".join(record.scopes), f"{record.created_at:%Y-%m-%d %H:%M}", _state(record),
+    )  # fmt: skip
+
+
 def _state(record: KeyRecord) -> str:
     if record.revoked_at is not None:
         return "revoked"
     if record.expires_at is None:
         return "live"
-    return "expired" if record.expires_at <= datetime.now(UTC) else _until(record.expires_at)
-
-
-def _until(moment: datetime) -> str:
-    return f"until {moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return "expired" if record.expires_at <= datetime.now(UTC) else until(record.expires_at)

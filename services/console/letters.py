@@ -10,14 +10,13 @@ from contextlib import contextmanager
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from msgspec.structs import replace
-from rich.console import Console
-from rich.table import Column, Table
 
 from events.dead_letters import SealedLetter
 from events.sealing import Unsealable
 from events.topics import DEAD_LETTERS
 from services.coffin import month_owner, opened
 from services.console.mistakes import beside
+from services.console.tables import show_table
 from services.kafka import client_options, ended
 from services.keyring import KeyRing, key_ring
 from services.mistakes import ExitCode, Mistake
@@ -25,7 +24,6 @@ from services.settings import Settings
 
 SHOWN_MAX = 1_000
 COLUMNS = ("letter", "put aside", "code", "topic", "partition", "offset", "why")
-WIDTH_MIN = 140
 
 Letters = dict[int, SealedLetter]
 
@@ -37,11 +35,13 @@ def show_all(code: str | None, limit: int, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([_fields(number, one) for number, one in shown]))
         return
-    table = Table(*(Column(name, no_wrap=True) for name in COLUMNS))
-    for number, one in shown:
-        place = (one.topic, str(one.partition), str(one.offset))
-        table.add_row(str(number), one.time, one.code, *place, one.message)
-    Console(width=max(Console().width, WIDTH_MIN), markup=False, emoji=False).print(table)
+    show_table(
+        COLUMNS,
+        (
+            (str(number), one.time, one.code, one.topic, str(one.partition), str(one.offset), one.message)
+            for number, one in shown
+        ),
+    )
 
 
 def show(number: int) -> None:

@@ -1,11 +1,10 @@
 """`wallet-ledger webhooks …`: webhook endpoints as shown to operators."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from rich.console import Console
-from rich.table import Column, Table
 
 from services.api.webhook_endpoints import (
     Endpoint,
@@ -15,10 +14,10 @@ from services.api.webhook_endpoints import (
     rotate_endpoint,
 )
 from services.console.mistakes import beside
+from services.console.tables import say_aside, show_table, until
 from services.keyring import parse_kek
 
 COLUMNS = ("endpoint", "business", "mode", "name", "made", "old secret", "state")
-WIDTH_MIN = 140
 
 
 def create(business: str, mode: str, name: str, *, as_json: bool) -> None:
@@ -40,14 +39,7 @@ def show(business: str | None, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([_fields(endpoint) for endpoint in endpoints]))
         return
-    table = Table(*(Column(name, no_wrap=True) for name in COLUMNS))
-    for one in endpoints:
-        until = one.old_secret_until
-        old = f"until {until:%Y-%m-%d %H:%M}" if until is not None and until > datetime.now(UTC) else ""
-        state = "live" if one.revoked_at is None else "revoked"
-        made = f"{one.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(one.endpoint_id, one.business_id, one.mode, one.name, made, old, state)
-    Console(width=max(Console().width, WIDTH_MIN), markup=False, emoji=False).print(table)
+    show_table(COLUMNS, map(_row, endpoints))
 
 
 def revoke(endpoint_id: str, *, as_json: bool) -> None:
@@ -56,17 +48,24 @@ def revoke(endpoint_id: str, *, as_json: bool) -> None:
     print(json.dumps(_fields(endpoint)) if as_json else f"{endpoint.endpoint_id} is revoked")
 
 
+def _row(endpoint: Endpoint) -> Sequence[str]:
+    end = endpoint.old_secret_until
+    old = until(end) if end is not None and end > datetime.now(UTC) else ""
+    state = "live" if endpoint.revoked_at is None else "revoked"
+    made = f"{endpoint.created_at:%Y-%m-%d %H:%M}"
+    return (endpoint.endpoint_id, endpoint.business_id, endpoint.mode, endpoint.name, made, old, state)
+
+
 def _show_secret(endpoint: Endpoint, made: str, *, as_json: bool) -> None:
     path = f"/webhooks/payments/{endpoint.endpoint_id}"
     if as_json:
         print(json.dumps({"secret": made, "path": path, **_fields(endpoint)}))
         return
     print(made)
-    until = endpoint.old_secret_until
-    old = f" The secret before lives until {until:%Y-%m-%d %H:%M %Z}." if until is not None else ""
-    Console(stderr=True, markup=False, emoji=False).print(
-        f"POST {path}: {endpoint.name} of {endpoint.business_id}, {endpoint.mode} mode.{old} Shown once: keep it now.",
-        soft_wrap=True,
+    end = endpoint.old_secret_until
+    old = f" The secret before lives {until(end)}." if end is not None else ""
+    say_aside(
+        f"POST {path}: {endpoint.name} of {endpoint.business_id}, {endpoint.mode} mode.{old} Shown once: keep it now."
     )
 
 

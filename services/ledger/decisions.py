@@ -10,7 +10,7 @@ import structlog
 from msgspec import UNSET
 
 from events.codec import digest, micros
-from events.commands import RegisterCustomer
+from events.commands import GRACE_SECONDS, RegisterCustomer
 from events.upstream import RecordUpstream
 from services.ledger import bulk, metrics
 from services.ledger.admission import Asked, Bulk, Declined, Rejected
@@ -32,8 +32,6 @@ BATCH_COLD_OBJECTS_MAX = 1_000
 """Of objects of upstream: most are new, and none has many events."""
 RUN_EVENTS_MAX = 2 * BATCH_COLD_MAX * SNAPSHOT_EVERY
 DUE_MAX = 1_000
-GRACE_MICROS = 1_000_000
-"""For so long behind its deadline the api waits for a command's outcome."""
 KEPT_AT_ONCE_MAX = 200
 _NUMBER = attrgetter("int")  # UUIDs compare in Python
 NOTHING = Loaded({}, {}, {})
@@ -182,7 +180,7 @@ class Decisions:
     def _note_declined(self, asked: Asked | Bulk, sequence: int, now: int) -> None:
         """Unless its caller has been told by now that nobody knows: then it is not repeated by itself."""
         command = asked.command
-        told = command.deadline is UNSET or now <= micros(command.deadline) + GRACE_MICROS
+        told = command.deadline is UNSET or now <= micros(command.deadline) + GRACE_SECONDS * 1e6
         if isinstance(asked, Asked) and command.idempotencykey is UNSET and told:
             attempt = Attempt(asked.key.stream, self._hash(asked), command.attempt)
             self._declines.note(attempt, command.id, now, sequence)

@@ -10,12 +10,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from events.codec import decode_command, encode_ask, micros
-from events.commands import Command, CreditWallet, Origin
+from events.commands import GRACE_SECONDS, Command, CreditWallet, Origin
 from events.replies import Outcome, Reply
 from services.api import gateway as gateway_module
 from services.api import webhook_publisher
 from services.api.breaker import UNACKNOWLEDGED_SECONDS_MAX
-from services.api.gateway import GRACE_SECONDS, KafkaGateway
+from services.api.gateway import KafkaGateway
 from services.api.ports import NotHandedOver, OutcomeUnknown
 from services.api.webhook_publisher import KafkaPublisher
 from services.api.webhooks import NotPublished
