@@ -6,15 +6,16 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Column, Table
 
-WIDTH_MIN = 140
+WIDTH_MAX = 1_000
+"""Whatever the terminal is: an id that was cut short cannot be copied."""
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """On standard output, each row on one line."""
+    """On standard output, each row whole and on one line."""
     table = Table(*(Column(name, no_wrap=True) for name in columns))
     for row in rows:
         table.add_row(*row)
-    Console(width=max(Console().width, WIDTH_MIN), markup=False, emoji=False).print(table)
+    Console(width=WIDTH_MAX, markup=False, emoji=False).print(table)
 
 
 def say_aside(line: str) -> None:
