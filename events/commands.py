@@ -89,6 +89,13 @@ class CloseCustomer(Ask, frozen=True):
     reason: Reason | UnsetType = UNSET
 
 
+class EraseCustomer(Ask, frozen=True):
+    """Destroy the data key of a closed customer: what is personal can never be read again. Nothing declines it, see
+    `admission`. It has no reason: nothing personal can be kept any more."""
+
+    TYPE = "customer.erase.v1"
+
+
 class MoveMoney(Ask, frozen=True):
     """What credit and debit have in common."""
 
@@ -190,6 +197,7 @@ CustomerAsk = (
     | BlockCustomer
     | UnblockCustomer
     | CloseCustomer
+    | EraseCustomer
     | CreditWallet
     | DebitWallet
 )

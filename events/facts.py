@@ -3,10 +3,10 @@
 from enum import StrEnum
 from typing import Annotated, get_args
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from events.fact import Fact
-from events.foreign import Print
+from events.foreign import AsTold
 from events.ids import BlockId, EntryId
 from events.money import Amount, Balance, Currency
 from events.recorded import (
@@ -81,6 +81,8 @@ class Refusal(StrEnum):
     CUSTOMER_BLOCKED = "CUSTOMER_BLOCKED"
     CUSTOMER_CLOSED = "CUSTOMER_CLOSED"
     WALLET_NOT_EMPTY = "WALLET_NOT_EMPTY"
+    CUSTOMER_NOT_CLOSED = "CUSTOMER_NOT_CLOSED"
+    CUSTOMER_ERASED = "CUSTOMER_ERASED"
     ANOTHER_ENTRY_FAILED = "ANOTHER_ENTRY_FAILED"
     PAYMENT_NOT_SUCCEEDED = "PAYMENT_NOT_SUCCEEDED"
     PAYMENT_ALREADY_REFUNDED = "PAYMENT_ALREADY_REFUNDED"
@@ -92,13 +94,6 @@ class Refusal(StrEnum):
     SUBSCRIPTION_INACTIVE = "SUBSCRIPTION_INACTIVE"
     SUBSCRIPTION_EXPIRED = "SUBSCRIPTION_EXPIRED"
     EXISTING_SUBSCRIPTION_CHANGE_PROCESSING = "EXISTING_SUBSCRIPTION_CHANGE_PROCESSING"
-
-
-class AsTold(Struct, frozen=True, kw_only=True):
-    """Upstream named the customer so at `time`; `print` tells whether it did so otherwise before."""
-
-    time: Timestamp
-    print: Print
 
 
 class CustomerRegistered(Fact, frozen=True):
@@ -140,6 +135,12 @@ class CustomerClosed(Fact, frozen=True):
     """All wallets are empty, and nothing is done for this customer any more. Sealed: reason."""
 
     TYPE = "customer.closed.v1"
+
+
+class CustomerErased(Fact, frozen=True):
+    """The customer's data key was destroyed before this was recorded; what was sealed under it is gone. Seals nothing."""
+
+    TYPE = "customer.erased.v1"
 
 
 class CustomerCommandRefused(Fact, frozen=True):
@@ -222,6 +223,7 @@ CustomerFact = (
     | CustomerBlocked
     | CustomerUnblocked
     | CustomerClosed
+    | CustomerErased
     | CustomerCommandRefused
     | WalletCredited
     | WalletDebited

@@ -38,6 +38,13 @@ def stamp(told: Told, print_: str) -> str:
     return f"{told.time} {'' if told.updated is UNSET else told.updated} {print_}"
 
 
+class AsTold(Struct, frozen=True, kw_only=True):
+    """Upstream named the customer so at `time`; `print` tells whether it did so otherwise before."""
+
+    time: Timestamp
+    print: Print
+
+
 class CartItem(Struct, frozen=True, kw_only=True):
     product_id: ForeignId
     quantity: Count

@@ -1,6 +1,7 @@
 """Records that were put aside: each sealed under the key of its month."""
 
 from collections.abc import Callable
+from datetime import datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
@@ -42,6 +43,12 @@ def opened(key: bytes, letter: SealedLetter) -> bytes:
     """The record as it was found. Raises Unsealable."""
     place = f"{letter.topic}/{letter.partition}/{letter.offset}"
     return open_bytes(key, letter.sealed, f"{letter.month}|{place}".encode())
+
+
+def past_owners(now: datetime) -> list[UUID]:
+    """Owners of the keys of a year's months whose dead letters are past their retention, the last two left out."""
+    months = (now.year * 12 + now.month - 1 - back for back in range(2, 14))
+    return [month_owner(f"{month // 12:04}-{month % 12 + 1:02}") for month in months]
 
 
 def month_owner(month: str) -> UUID:

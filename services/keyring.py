@@ -23,10 +23,6 @@ TRIED = 10
 """One alone may be damaged."""
 
 
-class Erased(Exception):
-    """The customer's key was destroyed; nothing may make a second one."""
-
-
 def parse_kek(text: str) -> bytes:
     """The key-encryption key from its base64 form.
 
@@ -88,8 +84,7 @@ class KeyRing:
     def get_or_create(self, owners: Iterable[UUID], existing: Iterable[UUID] = ()) -> dict[UUID, bytes]:
         """A key for each owner, written before it is used, and those that `existing` ones have. Three statements at most.
 
-        Raises:
-            Erased: an owner's key was destroyed.
+        Whose key was destroyed gets no second one and is absent.
         """
         wanted = set(owners)
         found = self.get(wanted | set(existing))
@@ -104,9 +99,24 @@ class KeyRing:
             found |= self._unwrapped(made)
             if len(made) < len(missing):  # what lies there counts: another writer was first
                 found |= self.get(missing)
-            if lost := wanted - found.keys() - self.damaged:
-                raise Erased(f"{len(lost)} customers of this batch were erased")
         return found
+
+    def destroy(self, owners: Iterable[UUID]) -> set[UUID]:
+        """No key any more, and none ever again: a mark stays. Safe to repeat; those whose row this changed."""
+        gone = sorted(set(owners))
+        changed = self._run(
+            "INSERT INTO data_keys AS old (owner, erased_at) SELECT owner, now() FROM unnest(%s::uuid[]) AS gone (owner) "
+            "ON CONFLICT (owner) DO UPDATE SET wrapped = NULL, erased_at = now() WHERE old.wrapped IS NOT NULL "
+            "RETURNING owner, NULL",
+            [gone],
+        )
+        self.drop(gone)
+        return {owner for owner, _ in changed}
+
+    def drop(self, owners: Iterable[UUID]) -> None:
+        """From memory: somebody destroyed these."""
+        for owner in owners:
+            self._cached.pop(owner, None)
 
     def unknown(self, owners: Iterable[UUID]) -> set[UUID]:
         """Owners with no row at all: there never was a key, or the table is older than they are."""
@@ -166,6 +176,9 @@ class DataKeys:
             return cached
         run = asyncio.get_running_loop().run_in_executor
         return await run(self._thread, self._ring.get_or_create, registering, existing)
+
+    async def destroy(self, owners: set[UUID]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._ring.destroy, owners)
 
     async def named(self, owner: UUID) -> bytes:
         """The key of something that is no customer."""

@@ -234,6 +234,56 @@ BREAKS = [
         ("tests/unit/ledger/test_customer_laws.py",),
     ),
     Break(
+        "somebody is called erased and can be read",
+        "services/ledger/settling.py",
+        "        if erased := erased_in(batch.events):  # first: whoever dies in between is read again\n"
+        "            await world.keys.destroy(erased)\n",
+        "",
+        ("tests/unit/ledger/test_worker_erasing.py",),
+    ),
+    Break(
+        "a worker that lost its shard destroys a key",
+        "services/ledger/decisions.py",
+        " and not erasing(one)",
+        "",
+        ("tests/unit/ledger/test_worker_erasing.py",),
+    ),
+    Break(
+        "a refused command destroys a key",
+        "services/ledger/settling.py",
+        " or erasing(one)",
+        "",
+        ("tests/unit/ledger/test_worker_erasing.py",),
+    ),
+    Break(
+        "half an erasure is left",
+        "services/ledger/admission.py",
+        "if isinstance(ask, EraseCustomer):",
+        "if False:",
+        ("tests/unit/ledger/test_worker_erasing.py",),
+    ),
+    Break(
+        "something personal of an erased customer is stored",
+        "services/ledger/batch.py",
+        ".erased or isinstance(fact, CustomerErased):",
+        ".erased and isinstance(fact, CustomerErased):",
+        ("tests/unit/ledger/test_batch.py",),
+    ),
+    Break(
+        "read models remember who is erased",
+        "services/projections/applying.py",
+        "    erasures.project,\n",
+        "",
+        ("tests/integration/test_erasures.py", "tests/laws/test_histories.py"),
+    ),
+    Break(
+        "a restored key stays",
+        "services/ledger/erasing.py",
+        "ring.destroy(stream for (stream,) in rows)",
+        "set()",
+        ("tests/integration/test_erasures.py",),
+    ),
+    Break(
         "a worker that lost its shard writes",
         "services/migrations/store/0002_commit_batch.py",
         "WHERE s.shard = w.shard AND s.epoch = w.epoch AND s.position = w.position\n"

@@ -14,7 +14,7 @@ MINE = "{0}.business_id = %(business_id)s AND {0}.mode = %(mode)s"
 
 FOUND = f"""
     c.customer_id, c.name, c.email, c.phone_number, c.metadata, c.preferred_locale, c.created_at, c.updated_at,
-    c.status, (
+    c.erased_at, c.status, (
         SELECT coalesce(jsonb_object_agg(w.currency, w.balance_minor), '{{}}') FROM wallets w
         WHERE {MINE.format("w")} AND w.customer_id = c.customer_id) AS balances"""
 

@@ -168,6 +168,8 @@ _REFUSALS: dict[str, tuple[int, str]] = {
     Refusal.SUBSCRIPTION_EXPIRED: (422, "The subscription has expired"),
     Refusal.EXISTING_SUBSCRIPTION_CHANGE_PROCESSING: (422, "Another change is not done yet"),
     Refusal.WALLET_NOT_EMPTY: (409, "A wallet of the customer holds money: debit it before closing"),
+    Refusal.CUSTOMER_NOT_CLOSED: (409, "Only a closed customer can be erased: close them first"),
+    Refusal.CUSTOMER_ERASED: (409, "The customer is erased"),
 }
 
 

@@ -31,6 +31,7 @@ class CustomerDetail(Struct, frozen=True, kw_only=True):
     status: Status
     created_at: datetime
     updated_at: datetime
+    erased_at: datetime | None
     balances: dict[CurrencyCode, MinorUnits]
 
 

@@ -56,6 +56,7 @@ class FoundCustomer(NamedTuple):
     preferred_locale: str | None
     created_at: datetime
     updated_at: datetime
+    erased_at: datetime | None
     status: str
     balances: dict[str, int]
 

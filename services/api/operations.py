@@ -127,6 +127,13 @@ OPERATIONS = (
         body_required=False,
     ),
     Operation(
+        "post", "/v1/customers/{customer_id}/erase", "eraseCustomer", "Erase a closed customer's personal data",
+        "Destroys the key under which name, address, metadata and reasons are sealed in the events, and empties the read "
+        "models. Ids, amounts, currencies and times stay. Cannot be undone.",
+        "Lifecycle", Scope.ADMIN, None, CustomerStatus, (CUSTOMER, KEY, PREFER),
+        (*NOT_FOUND, (409, "CUSTOMER_NOT_CLOSED"), (409, "CUSTOMER_ERASED"), *WRITE), WRITE_HEADERS,
+    ),
+    Operation(
         "post", "/blocklist/customers", "createBlocklistEntry", "Block a customer, by id or address",
         "Exactly one of customer_id and email. An address must belong to one customer. The block is of the customer, "
         "not of the address, and cancels no subscription.",

@@ -111,6 +111,11 @@ async def refunding(scope: AsgiScope) -> Visit:
     return await _visit(scope, Scope.REFUND)
 
 
+async def erasing(scope: AsgiScope) -> Visit:
+    """A request that destroys what cannot come back. Raises ApiError 401, 429."""
+    return await _visit(scope, Scope.ADMIN)
+
+
 async def _visit(scope: AsgiScope, needed: Scope) -> Visit:
     parts = parts_of(scope)
     call: Call = scope["state"]["call"]

@@ -109,13 +109,15 @@ class ChangeStatus(Struct, frozen=True, kw_only=True):
 
 
 class CustomerStatus(Struct, frozen=True, kw_only=True):
-    """What a customer is after a change of status. Of a closed one only `closed_at` is told."""
+    """What a customer is after a change of status. Of a closed one only `closed_at`, of an erased one only
+    `erased_at` is told."""
 
     customer_id: str
     status: Literal["active", "blocked", "closed"]
     blocked_at: datetime | None = None
     blocklist_entry_id: str | None = None
     closed_at: datetime | None = None
+    erased_at: datetime | None = None
 
 
 class BlockCustomer(Struct, frozen=True, kw_only=True):

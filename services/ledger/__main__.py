@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import time
+from datetime import UTC, datetime
 from functools import partial
 
 import psycopg
@@ -20,6 +21,7 @@ from services.keyring import DataKeys, check_keys, key_ring
 from services.ledger import metrics, verify
 from services.ledger.batch import Rules
 from services.ledger.broker import KafkaBroker
+from services.ledger.erasing import check_erased
 from services.ledger.ports import OwnershipLost, TopicDiverged, WrongStore
 from services.ledger.store import PostgresStore
 from services.ledger.worker import Worker
@@ -71,6 +73,7 @@ def main(settings: Settings) -> int:
     logs.configure(settings, "ledger")
     runtime.settle()
     check_keys(settings)
+    check_erased(settings, datetime.now(UTC))
     return uvloop.run(_serve(settings))
 
 

@@ -17,6 +17,7 @@ from events.commands import (
     AnyBulk,
     Command,
     EnterInBulk,
+    EraseCustomer,
     RecordInBulk,
     ReplyTo,
 )
@@ -115,6 +116,8 @@ def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked
         return _rejected(record, Outcome.MALFORMED, "WRONG_SHARD", "the customer lives in another partition")
     if isinstance(ask, AnyBulk) and (wrong := _limits(command, ask)) is not None:
         return _rejected(record, Outcome.MALFORMED, "INVALID_COMMAND", wrong)
+    if isinstance(ask, EraseCustomer):  # a worker may have destroyed the key and died: it must be recorded
+        return asked
     if deadline is not None and deadline < now:
         late = "read after its deadline; not applied"
         return Declined(asked, _rejected(record, Outcome.LATE, "DEADLINE_EXCEEDED", late))

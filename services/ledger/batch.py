@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from events.codec import timestamp
 from events.commands import Command
-from events.facts import AnyFact
+from events.facts import AnyFact, CustomerErased, CustomerRegistered
 from events.personal import Personal
 from events.replies import Outcome, Reply
 from events.requests import RequestAsk
@@ -208,13 +208,14 @@ class Batch:
         return Given(material, rules.currencies, rules.wallet_rules, time=timestamp(self._now))
 
     def _data_key(self, asked: Asked, fact: AnyFact) -> bytes | None:
-        """Of an unknown customer there is none: nothing personal of him is kept."""
-        if (key := self._data_keys.get(asked.key.stream)) is not None:
-            return key
+        """Of an unknown customer there is none, of an erased one none any more: nothing personal of them is kept."""
+        if (customer := self.customer(asked.key.stream)).erased or isinstance(fact, CustomerErased):
+            return None
+        key = self._data_keys.get(asked.key.stream)
         told = isinstance(fact.personal, Personal) and fact.personal.foreign is not UNSET
-        if told or self.customer(asked.key.stream).registered:
+        if key is None and (told or customer.registered or isinstance(fact, CustomerRegistered)):
             raise NoDataKey("the key table has no key for a registered customer: is it an old backup?")
-        return None
+        return key
 
     def _merge(self, asked: Asked, hashed: str, row: ShardRow, recorded: Sequence[Recorded]) -> None:
         for stream, envelope, fact, value in recorded:

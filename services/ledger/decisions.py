@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
-from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -20,10 +19,12 @@ from services.ledger.beating import ATTEMPT_MICROS
 from services.ledger.cache import Cache
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
+from services.ledger.erasing import erasing
 from services.ledger.folding import Folding, HistoryBroken
 from services.ledger.ports import Attempt, Loaded, ShardRow, Store
 from services.ledger.receipts import request_hash
 from services.ledger.snapshots import SNAPSHOT_EVERY, Snapshot, snapshot
+from services.ledger.world import Keys
 
 log = structlog.get_logger()
 
@@ -42,18 +43,6 @@ One = Asked | Bulk | Declined | Rejected
 Read = Sequence[One]
 
 
-class Keys(Protocol):
-    """Data keys of customers by stream."""
-
-    async def of(self, existing: set[UUID], registering: set[UUID]) -> dict[UUID, bytes]:
-        """Keys of existing customers, and keys (made now where there is none) of those being registered."""
-        ...
-
-    def forget(self) -> None:
-        """Drop what is cached: the next life reads afresh."""
-        ...
-
-
 class Decisions:
     """State of the customers that this worker's shards own, as committed; bounded."""
 
@@ -68,7 +57,8 @@ class Decisions:
     def fitting(self, reading: Iterable[One], commands_max: int) -> Read:
         """Those that fit into one batch, one at least: its commands and its cold aggregates are bounded.
 
-        What does not fit is not read: a bulk record takes long to decode.
+        What does not fit is not read: a bulk record takes long to decode. An erasure begins a batch: the key goes before
+        its commit, which must not take along the closing that allowed it.
         """
         cold: set[UUID] = set()
         cold_objects: set[UUID] = set()
@@ -82,7 +72,7 @@ class Decisions:
                 if own not in self.cache:
                     cold.add(own)
                 cold_objects.update(one_ for one_ in objects if one_ not in self.cache)
-            whole = commands <= commands_max and len(cold) <= BATCH_COLD_MAX
+            whole = commands <= commands_max and len(cold) <= BATCH_COLD_MAX and not erasing(one)
             if read and not (whole and len(cold_objects) <= BATCH_COLD_OBJECTS_MAX):
                 break
             read.append(one)

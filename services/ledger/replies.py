@@ -12,6 +12,7 @@ from events.facts import (
     CustomerBlocked,
     CustomerClosed,
     CustomerCommandRefused,
+    CustomerErased,
     CustomerProfileChanged,
     CustomerRegistered,
     CustomerUnblocked,
@@ -67,7 +68,9 @@ def from_event(correlation: str, envelope: Envelope, fact: AnyFact, registered: 
         case CustomerBlocked():
             blocked = envelope.time if fact.since is UNSET else fact.since
             return replace(said, registered=registered, block_id=fact.block_id, blocked=blocked)
-        case CustomerRegistered() | CustomerProfileChanged() | CustomerUnblocked() | CustomerClosed():
+        case CustomerRegistered() | CustomerProfileChanged() | CustomerUnblocked():
+            return replace(said, registered=registered)
+        case CustomerClosed() | CustomerErased():
             return replace(said, registered=registered)
         case Recorded() | Shortfall() | InvoiceSettlementReturned():
             return replace(said, registered=registered)

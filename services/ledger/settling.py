@@ -7,7 +7,7 @@ true exactly as it was decided; else it is decided again.
 import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import structlog
 from msgspec import UNSET
@@ -15,13 +15,12 @@ from msgspec import UNSET
 from events.codec import micros
 from services.ledger import admission, metrics
 from services.ledger.admission import Asked, Bulk, Declined, Rejected
-from services.ledger.answers import Answers
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions, One, Read
+from services.ledger.erasing import erased_in, erasing
 from services.ledger.outcomes import DeadLetter, Unsure
-from services.ledger.ownership import Ownership
-from services.ledger.ports import Broker, Clock, CommandRecord, KnownKey, NotKept, Store, Unstorable
-from services.ledger.relay import Relay
+from services.ledger.ports import CommandRecord, KnownKey, NotKept, Unstorable
+from services.ledger.world import World
 
 log = structlog.get_logger()
 
@@ -30,26 +29,6 @@ CAREFUL_COMMANDS = 1_000
 LETTERS_SECONDS = 2.0
 AHEAD_MICROS_MAX = 100_000
 """What was decided longer ago is decided again if a deadline has passed since."""
-
-
-class Coffin(Protocol):
-    """Seals what could not be taken, for operators."""
-
-    async def seal(self, letter: DeadLetter) -> tuple[bytes, bytes]:
-        """Key and value of the record for `ledger.dead-letters`."""
-        ...
-
-
-class World(NamedTuple):
-    """What batches come from and go to."""
-
-    store: Store
-    broker: Broker
-    clock: Clock
-    coffin: Coffin
-    relay: Relay
-    ownership: Ownership
-    answers: Answers
 
 
 class _Work(NamedTuple):
@@ -202,6 +181,8 @@ class Settling:
         world = self._world
         commit = batch.commit()
         commit = commit._replace(after=[world.ownership.with_published(row) for row in commit.after])
+        if erased := erased_in(batch.events):  # first: whoever dies in between is read again
+            await world.keys.destroy(erased)
         with metrics.COMMIT_SECONDS.time():
             await world.store.commit(commit)
 
@@ -245,5 +226,8 @@ def _late(work: _Work, now: int) -> bool:
 
 
 def _may_be_known(one: One) -> bool:
-    """A caller's retry, what is read late; and with dead letters the batch should not be done twice."""
-    return isinstance(one, Declined | Rejected) or one.command.attempt > 0
+    """A caller's retry, what is read late; and with dead letters the batch should not be done twice.
+
+    What erases never is a guess: a key that a refused command destroyed does not come back.
+    """
+    return isinstance(one, Declined | Rejected) or one.command.attempt > 0 or erasing(one)

@@ -13,11 +13,12 @@ from services.ledger import metrics, settling
 from services.ledger.answers import Answers
 from services.ledger.batch import Rules
 from services.ledger.beating import ATTEMPT_MICROS, HEARTBEAT_SECONDS, beating
-from services.ledger.decisions import Decisions, Keys
+from services.ledger.decisions import Decisions
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, CommandRecord, Store
 from services.ledger.relay import Relay
-from services.ledger.settling import Coffin, Settling, World
+from services.ledger.settling import Settling
+from services.ledger.world import Coffin, Keys, World
 from services.pace import Pace
 
 log = structlog.get_logger()
@@ -66,7 +67,14 @@ class Worker:
         self._beaten = float("-inf")
         self._pace = Pace(PACE_SECONDS)
         world = World(
-            self._store, self._broker, self._clock, self._coffin, self._relay, self._ownership, self._answers
+            self._store,
+            self._broker,
+            self._clock,
+            self._keys,
+            self._coffin,
+            self._relay,
+            self._ownership,
+            self._answers,
         )
         self._settling = Settling(world, self._decisions, self._shards, self._acknowledge_topic)
         self.skew_seconds = 0.0

@@ -14,6 +14,7 @@ from services.projections import (
     accounts,
     blocklist,
     customers,
+    erasures,
     ledger_entries,
     requests,
     tallies,
@@ -35,6 +36,7 @@ PROJECTIONS = (
     tallies.project,
     told.project,
     requests.project,
+    erasures.project,
 )
 
 ATTEMPTS_MAX = 3
@@ -166,6 +168,8 @@ class Applier:
             return
         connection = self.connection()
         moved = reading.checkpoints()
+        erased = erasures.erased(reading.events)
+        erasures.forget_early(connection, erased)
         try:
             with connection.pipeline():
                 connection.execute(self.brackets[0])
@@ -182,6 +186,7 @@ class Applier:
             connection.rollback()
             raise
         self._seen |= moved
+        self._keys.drop(erasures.owners(erased))
         self._committed(moved)
 
     def _announce(self, connection: psycopg.Connection, moved: Mapping[int, Checkpoint]) -> None:

@@ -7,6 +7,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from events.facts import (
     CustomerBlocked,
     CustomerClosed,
+    CustomerErased,
     CustomerProfileChanged,
     CustomerRegistered,
     CustomerUnblocked,
@@ -37,6 +38,7 @@ class Customer(Struct, kw_only=True):
     blocked_at: str | UnsetType | None = UNSET
     blocklist_entry_id: str | UnsetType | None = UNSET
     closed_at: str | UnsetType = UNSET
+    erased_at: str | UnsetType = UNSET
 
 
 class Change(Struct, kw_only=True):
@@ -57,20 +59,22 @@ class Change(Struct, kw_only=True):
     blocklist_entry_id: str | UnsetType | None
     says_blocked: bool
     closed_at: str | UnsetType
+    erased_at: str | UnsetType
 
 
 Profile = CustomerRegistered | CustomerProfileChanged
-Told = Profile | CustomerBlocked | CustomerUnblocked | CustomerClosed
+Told = Profile | CustomerBlocked | CustomerUnblocked | CustomerClosed | CustomerErased
 
 INSERT = """
     INSERT INTO customers (business_id, mode, customer_id, shard, name, email, phone_number, metadata,
-                           preferred_locale, created_at, updated_at, blocked_at, blocklist_entry_id, closed_at)
+                           preferred_locale, created_at, updated_at, blocked_at, blocklist_entry_id, closed_at,
+                           erased_at)
     SELECT business_id, mode, customer_id, shard, name, email, phone_number, coalesce(metadata, '{}'),
-           preferred_locale, created_at, updated_at, blocked_at, blocklist_entry_id, closed_at
+           preferred_locale, created_at, updated_at, blocked_at, blocklist_entry_id, closed_at, erased_at
     FROM json_to_recordset(%s::json) AS new (
         business_id text, mode text, customer_id text, shard int, name text, email text, phone_number text,
         metadata jsonb, preferred_locale text, created_at timestamptz, updated_at timestamptz,
-        blocked_at timestamptz, blocklist_entry_id text, closed_at timestamptz)
+        blocked_at timestamptz, blocklist_entry_id text, closed_at timestamptz, erased_at timestamptz)
 """
 
 UPDATE = """
@@ -85,12 +89,13 @@ UPDATE = """
         blocklist_entry_id =
             CASE WHEN new.says_blocked THEN new.blocklist_entry_id ELSE old.blocklist_entry_id END,
         closed_at = coalesce(new.closed_at, old.closed_at),
+        erased_at = coalesce(new.erased_at, old.erased_at),
         updated_at = new.updated_at
     FROM json_to_recordset(%s::json) AS new (
         business_id text, mode text, customer_id text, updated_at timestamptz, name text, email text,
         metadata jsonb, phone_number text, says_phone_number boolean, preferred_locale text,
         says_preferred_locale boolean, blocked_at timestamptz, blocklist_entry_id text, says_blocked boolean,
-        closed_at timestamptz)
+        closed_at timestamptz, erased_at timestamptz)
     WHERE old.business_id = new.business_id AND old.mode = new.mode AND old.customer_id = new.customer_id
 """
 
@@ -137,24 +142,21 @@ def _overwritten(known: Customer, fact: Told, time: str) -> Customer:
                 said = {"blocked_at": None, "blocklist_entry_id": None}
         case CustomerClosed():
             said = {"closed_at": time}
+        case CustomerErased():
+            said = {"erased_at": time, **_told(ERASED)}
         case _:
             said = _profile(fact)
     return structs.replace(known, updated_at=time, **said)
 
 
 def _profile(fact: Profile) -> dict[str, object]:
-    personal = _personal(fact)
-    return {
-        field: value
-        for field, value in (
-            ("name", personal.name),
-            ("email", personal.email),
-            ("phone_number", personal.phone_number),
-            ("metadata", personal.metadata),
-            ("preferred_locale", fact.preferred_locale),
-        )
-        if value is not UNSET
-    }
+    locale = {} if fact.preferred_locale is UNSET else {"preferred_locale": fact.preferred_locale}
+    return _told(_personal(fact)) | locale
+
+
+def _told(personal: Personal) -> dict[str, object]:
+    fields = ("name", "email", "phone_number", "metadata")
+    return {field: value for field in fields if (value := getattr(personal, field)) is not UNSET}
 
 
 def _personal(fact: Profile) -> Personal:
@@ -180,4 +182,5 @@ def _change(customer: Customer) -> Change:
         blocklist_entry_id=customer.blocklist_entry_id,
         says_blocked=customer.blocked_at is not UNSET,
         closed_at=customer.closed_at,
+        erased_at=customer.erased_at,
     )

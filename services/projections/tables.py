@@ -20,8 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
 
-STATUS = """CASE WHEN closed_at IS NOT NULL THEN 'closed' WHEN blocked_at IS NOT NULL THEN 'blocked'
-                 ELSE 'active' END"""
+STATUS = "CASE WHEN closed_at IS NOT NULL THEN 'closed' WHEN blocked_at IS NOT NULL THEN 'blocked' ELSE 'active' END"
 
 checkpoints = Table(
     "checkpoints",
@@ -71,6 +70,7 @@ customers = Table(
     Column("blocked_at", DateTime(timezone=True)),
     Column("blocklist_entry_id", Text),
     Column("closed_at", DateTime(timezone=True)),
+    Column("erased_at", DateTime(timezone=True)),
     Column("status", Text, Computed(STATUS), nullable=False),
     Column("search", Text, Computed(SEARCH), nullable=False),
     Column("name_key", Text, Computed("left(fold_text(name), 64)"), nullable=False),

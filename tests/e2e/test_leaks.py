@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from events.ids import Tenant, owner_of
 from events.topics import DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS
+from services.projections.tables import READ_MODELS
+from services.settings import Settings
 from tests.asking import read_topic
 from tests.proof import abuse, hostile, service
 from tests.proof.matrix import BODIES, Ids, keyed, request
@@ -156,3 +160,50 @@ def test_the_store_is_sealed(machine: Machine, lived: list[str]) -> None:
                 [MARK.encode()],
             )
             assert rows.fetchone() == raw.fetchone() == (0,), table
+
+
+def tables_with(settings: Settings, mark: str) -> set[str]:
+    """Of the read models, whatever column it stands in."""
+    with psycopg.connect(settings.views_dsn.get_secret_value()) as views:
+        return {
+            table.name
+            for table in READ_MODELS
+            if views.execute(
+                f"SELECT 1 FROM {table.name} t WHERE position(lower(%s) IN lower(t::text)) > 0", [mark]
+            ).fetchone()
+        }
+
+
+def erase(client: httpx.Client, customer: str) -> None:
+    def ask(path: str, body: dict[str, Any] | None = None) -> None:
+        said = client.post(path, json=body)
+        assert said.status_code == 200, said.text
+
+    ask(f"/v1/customers/{customer}/unblock")
+    for wallet in client.get(f"/customers/{customer}/wallets").json()["items"]:
+        if wallet["balance"]:
+            money = {"amount": wallet["balance"], "currency": wallet["currency"], "reason": MARK}
+            ask(f"/customers/{customer}/wallets/ledger-entries", money | {"entry_type": "debit"})
+    ask(f"/v1/customers/{customer}/close", {"reason": MARK})
+    ask(f"/v1/customers/{customer}/erase")
+
+
+def test_of_who_is_erased_the_read_models_keep_nothing(machine: Machine, lived: list[str]) -> None:
+    """The last test here: all customers of the business go. Their events stay, and no key that opens them."""
+    running = machine.service
+    settings, headers = running.system.settings, abuse.bearer(running, "biz_marked")
+    assert {"customers", "ledger_entries", "payments", "licence_keys"} <= tables_with(settings, MARK)
+    with httpx.Client(base_url=running.url, timeout=20, trust_env=False, headers=headers) as client:
+        there = [
+            one["customer_id"] for one in client.get("/customers", params={"page_size": 100}).json()["items"]
+        ]
+        for customer in there:
+            erase(client, customer)
+        listed = client.get("/customers", params={"page_size": 100}).json()["items"]
+        assert [(one["name"], one["email"]) for one in listed] == [("", "")] * len(there)
+        assert client.get("/v1/customers", params={"search": MARK}).json()["items"] == []
+    assert tables_with(settings, MARK) == set()
+    owners = [owner_of(Tenant("biz_marked", "test"), customer) for customer in there]
+    with psycopg.connect(settings.keys_dsn.get_secret_value()) as keys:
+        found = keys.execute("SELECT wrapped FROM data_keys WHERE owner = ANY(%s)", [owners]).fetchall()
+    assert found == [(None,)] * len(there)

@@ -8,7 +8,7 @@ from tests.fakes.gate import Gate
 
 
 class MemoryKeys:
-    """Implements `worker.Keys`; `table` is what a key database would hold."""
+    """Implements `world.Keys`; `table` is what a key database would hold, b"" where a key was destroyed."""
 
     def __init__(self, table: dict[UUID, bytes], gate: Gate | None = None) -> None:
         self.table = table
@@ -21,14 +21,21 @@ class MemoryKeys:
             self.table[stream] = new_key()
         if self._gate is not None and registering:
             await self._gate.after("data_keys")
-        return {stream: self.table[stream] for stream in existing | registering if stream in self.table}
+        return {stream: self.table[stream] for stream in existing | registering if self.table.get(stream)}
+
+    async def destroy(self, owners: set[UUID]) -> None:
+        if self._gate is not None:
+            await self._gate.before("destroy_keys")
+        self.table.update(dict.fromkeys(owners, b""))
+        if self._gate is not None:
+            await self._gate.after("destroy_keys")
 
     def forget(self) -> None:
         """Nothing is cached."""
 
 
 class GlassCoffin:
-    """Implements `worker.Coffin` without a seal: key `<shard>/<offset> <code>`, value as found."""
+    """Implements `world.Coffin` without a seal: key `<shard>/<offset> <code>`, value as found."""
 
     async def seal(self, letter: DeadLetter) -> tuple[bytes, bytes]:
         return f"{letter.shard}/{letter.offset} {letter.code}".encode(), letter.value

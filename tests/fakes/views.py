@@ -1,7 +1,7 @@
 """The read models' database in memory, as far as the projector speaks to it: its statements, by their first words."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -76,7 +76,7 @@ class MemoryViews:
         for row in json.loads(parameters[0]):
             key = (row["business_id"], row["mode"], row["customer_id"])
             self._unique(self.customers, key)
-            absent = ("phone_number", "preferred_locale", "blocked_at", "closed_at")
+            absent = ("phone_number", "preferred_locale", "blocked_at", "closed_at", "erased_at")
             empty: dict[str, Any] = {"metadata": {}} | dict.fromkeys(absent)
             self.customers[key] = empty | row
 
@@ -93,7 +93,8 @@ class MemoryViews:
                     old[name] = row.get(name)
             if row["says_blocked"]:
                 old["blocked_at"] = row.get("blocked_at")
-            old["closed_at"] = row.get("closed_at") or old["closed_at"]
+            for name in ("closed_at", "erased_at"):
+                old[name] = row.get(name) or old[name]
 
     def _insert_blocks(self, parameters: Sequence[Any]) -> None:
         for row in json.loads(parameters[0]):
@@ -104,6 +105,22 @@ class MemoryViews:
         for row in json.loads(parameters[0]):
             old = self.blocks[row["business_id"], row["mode"], row["block_id"]]
             old["unblocked_at"] = row.get("unblocked_at") or old["unblocked_at"]
+
+    def _forget_blocks(self, parameters: Sequence[Any]) -> None:
+        gone = _places(parameters)
+        for key, row in self.blocks.items():
+            if _place(row) in gone:
+                self.blocks[key] = row | {"identifier": row["customer_id"], "reason": None}
+
+    def _forget_reasons(self, parameters: Sequence[Any]) -> None:
+        gone = _places(parameters)
+        for key, row in self.entries.items():
+            if _place(row) in gone:
+                self.entries[key] = row | {"reason": None}
+
+    def _forget_early(self, _: Mapping[str, Any]) -> Rows:
+        """No history is that long here."""
+        return [(None,)]
 
     def _upsert_wallets(self, parameters: Sequence[Any]) -> None:
         for row in json.loads(parameters[0]):
@@ -131,12 +148,23 @@ class MemoryViews:
         """Nobody listens."""
 
     _beat = _notify
+    _forget_objects = _notify
     _set = _notify
 
     def _unique(self, table: dict[Any, Any], key: Any) -> None:
         if key in table:
             raise errors.UniqueViolation(str(key))
 
+
+def _place(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["business_id"], row["mode"], row["customer_id"]
+
+
+def _places(parameters: Sequence[Any]) -> set[tuple[str, str, str]]:
+    return set(map(_place, json.loads(parameters[0])))
+
+
+OBJECTS = ("payments", "refunds", "disputes", "subscriptions", "licence_keys")
 
 VERBS = {
     "SELECT shard, sequence, head": "read_checkpoints",
@@ -150,7 +178,12 @@ VERBS = {
     "INSERT INTO customers": "insert_customers",
     "UPDATE customers": "update_customers",
     "INSERT INTO blocklist_entries": "insert_blocks",
+    "UPDATE blocklist_entries AS old SET identifier": "forget_blocks",
     "UPDATE blocklist_entries": "update_blocks",
+    "UPDATE ledger_entries": "forget_reasons",
+    "WITH bite AS": "forget_early",
+    "DELETE FROM licence_key_instances": "forget_objects",
+    **{f"UPDATE {table} AS old SET object": "forget_objects" for table in OBJECTS},
     "INSERT INTO wallets": "upsert_wallets",
     "INSERT INTO ledger_entries": "insert_entries",
     "INSERT INTO accounts": "add_accounts",

@@ -11,6 +11,7 @@ from events.commands import (
     CreditWallet,
     CustomerAsk,
     DebitWallet,
+    EraseCustomer,
     RegisterCustomer,
     UnblockCustomer,
 )
@@ -49,7 +50,7 @@ statuses: st.SearchStrategy[CustomerAsk] = st.sampled_from(
         UnblockCustomer(block_id="blk_" + "z" * 21),
     ]
 )
-closings: st.SearchStrategy[CustomerAsk] = st.just(CloseCustomer(reason="bye"))
+closings: st.SearchStrategy[CustomerAsk] = st.sampled_from([CloseCustomer(reason="bye"), EraseCustomer()])
 
 asks: st.SearchStrategy[CustomerAsk] = mixed(
     credits, credits, credits, debits, debits, debits, changes, statuses, registrations, statuses | closings

@@ -90,6 +90,7 @@ class Account:
     named: Naming | None = None
     blocked: bool = False
     closed: bool = False
+    erased: bool = False
     balances: dict[str, int] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)

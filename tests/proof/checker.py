@@ -218,8 +218,10 @@ def _check_memory(history: History, oracle: Oracle) -> None:
         if stream not in streams or history.town.shard(names[stream]) != shard:
             continue
         account = streams[stream]
-        mind = (dict(customer.balances), customer.version, bool(customer.blocked), bool(customer.closed))
-        same = mind == (account.balances, account.facts["customer"], account.blocked, account.closed)
+        status = [bool(since) for since in (customer.blocked, customer.closed, customer.erased)]
+        mind = (dict(customer.balances), customer.version, status)
+        replayed = [account.blocked, account.closed, account.erased]
+        same = mind == (account.balances, account.facts["customer"], replayed)
         _demand(same, f"a worker remembers {customer} of {names[stream]}, a replay gives {account.balances}")
 
 
@@ -246,11 +248,16 @@ def _check_views(history: History, oracle: Oracle, judged: dict[int, list[Event]
     }
     _demand(shown == profiles, f"customers are {shown}, a replay gives {profiles}")
     status = {
-        key[2]: (row["blocked_at"] is not None, row["closed_at"] is not None)
+        key[2]: tuple(row[since] is not None for since in ("blocked_at", "closed_at", "erased_at"))
         for key, row in views.customers.items()
     }
-    replayed = {name: (known[name].blocked, known[name].closed) for name in profiles}
-    _demand(status == replayed, f"blocked and closed are {status}, a replay gives {replayed}")
+    replayed = {name: (known[name].blocked, known[name].closed, known[name].erased) for name in profiles}
+    _demand(status == replayed, f"blocked, closed and erased are {status}, a replay gives {replayed}")
+    erased = {name for name, account in known.items() if account.erased}
+    personal = [row for row in views.entries.values() if row.get("reason") is not None]
+    personal += [row for row in views.blocks.values() if row["identifier"] != row["customer_id"]]
+    kept = erased & {row["customer_id"] for row in personal}
+    _demand(not kept, f"something personal is left of {kept}")
     open_blocks = {row["customer_id"] for row in views.blocks.values() if row["unblocked_at"] is None}
     _demand(
         open_blocks == {name for name in known if known[name].blocked}, "the blocklist differs from a replay"

@@ -144,6 +144,8 @@ class Oracle:
         if isinstance(ask, RecordUpstream):
             return deals.tell(account, ask, self.currencies)
         kind, fields = ask.TYPE, msgspec.to_builtins(ask)
+        if kind == "customer.erase.v1":
+            return self._erase(account)
         if account.closed:
             return Said("refused", "CUSTOMER_CLOSED")
         if kind == "customer.register.v1":
@@ -175,6 +177,17 @@ class Oracle:
             why = fields.get("cause", "adjustment"), fields.get("reference", "")
             return self._move(account, fields["currency"], sign * fields["amount"], *why)
         raise NotImplementedError(kind)
+
+    def _erase(self, account: Account) -> Said:
+        if account.profile is None:
+            return Said("refused", "NOT_FOUND")
+        if not account.closed:
+            return Said("refused", "CUSTOMER_NOT_CLOSED")
+        if account.erased:
+            return Said("refused", "CUSTOMER_ERASED")
+        account.erased = True
+        account.profile |= {"name": "", "email": "", "phone_number": None, "metadata": {}}
+        return Said("applied")
 
     def _move(self, account: Account, currency: str, change: int, cause: str, reference: str) -> Said:
         before = account.balances.get(currency, 0)

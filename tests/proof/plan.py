@@ -12,6 +12,7 @@ from events.commands import (
     CreditWallet,
     CustomerAsk,
     DebitWallet,
+    EraseCustomer,
     RegisterCustomer,
     UnblockCustomer,
 )
@@ -208,7 +209,14 @@ def _ask(draw: random.Random) -> CustomerAsk:
         return draw.choice((ChangeProfile(name="D"), ChangeProfile(phone_number=None), ChangeProfile()))
     if chance < 0.22:
         return draw.choice(
-            (BlockCustomer(), BlockCustomer(), UnblockCustomer(), UnblockCustomer(), CloseCustomer())
+            (
+                BlockCustomer(),
+                BlockCustomer(),
+                UnblockCustomer(),
+                UnblockCustomer(),
+                CloseCustomer(),
+                EraseCustomer(),
+            )
         )
     currency = draw.choice(("USD", "USD", "USD", "USD", "INR", "EUR"))
     amount = draw.choice((1, 2, 3, 4, 5, 6, 7, 8, 9, AMOUNT_MAX))

@@ -147,7 +147,9 @@ class Ring:
         self.damaged: set[UUID] = set()
 
     def get(self, owners: set[UUID]) -> dict[UUID, bytes]:
-        return {owner: self._table[owner] for owner in owners if owner in self._table}
+        return {owner: self._table[owner] for owner in owners if self._table.get(owner)}
+
+    def drop(self, owners: set[UUID]) -> None: ...
 
     def forget(self) -> None: ...
 

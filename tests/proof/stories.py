@@ -13,6 +13,7 @@ from events.commands import (
     CreditWallet,
     CustomerAsk,
     DebitWallet,
+    EraseCustomer,
     UnblockCustomer,
 )
 from events.foreign import Dispute, LicenceKey, Payment, Refund, Subscription, Told
@@ -222,6 +223,7 @@ _spent: st.SearchStrategy[CustomerAsk] = mixed(
     st.builds(CreditWallet, currency=st.just("USD"), amount=st.integers(1, 9)),
     st.builds(CreditWallet, currency=currencies, amount=st.integers(1, 9)),
     st.sampled_from([BlockCustomer(), *[UnblockCustomer()] * 3, *[ChangeProfile(name="D")] * 3, CloseCustomer()]),
+    st.sampled_from([CloseCustomer(), EraseCustomer()]),
 )  # fmt: skip
 newscasts = _of_deals(news, None, None, AGAIN)
 wished = _of_deals(wishes, *[None] * 8, "w1", "w2")

@@ -1,4 +1,4 @@
-"""`/v1/customers/{customer_id}/block`, `/unblock` and `/close`."""
+"""`/v1/customers/{customer_id}/block`, `/unblock`, `/close` and `/erase`."""
 
 from datetime import datetime
 
@@ -7,11 +7,11 @@ from litestar import post
 from litestar.types import Scope
 from msgspec import UNSET
 
-from events.commands import BlockCustomer, CloseCustomer, UnblockCustomer
+from events.commands import BlockCustomer, CloseCustomer, EraseCustomer, UnblockCustomer
 from services.api.answers import Answer, json
 from services.api.asking import Written
 from services.api.parsing import body_of, customer_id, key_of
-from services.api.parts import writing
+from services.api.parts import erasing, writing
 from services.api.shapes import ChangeStatus, CustomerStatus
 
 _body = msgspec.json.Decoder(ChangeStatus)
@@ -46,7 +46,19 @@ async def close(scope: Scope) -> Answer:
     return json(status, written.headers)
 
 
-ROUTES = (block, unblock, close)
+@post("/v1/customers/{customer_id:str}/erase", status_code=200)
+async def erase(scope: Scope) -> Answer:
+    """A body is not read: nothing that it could say may be kept."""
+    visit = await erasing(scope)
+    identifier = customer_id(visit.path["customer_id"])
+    asking = visit.parts.asking
+    written = await asking.write(visit.call, visit.caller, identifier, EraseCustomer(), key_of(visit.call))
+    erased_at = datetime.fromisoformat(written.reply.time)
+    status = CustomerStatus(customer_id=written.customer_id, status="closed", erased_at=erased_at)
+    return json(status, written.headers)
+
+
+ROUTES = (block, unblock, close, erase)
 
 
 async def _changed(scope: Scope, ask: type[BlockCustomer | UnblockCustomer | CloseCustomer]) -> Written:

@@ -13,6 +13,7 @@ from events.commands import (
     CreditWallet,
     CustomerAsk,
     DebitWallet,
+    EraseCustomer,
     MoveMoney,
     RegisterCustomer,
     UnblockCustomer,
@@ -22,6 +23,7 @@ from events.facts import (
     CustomerBlocked,
     CustomerClosed,
     CustomerCommandRefused,
+    CustomerErased,
     CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
@@ -44,7 +46,7 @@ M = TypeVar("M", bound=Movement)
 
 
 class Customer(Struct, frozen=True, array_like=True, tag=0):
-    """Decision state: no personal data. Each of `registered`, `blocked`, `closed` is since when, or "".
+    """Decision state: no personal data. Each of `registered`, `blocked`, `closed`, `erased` is since when, or "".
 
     `named`: time and print of upstream's word on who he is; "" once that was ours.
     """
@@ -56,6 +58,7 @@ class Customer(Struct, frozen=True, array_like=True, tag=0):
     block_id: str = ""
     closed: str = ""
     named: str = ""
+    erased: str = ""
 
     def balance(self, currency: str) -> int:
         """Minor units; a wallet exists from the start, at zero."""
@@ -78,6 +81,8 @@ def decide(ask: CustomerAsk, customer: Customer, given: Given) -> list[CustomerF
             return [_unblock(ask, customer)]
         case CloseCustomer():
             return [_close(ask, customer)]
+        case EraseCustomer():
+            return [_erase(ask, customer)]
         case CreditWallet():
             return [_credit(ask, customer, given)]
         case DebitWallet():
@@ -102,6 +107,8 @@ def evolve(customer: Customer, fact: CustomerFact, recorded: str) -> Customer:
             return seen if fact.block_id is UNSET else replace(seen, blocked="", block_id="")
         case CustomerClosed():
             return replace(seen, closed=recorded)
+        case CustomerErased():
+            return replace(seen, erased=recorded)
         case CustomerCommandRefused() | WalletDebitRefused():
             return seen
         case WalletShortfallRecorded() | WalletShortfallReleased() | UpstreamRecorded() | TopUpRequested():
@@ -153,6 +160,15 @@ def _close(ask: CloseCustomer, customer: Customer) -> CustomerFact:
     if refusal is not None:
         return refused(ask, refusal)
     return CustomerClosed(personal=Personal(reason=ask.reason))
+
+
+def _erase(ask: EraseCustomer, customer: Customer) -> CustomerFact:
+    """Only whom nothing is done for any more: closed is for good, so what allows it cannot cease to be true."""
+    if not customer.registered:
+        return refused(ask, Refusal.NOT_FOUND)
+    if not customer.closed:
+        return refused(ask, Refusal.CUSTOMER_NOT_CLOSED)
+    return refused(ask, Refusal.CUSTOMER_ERASED) if customer.erased else CustomerErased()
 
 
 def gone(customer: Customer) -> Refusal | None:

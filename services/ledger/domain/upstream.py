@@ -8,12 +8,11 @@ from msgspec.structs import replace
 
 from events.facts import (
     AnyFact,
-    AsTold,
     CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
 )
-from events.foreign import FAILED, stamp
+from events.foreign import FAILED, AsTold, stamp
 from events.money import AMOUNT_MAX
 from events.personal import Personal
 from events.recorded import (

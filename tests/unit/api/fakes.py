@@ -60,6 +60,7 @@ TENANT = Tenant("bus_one", "test")
 OTHER = Tenant("bus_two", "test")
 SECRETS = {
     "wl_test_all": Caller("key_all", TENANT, frozenset({"read", "write"}), float("inf")),
+    "wl_test_admin": Caller("key_admin", TENANT, frozenset({"admin"}), float("inf")),
     "wl_test_reader": Caller("key_reader", TENANT, frozenset({"read"}), float("inf")),
     "wl_test_writer": Caller("key_writer", TENANT, frozenset({"write"}), float("inf")),
     "wl_test_expired": Caller("key_expired", TENANT, frozenset({"read", "write"}), 1.0),

@@ -7,7 +7,7 @@ import pytest
 from msgspec import UNSET
 
 from events.codec import decode_command, encode_command
-from events.commands import BlockCustomer, CloseCustomer, UnblockCustomer
+from events.commands import BlockCustomer, CloseCustomer, EraseCustomer, UnblockCustomer
 from services.api.foreign_ports import Person, Told
 from tests.unit.api.fakes import TENANT, Api
 
@@ -50,6 +50,7 @@ async def test_a_blocked_customer_is_told_so_until_unblocked(
         "blocked_at": None,
         "blocklist_entry_id": None,
         "closed_at": None,
+        "erased_at": None,
     }
     assert (await enter(client, customer, 6, "debit")).status_code == 200
     assert (await client.get(f"/customers/{customer}")).json()["blocked_at"] is None
@@ -84,6 +85,32 @@ async def test_a_customer_with_money_is_not_closed_and_a_closed_one_is_done_with
     ]
     assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(409, "CUSTOMER_CLOSED")}
     assert (await client.get(f"/customers/{customer}")).status_code == 200
+
+
+ADMIN = {"authorization": "Bearer wl_test_admin"}
+
+
+async def test_a_closed_customer_is_erased_once_by_a_key_that_may(
+    api: Api, client: httpx.AsyncClient, customer: str
+) -> None:
+    path = f"/v1/customers/{customer}/erase"
+    answer = await client.post(path)
+    assert (answer.status_code, answer.json()["message"]) == (401, "The API key has no scope admin")
+    answer = await client.post(path, headers=ADMIN)
+    assert (answer.status_code, answer.json()["code"]) == (409, "CUSTOMER_NOT_CLOSED")
+    await client.post(f"/v1/customers/{customer}/close")
+    asked = ADMIN | {"idempotency-key": "k"}
+    answer = await client.post(path, headers=asked, content=b"a body is not read")
+    erased = answer.json()
+    assert (answer.status_code, erased["customer_id"], erased["status"]) == (200, customer, "closed")
+    assert answer.headers["ledger-applied"] == "true"
+    assert decode_command(encode_command(api.ledger.commands[-1]))[1] == EraseCustomer()
+    again = await client.post(path, headers=asked)
+    assert again.json() == erased
+    answer = await client.post(path, headers=ADMIN)
+    assert (answer.status_code, answer.json()["code"]) == (409, "CUSTOMER_ERASED")
+    shown = (await client.get(f"/customers/{customer}")).json()
+    assert (shown["name"], shown["email"], shown["phone_number"], shown["metadata"]) == ("", "", None, {})
 
 
 @pytest.mark.parametrize(

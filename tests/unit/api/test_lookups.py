@@ -27,7 +27,7 @@ from tests.unit.api.fakes import OTHER, TENANT, Api
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 ANA = FoundCustomer(
-    "cus_1", "Ana", "a@example.com", None, {"tier": "gold"}, None, MOMENT, MOMENT, "active", {"USD": 5}
+    "cus_1", "Ana", "a@example.com", None, {"tier": "gold"}, None, MOMENT, MOMENT, None, "active", {"USD": 5}
 )
 ENTRY = FoundEntry(
     3, 12, "cus_1", "wle_1", "USD", False, 5, 10, 5, "purchase", "merchant:sales", "ord_1", None, MOMENT

@@ -17,6 +17,7 @@ from events.facts import (
     CustomerBlocked,
     CustomerClosed,
     CustomerCommandRefused,
+    CustomerErased,
     CustomerProfileChanged,
     CustomerRegistered,
     CustomerUnblocked,
@@ -117,6 +118,7 @@ EXPECTED: dict[str, AnyFact] = {
         personal=Personal(reason="it was a mistake", idempotency_key="key-8"),
     ),
     "customer.closed.v1": CustomerClosed(personal=Personal(reason="moved away", idempotency_key="key-9")),
+    "customer.erased.v1": CustomerErased(),
     "payment.recorded.v1": PaymentRecorded(
         told=Told(
             type="payment.succeeded",

@@ -5,7 +5,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from events.codec import decode_fact, genesis, timestamp
-from events.commands import Origin
+from events.commands import CloseCustomer, EraseCustomer, Origin
 from events.facts import CustomerFact, WalletCredited
 from events.ids import Tenant
 from events.personal import Personal
@@ -179,6 +179,34 @@ def test_a_registered_customer_without_a_key_takes_no_more_commands(deck: Deck) 
     assert outcomes(batch) == ["failed"]
     assert batch.events == []
     assert [letter.message for letter in batch.dead_letters] == ["NoDataKey"]
+
+
+def test_of_an_erased_customer_nothing_personal_is_kept_any_more(deck: Deck) -> None:
+    """Not even while his key is still in memory: to whoever reads the event it is gone."""
+    deck.play(deck.asked(A, REGISTER), deck.asked(A, CloseCustomer(reason="moved away")))
+    key = deck.keys[stream_of(A)]
+    erased = deck.play(deck.asked(A, EraseCustomer(), key="my key"))
+    deck.keys[stream_of(A)] = key
+    tried = deck.play(deck.asked(A, CloseCustomer(reason="who I was"), key="another"))
+    assert outcomes(erased) == ["applied"]
+    assert [reply.code for reply in replies(tried)] == ["CUSTOMER_CLOSED"]
+    for batch in (erased, tried):
+        [event] = envelopes(batch)
+        assert (decode_fact(event).personal, decode_fact(event).sealed) == (UNSET, UNSET)
+
+
+def test_an_erasure_needs_no_key_that_may_be_gone_already(deck: Deck) -> None:
+    deck.play(deck.asked(A, REGISTER), deck.asked(A, CloseCustomer()))
+    del deck.keys[stream_of(A)]
+    assert outcomes(deck.play(deck.asked(A, EraseCustomer()))) == ["applied"]
+
+
+def test_whose_key_was_destroyed_is_not_registered_anew_without_one(deck: Deck) -> None:
+    """The store forgot them, the key table did not: an old backup of the store."""
+    asked = deck.asked(A, REGISTER)
+    del deck.keys[asked.key.stream]
+    batch = deck.play(asked)
+    assert (outcomes(batch), batch.events) == (["failed"], [])
 
 
 # --- our own mistakes ---

@@ -11,6 +11,7 @@ from events.commands import (
     CreditWallet,
     CustomerAsk,
     DebitWallet,
+    EraseCustomer,
     RegisterCustomer,
     UnblockCustomer,
 )
@@ -20,6 +21,7 @@ from events.facts import (
     CustomerBlocked,
     CustomerClosed,
     CustomerCommandRefused,
+    CustomerErased,
     CustomerFact,
     CustomerProfileChanged,
     CustomerRegistered,
@@ -118,6 +120,7 @@ BLOCKED = [REGISTERED, credited(5), CustomerBlocked(block_id=OTHER_BLOCK)]
 UNBLOCKED = [*BLOCKED, CustomerUnblocked(block_id=OTHER_BLOCK)]
 STILL_BLOCKED = [*BLOCKED, CustomerUnblocked()]
 CLOSED = [REGISTERED, CustomerClosed()]
+ERASED = [*CLOSED, CustomerErased()]
 
 
 def block(block_id: str = BLOCK, **more: str) -> CustomerBlocked:
@@ -309,6 +312,20 @@ def unblocked(**more: str) -> CustomerUnblocked:
             debit_refused(1, balance=0, refusal=Refusal.CUSTOMER_CLOSED),
             id="closed is said before blocked",
         ),
+        # erasing
+        pytest.param(CLOSED, EraseCustomer(), CustomerErased(), id="erased once closed"),
+        pytest.param(
+            KNOWN, EraseCustomer(), refused(EraseCustomer(), Refusal.CUSTOMER_NOT_CLOSED), id="still there"
+        ),
+        pytest.param(
+            SPENT, EraseCustomer(), refused(EraseCustomer(), Refusal.CUSTOMER_NOT_CLOSED), id="only empty"
+        ),
+        pytest.param([], EraseCustomer(), refused(EraseCustomer(), Refusal.NOT_FOUND), id="not a stranger"),
+        pytest.param(
+            ERASED, EraseCustomer(), refused(EraseCustomer(), Refusal.CUSTOMER_ERASED), id="erased once"
+        ),
+        pytest.param(ERASED, REGISTER, refused(REGISTER, Refusal.CUSTOMER_CLOSED), id="erased: no way back"),
+        pytest.param(ERASED, CHANGE, refused(CHANGE, Refusal.CUSTOMER_CLOSED), id="erased: no new name"),
     ],
 )
 def test_what_follows_from_a_command(
@@ -412,7 +429,9 @@ def test_evolve_follows_the_status() -> None:
     assert evolve(customer, unblocked(), RECORDED) == replace(customer, version=4)
     customer = evolve(customer, unblocked(block_id=BLOCK), RECORDED)
     assert customer == replace(known, version=4)
-    assert evolve(customer, CustomerClosed(), LATER) == replace(known, version=5, closed=LATER)
+    customer = evolve(customer, CustomerClosed(), LATER)
+    assert customer == replace(known, version=5, closed=LATER)
+    assert evolve(customer, CustomerErased(), RECORDED) == replace(customer, version=6, erased=RECORDED)
 
 
 def test_evolve_judges_nothing() -> None:
@@ -432,6 +451,7 @@ def test_evolve_judges_nothing() -> None:
         (REGISTERED, 0),
         (CustomerProfileChanged(), 0),
         (CustomerClosed(), 0),
+        (CustomerErased(), 0),
     ],
 )
 def test_the_sign_of_a_fact(fact: CustomerFact, effect: int) -> None:

@@ -13,6 +13,7 @@ from events.facts import (
     AnyFact,
     CustomerBlocked,
     CustomerClosed,
+    CustomerErased,
     CustomerFact,
     CustomerUnblocked,
     Movement,
@@ -123,11 +124,11 @@ def test_a_refusal_changes_nothing_but_the_version(asked: list[CustomerAsk], ask
 def test_nothing_leaves_a_blocked_customer_and_nothing_happens_to_a_closed_one(
     asked: list[CustomerAsk],
 ) -> None:
-    """Read as a clerk would: who came last, the block or its end?"""
-    block, closed = "", False
+    """Read as a clerk would: who came last, the block or its end? To a closed one only this: that he is erased, once."""
+    block, closed, erased = "", False, False
     balances: Counter[str] = Counter()
     for fact in history_of(asked):
-        assert not closed or hasattr(fact, "refusal")
+        assert not closed or hasattr(fact, "refusal") or isinstance(fact, CustomerErased)
         match fact:
             case CustomerBlocked(block_id=block_id):
                 assert block in ("", block_id)
@@ -142,6 +143,10 @@ def test_nothing_leaves_a_blocked_customer_and_nothing_happens_to_a_closed_one(
             case CustomerClosed():
                 closed = True
                 assert not any(balances.values())
+            case CustomerErased():
+                assert closed
+                assert not erased
+                erased = True
 
 
 @given(conversations)

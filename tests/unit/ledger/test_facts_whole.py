@@ -7,7 +7,6 @@ from msgspec import UNSET
 
 from events.commands import AnyAsk, CloseCustomer
 from events.facts import (
-    AsTold,
     Cause,
     CustomerProfileChanged,
     CustomerRegistered,
@@ -16,7 +15,7 @@ from events.facts import (
     WalletShortfallRecorded,
     WalletShortfallReleased,
 )
-from events.foreign import Effect
+from events.foreign import AsTold, Effect
 from events.money import AMOUNT_MAX
 from events.personal import Personal
 from events.recorded import (

@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from events.facts import AsTold, Cause, CustomerProfileChanged, CustomerRegistered, WalletCredited
+from events.facts import Cause, CustomerProfileChanged, CustomerRegistered, WalletCredited
+from events.foreign import AsTold
 from services.ledger.domain.customer import INITIAL, Customer, evolve
 from services.ledger.domain.foreign import Foreign
 from services.ledger.domain.given import Given

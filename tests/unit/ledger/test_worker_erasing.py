@@ -1,0 +1,128 @@
+"""Erasing: the key goes first, then the fact is stored, whatever dies in between; and no key goes without one."""
+
+import asyncio
+
+import pytest
+
+from events.commands import CloseCustomer, EraseCustomer
+from events.replies import Outcome
+from services.ledger.relay import Relay
+from tests.fakes.asking import REGISTER, credit, debit, stream_of
+from tests.fakes.simulation import START_MICROS, simulated, until
+from tests.fakes.store import SessionLost
+from tests.fakes.world import World
+
+A = "cus_a"
+OWNER = stream_of(A)
+SHARDS = 4
+
+
+def types(world: World) -> list[str]:
+    return [event.type for event in world.stored(A)]
+
+
+async def closed(world: World) -> None:
+    await world.ask(A, REGISTER)
+    await world.ask(A, CloseCustomer(reason="moved away"))
+
+
+@simulated
+async def test_the_key_is_destroyed_before_the_commit_and_no_second_one_is_made() -> None:
+    world = World()
+    async with world.node() as node:
+        await closed(world)
+        assert world.keys[OWNER]
+        commit = node.gate.hold("commit")
+        asked = world.send(A, EraseCustomer())
+        await commit.reached.wait()
+        assert world.keys[OWNER] == b""
+        commit.released.set()
+        assert (await world.answer(asked)).outcome is Outcome.APPLIED
+        assert (await world.ask(A, REGISTER)).code == "CUSTOMER_CLOSED"
+        assert (await world.ask(A, EraseCustomer())).code == "CUSTOMER_ERASED"
+    assert world.keys[OWNER] == b""
+    assert types(world)[2:4] == ["customer.erased.v1", "customer.command_refused.v1"]
+
+
+@simulated
+async def test_a_refused_erasure_destroys_nothing() -> None:
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        assert (await world.ask(A, EraseCustomer())).code == "CUSTOMER_NOT_CLOSED"
+        assert (await world.ask("cus_nobody", EraseCustomer())).code == "NOT_FOUND"
+    assert world.keys[OWNER]
+    assert stream_of("cus_nobody") not in world.keys
+
+
+@pytest.mark.parametrize("why", ["it is late", "too much is unpublished"])
+@simulated
+async def test_who_died_after_destroying_the_key_is_followed_even_where_others_are_declined(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else somebody would be unreadable in the events and readable everywhere else."""
+    world = World()
+    async with world.node() as first:
+        await closed(world)
+        commit = first.gate.hold("commit")
+        asked = world.send(A, EraseCustomer(), deadline=START_MICROS + 2_000_000)
+        await commit.reached.wait()
+        first.kill()
+        await first.end()
+    if why == "it is late":
+        await asyncio.sleep(60)
+    else:
+        monkeypatch.setattr(Relay, "available", lambda *_: False)
+    async with world.node():
+        assert (await world.answer(asked)).outcome is Outcome.APPLIED
+    assert types(world)[-1] == "customer.erased.v1"
+
+
+@simulated
+async def test_an_owner_that_lost_its_shards_destroys_no_key_that_its_successor_keeps() -> None:
+    """It took the closing in time, its successor did not: so it may erase only who is closed for good already."""
+    world = World()
+    async with world.node() as old:
+        await world.ask(A, REGISTER)
+        fetch = old.gate.hold("fetch", "after")
+        await fetch.reached.wait()
+        world.send(A, CloseCustomer(), deadline=START_MICROS + 3_000_000)
+        asked = world.send(A, EraseCustomer())
+        commit, key = old.gate.hold("commit"), old.gate.hold("destroy_keys")
+        fetch.released.set()
+        await until(lambda: commit.reached.is_set() or key.reached.is_set())
+        async with world.node() as new:
+            await new.owning(SHARDS)
+            assert (await world.answer(asked)).code == "CUSTOMER_NOT_CLOSED"
+            commit.released.set()
+            key.released.set()
+            assert isinstance(await old.end(), SessionLost)
+    assert world.keys[OWNER]
+
+
+@simulated
+async def test_a_key_that_was_used_for_something_else_erases_nobody() -> None:
+    """Keys are nearly always new, and receipts are read afterwards: not here."""
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(5), key="k")
+        await world.ask(A, debit(5))
+        await world.ask(A, CloseCustomer())
+        for _ in range(1_001):  # no longer careful
+            await world.ask("cus_b", credit(1))
+        assert (await world.ask(A, EraseCustomer(), key="k")).outcome is Outcome.KEY_REUSED
+        assert world.keys[OWNER]
+
+
+@simulated
+async def test_no_erasure_while_the_key_table_is_away() -> None:
+    world = World()
+    async with world.node() as node:
+        await closed(world)
+        node.gate.fail("destroy_keys", "before", OSError("no key table"))
+        asked = world.send(A, EraseCustomer())
+        assert isinstance(await node.end(), OSError)
+        assert types(world)[-1] == "customer.closed.v1"
+        node.start()
+        assert (await world.answer(asked)).outcome is Outcome.APPLIED
