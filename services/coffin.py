@@ -46,8 +46,8 @@ def opened(key: bytes, letter: SealedLetter) -> bytes:
 
 
 def past_owners(now: datetime) -> list[UUID]:
-    """Owners of the keys of a year's months whose dead letters are past their retention, the last two left out."""
-    months = (now.year * 12 + now.month - 1 - back for back in range(2, 14))
+    """Owners of the keys of a year's months whose dead letters are past their retention, the last three left out."""
+    months = (now.year * 12 + now.month - 1 - back for back in range(3, 15))
     return [month_owner(f"{month // 12:04}-{month % 12 + 1:02}") for month in months]
 
 

@@ -101,17 +101,24 @@ class KeyRing:
                 found |= self.get(missing)
         return found
 
-    def destroy(self, owners: Iterable[UUID]) -> set[UUID]:
-        """No key any more, and none ever again: a mark stays. Safe to repeat; those whose row this changed."""
+    def living(self, owners: Iterable[UUID]) -> set[UUID]:
+        """Owners whose key is not marked as destroyed, whether there is one or not."""
+        wanted = set(owners)
+        rows = self._run(
+            "SELECT owner, NULL FROM data_keys WHERE owner = ANY(%s) AND wrapped IS NULL", [sorted(wanted)]
+        )
+        return wanted - {owner for owner, _ in rows}
+
+    def destroy(self, owners: Iterable[UUID]) -> None:
+        """No key any more, and none ever again: a mark stays. Safe to repeat."""
         gone = sorted(set(owners))
-        changed = self._run(
+        self._run(
             "INSERT INTO data_keys AS old (owner, erased_at) SELECT owner, now() FROM unnest(%s::uuid[]) AS gone (owner) "
             "ON CONFLICT (owner) DO UPDATE SET wrapped = NULL, erased_at = now() WHERE old.wrapped IS NOT NULL "
             "RETURNING owner, NULL",
             [gone],
         )
         self.drop(gone)
-        return {owner for owner, _ in changed}
 
     def drop(self, owners: Iterable[UUID]) -> None:
         """From memory: somebody destroyed these."""

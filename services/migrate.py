@@ -1,5 +1,6 @@
 """Bring the three databases to the schema this version needs. Safe to run again, and by two at once."""
 
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ DATABASES = ("store", "views", "keys")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_SECONDS_MAX = 10
 """A change of a table that waits for a long read lets all later reads wait behind it."""
+LOOK_SECONDS = 0.1
 _LOCK = 0x77616C6C6574  # "wallet"
 
 
@@ -45,7 +47,7 @@ def migrate_database(name: str, dsn: str, shards: int) -> str:
     """One of `DATABASES`."""
     engine = create_engine(sqlalchemy_url(dsn), poolclass=NullPool)
     with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        _wait_for_others(connection)
         connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS_MAX}s'"))
         connection.commit()
         config = Config()
@@ -66,6 +68,14 @@ def migrate_database(name: str, dsn: str, shards: int) -> str:
             _make_checkpoints(connection, shards)
         connection.commit()
     return f"{name}: up to date"
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """Asked again and again: a statement that waited would be waited for by whoever builds an index concurrently."""
+    while not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}).scalar():
+        connection.commit()
+        time.sleep(LOOK_SECONDS)
+    connection.commit()
 
 
 def _make_shards(connection: Connection, shards: int) -> None:

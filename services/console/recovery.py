@@ -11,6 +11,7 @@ from services.console.mistakes import beside
 from services.console.progress import bars
 from services.keyring import key_ring
 from services.ledger.broker import KafkaBroker
+from services.ledger.erasing import check_erased
 from services.ledger.ports import OwnershipLost
 from services.ledger.recover import Recovery
 from services.ledger.recover_report import Outcome, bad
@@ -43,12 +44,25 @@ def recover(*, dry: bool, as_json: bool) -> None:
     except psycopg.IntegrityError as error:
         message = f"the store refuses an event of the topic, nothing was overwritten: {type(error).__name__}"
         raise Mistake(message, ExitCode.MISFIT) from error
+    again = 0 if dry else check_erased(settings)  # what was taken back may say so of somebody
     left = bad(outcome)
     if as_json:
         shards = [shard._asdict() for shard in outcome.shards]
-        print(json.dumps({"dry_run": dry, "shards": shards, "owned": outcome.owned, "left": left}))
+        print(
+            json.dumps(
+                {
+                    "dry_run": dry,
+                    "shards": shards,
+                    "owned": outcome.owned,
+                    "left": left,
+                    "keys_destroyed": again,
+                }
+            )
+        )
     else:
         _tell(outcome, dry=dry)
+        if again:
+            print(f"{again} keys of erased customers were there again and are destroyed")
     if left:
         raise Mistake("; ".join(left), ExitCode.MISFIT)
 

@@ -6,7 +6,6 @@ import secrets
 import signal
 import socket
 import time
-from datetime import UTC, datetime
 from functools import partial
 
 import psycopg
@@ -73,12 +72,13 @@ def main(settings: Settings) -> int:
     logs.configure(settings, "ledger")
     runtime.settle()
     check_keys(settings)
-    check_erased(settings, datetime.now(UTC))
     return uvloop.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> int:
     await check_topics(settings)
+    if again := await asyncio.to_thread(check_erased, settings):
+        log.error("keys_of_erased_customers_destroyed_again", count=again)
     worker = build(settings)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

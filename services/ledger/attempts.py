@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from events.commands import EraseCustomer
 from services.ledger.admission import Asked
 from services.ledger.ports import Attempt, AttemptRow, Tried
 from services.ledger.receipts import Receipt
@@ -67,8 +68,11 @@ class Attempts:
     def match(self, asked: Asked, hashed: str) -> Receipt | None:
         """An automatic retry (attempt n) answers for one keyless command of the same print and n - 1, once.
 
-        The retry has no receipt of its own: read again, it is known by its command id.
+        The retry has no receipt of its own: read again, it is known by its command id, as long as that is kept. An
+        erasure has no deadline: read again after that it would be new, so it gets its own outcome and receipt.
         """
+        if isinstance(asked.ask, EraseCustomer):
+            return None
         attempt = asked.command.attempt
         before = Attempt(asked.key.stream, hashed, attempt - 1)
         answered = self._known(Attempt(asked.key.stream, hashed, attempt))

@@ -14,8 +14,7 @@ from msgspec.structs import replace
 
 from events.codec import timestamp
 from events.commands import Command
-from events.facts import AnyFact, CustomerErased, CustomerRegistered
-from events.personal import Personal
+from events.facts import AnyFact
 from events.replies import Outcome, Reply
 from events.requests import RequestAsk
 from events.upstream import RecordUpstream
@@ -29,10 +28,10 @@ from services.ledger.domain.rules import Rule
 from services.ledger.domain.states import State, evolve_any, initial
 from services.ledger.domain.upstream import decide_upstream
 from services.ledger.folding import HistoryBroken
-from services.ledger.outcomes import Answer, DeadLetter, Decided, NoDataKey, Unsure
+from services.ledger.outcomes import Answer, DeadLetter, Decided, Unsure
 from services.ledger.ports import CommandRecord, Commit, Loaded, ShardRow, StoredRow
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
-from services.ledger.wrapping import Recorded, effects_of, wrapped
+from services.ledger.wrapping import Recorded, effects_of, usable, wrapped
 
 log = structlog.get_logger()
 
@@ -163,7 +162,7 @@ class Batch:
             for fact in facts:
                 other = asked.other(fact.CATEGORY)
                 stream = asked.key.stream if other is None else other.place
-                key = self._data_key(asked, fact)
+                key = usable(self._data_keys.get(asked.key.stream), self.customer(asked.key.stream), fact)
                 state = states[stream]
                 envelope, value, row = wrapped(asked, hashed, fact, key, state.version + 1, row, self._now)
                 states[stream] = evolve_any(state, fact, envelope.time, envelope.effectivetime)
@@ -206,16 +205,6 @@ class Batch:
     def given(self, asked: Asked) -> Given:
         rules, material = self._rules, receipts.material_of(asked.key)
         return Given(material, rules.currencies, rules.wallet_rules, time=timestamp(self._now))
-
-    def _data_key(self, asked: Asked, fact: AnyFact) -> bytes | None:
-        """Of an unknown customer there is none, of an erased one none any more: nothing personal of them is kept."""
-        if (customer := self.customer(asked.key.stream)).erased or isinstance(fact, CustomerErased):
-            return None
-        key = self._data_keys.get(asked.key.stream)
-        told = isinstance(fact.personal, Personal) and fact.personal.foreign is not UNSET
-        if key is None and (told or customer.registered or isinstance(fact, CustomerRegistered)):
-            raise NoDataKey("the key table has no key for a registered customer: is it an old backup?")
-        return key
 
     def _merge(self, asked: Asked, hashed: str, row: ShardRow, recorded: Sequence[Recorded]) -> None:
         for stream, envelope, fact, value in recorded:

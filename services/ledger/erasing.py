@@ -5,11 +5,9 @@ shards unknowingly destroys no key that its successor would have kept.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
 from uuid import UUID
 
 import psycopg
-import structlog
 
 from events.commands import EraseCustomer
 from events.facts import CustomerErased
@@ -17,11 +15,10 @@ from services.coffin import past_owners
 from services.keyring import key_ring
 from services.ledger.admission import Asked, Bulk, Declined, Rejected
 from services.ledger.ports import StoredRow
+from services.sessions import KEEPALIVES
 from services.settings import Settings
 
-log = structlog.get_logger()
-
-AT_ONCE = 1_000
+AT_ONCE = 10_000
 ERASED = "SELECT originator_id FROM stored_events WHERE topic = 'customer.erased.v1'"
 
 
@@ -35,19 +32,22 @@ def erased_in(events: Iterable[StoredRow]) -> set[UUID]:
     return {event.stream for event in events if event.type == CustomerErased.TYPE}
 
 
-def check_erased(settings: Settings, now: datetime) -> None:
-    """At every start: no key lives of whom the events call erased, and none of old dead letters.
+def check_erased(settings: Settings) -> int:
+    """At every start, and after a recovery: no key lives of whom the events call erased, and none of old dead letters.
 
-    A restored backup of the key database brings keys back.
+    A restored backup of the key database brings keys back; how many there were. The time is the database's: a wrong
+    clock here would take a key that is in use.
     """
     ring = key_ring(settings)
-    ring.destroy(past_owners(now))
-    with (
-        psycopg.connect(settings.store_dsn.get_secret_value()) as connection,
-        connection.cursor("erased") as found,
-    ):
+    dsn = settings.store_dsn.get_secret_value()
+    again = 0
+    with psycopg.connect(dsn, **KEEPALIVES) as store, store.cursor("erased") as found:
+        [(now,)] = store.execute("SELECT now()").fetchall()
+        ring.destroy(ring.living(past_owners(now)))
         found.execute(ERASED)
         while rows := found.fetchmany(AT_ONCE):
-            if back := ring.destroy(stream for (stream,) in rows):
-                log.error("keys_of_erased_customers_destroyed_again", count=len(back))
+            if back := ring.living(stream for (stream,) in rows):
+                ring.destroy(back)
+                again += len(back)
     ring.forget()
+    return again

@@ -6,7 +6,7 @@ true exactly as it was decided; else it is decided again.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -27,6 +27,7 @@ log = structlog.get_logger()
 BATCH_COMMANDS_MAX = 500
 CAREFUL_COMMANDS = 1_000
 LETTERS_SECONDS = 2.0
+PUBLISHED_SECONDS = 2.0
 AHEAD_MICROS_MAX = 100_000
 """What was decided longer ago is decided again if a deadline has passed since."""
 
@@ -182,9 +183,15 @@ class Settling:
         commit = batch.commit()
         commit = commit._replace(after=[world.ownership.with_published(row) for row in commit.after])
         if erased := erased_in(batch.events):  # first: whoever dies in between is read again
+            await self._published(batch.shards.keys())
             await world.keys.destroy(erased)
         with metrics.COMMIT_SECONDS.time():
             await world.store.commit(commit)
+
+    async def _published(self, shards: Collection[int]) -> None:
+        """The closing that allowed it must not be lost with the store: the topic has it, or the key stays for now."""
+        if len(await self._world.relay.flush(shards, PUBLISHED_SECONDS)) < len(shards):
+            raise TimeoutError("nobody is erased while events cannot be published")
 
     async def _split(self, work: _Work, error: Unstorable) -> None:
         """Find the one that cannot be stored and put it aside; state is untouched, the batch was dropped."""

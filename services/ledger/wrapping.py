@@ -9,13 +9,15 @@ from msgspec.structs import replace
 
 from events.codec import EVENT_BYTES_MAX, Malformed, digest, encode_envelope, encode_fact, timestamp
 from events.envelope import Envelope
-from events.facts import AnyFact
+from events.facts import AnyFact, CustomerClosed, CustomerCommandRefused, CustomerErased, CustomerRegistered
 from events.ids import position, stream_name
 from events.personal import Personal
 from events.recorded import DisputeRecorded, PaymentRecorded, RefundRecorded
 from events.requested import RefundMadeToWallet
 from events.sealing import seal
 from services.ledger.admission import Asked
+from services.ledger.domain.customer import Customer
+from services.ledger.outcomes import NoDataKey
 from services.ledger.ports import ShardRow
 
 
@@ -66,6 +68,22 @@ def wrapped(
     if len(value) > EVENT_BYTES_MAX:
         raise Malformed(f"an event has at most {EVENT_BYTES_MAX} bytes")
     return envelope, value, replace(row, sequence=sequence, head=digest(value), last_time=moment)
+
+
+def usable(key: bytes | None, customer: Customer, fact: AnyFact) -> bytes | None:
+    """What the fact is sealed with. Of an unknown customer there is no key, of an erased one none any more: nothing
+    personal of them is kept. Whose key is lost can still be closed and erased.
+
+    Raises:
+        NoDataKey: there must be one.
+    """
+    if customer.erased or isinstance(fact, CustomerErased):
+        return None
+    told = isinstance(fact.personal, Personal) and fact.personal.foreign is not UNSET
+    needed = told or customer.registered or isinstance(fact, CustomerRegistered)
+    if key is None and needed and not isinstance(fact, CustomerClosed | CustomerCommandRefused):
+        raise NoDataKey("the key table has no key for a registered customer: is it an old backup?")
+    return key
 
 
 def _stream(asked: Asked, fact: AnyFact) -> str:

@@ -1,6 +1,6 @@
 """Events into rows and checkpoints in one transaction, each event exactly once, whoever brings the records."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, LiteralString, NamedTuple
 
 import psycopg
@@ -38,6 +38,7 @@ PROJECTIONS = (
     requests.project,
     erasures.project,
 )
+WITHOUT_FORGETTING = PROJECTIONS[:-1]
 
 ATTEMPTS_MAX = 3
 
@@ -84,12 +85,16 @@ class Applier:
     """Of the session: `search_path` says whose tables are written."""
     transaction_timeout: ClassVar[str] = "20s"
     brackets: tuple[LiteralString, LiteralString] = ("BEGIN", "COMMIT")
+    forgets = True
+    """Whether an erasure empties rows at once; else `erasures.forget_all` does, before anybody reads them."""
 
     def __init__(self, dsn: str, keys: KeyRing) -> None:
         self._dsn = dsn
         self._keys = keys
         self._connection: psycopg.Connection | None = None
         self._seen: dict[int, Checkpoint] = {}
+        self.progressed: Callable[[], None] = lambda: None
+        """Told of each step of what may take long."""
 
     def load(self) -> dict[int, Checkpoint]:
         """Read the checkpoints of all shards afresh: where records have to come from."""
@@ -169,12 +174,13 @@ class Applier:
         connection = self.connection()
         moved = reading.checkpoints()
         erased = erasures.erased(reading.events)
-        erasures.forget_early(connection, erased)
+        if self.forgets:
+            erasures.forget_early(connection, erased, self.progressed)
         try:
             with connection.pipeline():
                 connection.execute(self.brackets[0])
                 connection.execute(MOVE, self._moves(reading, moved))
-                for project in PROJECTIONS:
+                for project in PROJECTIONS if self.forgets else WITHOUT_FORGETTING:
                     for query, rows in project(reading.events):
                         connection.execute(query, [rows])
                 self._announce(connection, moved)

@@ -3,8 +3,8 @@
 Later events of theirs seal nothing, so after this nothing personal comes back.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import LiteralString
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -15,7 +15,8 @@ from events.ids import owner_of
 from services.projections.event import Event
 from services.projections.statement import Statement, statement
 
-BITE = 10_000
+BITE = 2_000
+CUSTOMERS_AT_ONCE = 100
 
 
 class Gone(Struct, kw_only=True):
@@ -30,31 +31,62 @@ _GONE: LiteralString = "json_to_recordset(%s::json) AS gone (business_id text, m
 _THEIRS: LiteralString = (
     "old.business_id = gone.business_id AND old.mode = gone.mode AND old.customer_id = gone.customer_id"
 )
-_OBJECTS: tuple[LiteralString, ...] = ("payments", "refunds", "disputes", "subscriptions", "licence_keys")
+
+
+class Long(NamedTuple):
+    """A table of which a customer may have very many rows: `place` orders them, as an index does; `first` is before all."""
+
+    table: LiteralString
+    forget: LiteralString
+    personal: LiteralString
+    place: tuple[LiteralString, ...]
+    first: tuple[Any, ...]
+
+    @property
+    def bite(self) -> LiteralString:
+        """Some of one customer's rows, from a place on; the place of the last."""
+        place = ", ".join(self.place)
+        return f"""
+            WITH bite AS (
+                SELECT {place} FROM {self.table}
+                WHERE business_id = %s AND mode = %s AND customer_id = %s AND {self.personal}
+                    AND ({place}) > ({", ".join(["%s"] * len(self.place))})
+                ORDER BY {place} LIMIT %s
+            ), forgotten AS (
+                UPDATE {self.table} AS old SET {self.forget} FROM bite
+                WHERE business_id = %s AND mode = %s AND customer_id = %s
+                    AND {" AND ".join([f"old.{name} = bite.{name}" for name in self.place])}
+            )
+            SELECT {place} FROM bite ORDER BY {", ".join([f"{name} DESC" for name in self.place])} LIMIT 1
+        """
+
+
+LONG = (
+    Long("ledger_entries", "reason = NULL", "reason IS NOT NULL", ("sequence",), (0,)),
+    *(
+        Long(table, "object = '{}'", "object <> '{}'", ("created_at", key), ("-infinity", ""))
+        for table, key in (
+            ("payments", "payment_id"),
+            ("refunds", "refund_id"),
+            ("disputes", "dispute_id"),
+            ("subscriptions", "subscription_id"),
+            ("licence_keys", "licence_key_id"),
+        )
+    ),
+)
 
 FORGET: tuple[LiteralString, ...] = (
-    f"UPDATE ledger_entries AS old SET reason = NULL FROM {_GONE} WHERE {_THEIRS} AND reason IS NOT NULL",
     f"UPDATE blocklist_entries AS old SET identifier = old.customer_id, reason = NULL FROM {_GONE} WHERE {_THEIRS}",
     f"""
     DELETE FROM licence_key_instances AS instance USING licence_keys AS old, {_GONE}
     WHERE {_THEIRS} AND instance.business_id = old.business_id AND instance.mode = old.mode
         AND instance.customer_id = old.customer_id AND instance.licence_key_id = old.licence_key_id
     """,
-    *(f"UPDATE {table} AS old SET object = '{{}}' FROM {_GONE} WHERE {_THEIRS}" for table in _OBJECTS),
+    *(
+        f"UPDATE {one.table} AS old SET {one.forget} FROM {_GONE} WHERE {_THEIRS} AND {one.personal}"
+        for one in LONG
+    ),
 )
-
-REASONS = """
-    WITH bite AS (
-        SELECT shard, sequence FROM ledger_entries
-        WHERE business_id = %(business_id)s AND mode = %(mode)s AND customer_id = %(customer_id)s
-            AND sequence < %(below)s
-        ORDER BY sequence DESC LIMIT %(bite)s
-    ), forgotten AS (
-        UPDATE ledger_entries AS old SET reason = NULL FROM bite
-        WHERE old.shard = bite.shard AND old.sequence = bite.sequence AND reason IS NOT NULL
-    )
-    SELECT min(sequence) FROM bite
-"""
 
 
 def project(events: Sequence[Event]) -> Iterator[Statement]:
@@ -64,15 +96,30 @@ def project(events: Sequence[Event]) -> Iterator[Statement]:
             yield statement(query, gone)
 
 
-def forget_early(connection: psycopg.Connection, erased: Sequence[Event]) -> None:
+def forget_early(
+    connection: psycopg.Connection, erased: Iterable[Event], progressed: Callable[[], None]
+) -> None:
     """Of long histories before the transaction, bite by bite: it would take longer than it may."""
     for event in erased:
-        theirs = {"business_id": event.envelope.businessid, "mode": event.envelope.mode}
-        below: int | None = event.sequence
-        while below is not None:
-            values = {**theirs, "customer_id": event.envelope.subject, "below": below, "bite": BITE}
-            row = connection.execute(REASONS, values).fetchone()
-            below = None if row is None else row[0]
+        envelope = event.envelope
+        who = (envelope.businessid, envelope.mode, envelope.subject)
+        for one in LONG:
+            place: tuple[Any, ...] | None = one.first
+            while place is not None:
+                place = connection.execute(one.bite, (*who, *place, BITE, *who)).fetchone()
+                progressed()
+
+
+def forget_all(connection: psycopg.Connection) -> None:
+    """Of all who are erased, in tables that were filled without it: for each by itself there may be no index yet."""
+    rows = connection.execute(
+        "SELECT business_id, mode, customer_id FROM customers WHERE erased_at IS NOT NULL"
+    )
+    gone = [Gone(business_id=business, mode=mode, customer_id=customer) for business, mode, customer in rows]
+    for first in range(0, len(gone), CUSTOMERS_AT_ONCE):
+        for query in FORGET:
+            asked = statement(query, gone[first : first + CUSTOMERS_AT_ONCE])
+            connection.execute(asked.query, [asked.rows])
 
 
 def erased(events: Sequence[Event]) -> list[Event]:

@@ -81,6 +81,7 @@ class Rebuild:
             loaded = time.monotonic() - loading
             self._report(Step.INDEX, 0, 1)
             rebuild_tables.index(session)
+            rebuild_load.forget(self._settings)
             self._report(Step.INDEX, 1, 1)
             total, held = self._swap_in(session)
         return Rebuilt(total - resumed, resumed, loaded, time.monotonic() - began, held)
@@ -110,7 +111,7 @@ class Rebuild:
 
         look()
         if not self._processes and total - rebuild_tables.applied(session) <= SMALL_LOAD_EVENTS:
-            asyncio.run(rebuild_load.load(self._settings, until))
+            asyncio.run(rebuild_load.load(self._settings, until, forgets=False))
         else:
             processes = self._processes or os.cpu_count() or 1
             rebuild_load.load_by_processes(self._settings, until, processes, look)
@@ -159,6 +160,6 @@ class Rebuild:
 
         async def take() -> None:
             async with asyncio.timeout(seconds):
-                await rebuild_load.load(settings, await rebuild_load.ends(settings))
+                await rebuild_load.load(settings, await rebuild_load.ends(settings), forgets=True)
 
         asyncio.run(take())

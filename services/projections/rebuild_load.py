@@ -15,7 +15,8 @@ import psycopg
 import uvloop
 from aiokafka.errors import KafkaError
 
-from services.keyring import WrongKek, key_ring
+from services.keyring import KeyRing, WrongKek, key_ring
+from services.projections import erasures
 from services.projections.applying import SESSION, Applier, ChainBroken
 from services.projections.rebuild_catalogue import LIVE, SHADOW
 from services.reading import BulkReader, Incomplete
@@ -36,11 +37,26 @@ class Shadow(Applier):
 
     options: ClassVar[str] = f"{SESSION} -c search_path={SHADOW},{LIVE}"
 
+    def __init__(self, dsn: str, keys: KeyRing, *, forgets: bool = True) -> None:
+        super().__init__(dsn, keys)
+        self.forgets = forgets
 
-def shadow(settings: Settings) -> Shadow:
+
+def shadow(settings: Settings, *, forgets: bool) -> Shadow:
     ring = key_ring(settings)
     ring.check()
-    return Shadow(settings.views_dsn.get_secret_value(), ring)
+    return Shadow(settings.views_dsn.get_secret_value(), ring, forgets=forgets)
+
+
+def forget(settings: Settings) -> None:
+    """What erased customers lose, once for all that was loaded, over the indexes."""
+    applier = shadow(settings, forgets=True)
+    try:
+        session = applier.connection()
+        session.execute("SET statement_timeout = 0")
+        erasures.forget_all(session)
+    finally:
+        applier.reset()
 
 
 async def ends(settings: Settings) -> dict[int, int]:
@@ -49,13 +65,15 @@ async def ends(settings: Settings) -> dict[int, int]:
         return await reader.ends(range(settings.shards))
 
 
-async def load(settings: Settings, until: Mapping[int, int]) -> None:
+async def load(settings: Settings, until: Mapping[int, int], *, forgets: bool) -> None:
     """Apply what the shadow lacks of these shards, in this process; reading and writing take turns.
+
+    `forgets` false: there may be no indexes yet, over which an erasure finds its rows; `forget` follows.
 
     Raises:
         ChainBroken, Incomplete, psycopg.Error
     """
-    applier = shadow(settings)
+    applier = shadow(settings, forgets=forgets)
     try:
         seen = applier.load()
         starts = {shard: seen[shard].next_offset for shard in until}
@@ -116,7 +134,7 @@ def _child(settings: Settings, share: dict[int, int], parent: int, said: Connect
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     gc.disable()  # events make no cycles, and looking for some took a third of the time
     try:
-        uvloop.run(load(settings, share))
+        uvloop.run(load(settings, share, forgets=False))
     except (ChainBroken, Incomplete, WrongKek, psycopg.Error, KafkaError, OSError) as error:
         said.send(f"{type(error).__name__}: {error}")
         raise SystemExit(1) from error

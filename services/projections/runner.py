@@ -16,6 +16,7 @@ from services.projections import metrics, verify
 from services.projections.applying import ChainBroken
 from services.projections.lag import Lag
 from services.projections.projector import Projector
+from services.projections.samples import renew_forever
 from services.projections.watch import Watch
 from services.projections.writer import Writer
 from services.receiving import Reading, make_app
@@ -35,7 +36,8 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
     watch = Watch(app, writer, lag, instance, partial(reached, settings))
     port = settings.projections_metrics_port or settings.http_port + 2
     server = await health.serve(settings.http_host, port, watch.problems)
-    work = (watch.watch_forever(), writer.write_forever(), _check(settings, watch))
+    samples = renew_forever(settings.views_dsn.get_secret_value())
+    work = (watch.watch_forever(), writer.write_forever(), _check(settings, watch), samples)
     closing = {"health": server.cleanup(), "database": writer.close(instance)}
     return await live(app, work, closing, _failed, stop)
 

@@ -39,6 +39,7 @@ class Writer:
         self._pace = Pace(PACE_SECONDS)
         self.trouble: str | None = None
         self.last_progress = time.monotonic()
+        projector.progressed = self._progressed
 
     def halted(self) -> set[int]:
         """Shards that wait for an operator."""
@@ -89,11 +90,14 @@ class Writer:
                 self.trouble = None
                 return done
 
+    def _progressed(self) -> None:
+        self.last_progress = time.monotonic()
+
     def _measure(self, batch: list[Record], applied: Applied, seconds: float) -> None:
         self._lag.applied(
             {record.shard: record.offset + 1 for record in batch if record.shard not in self.halted()}
         )
-        self.last_progress = time.monotonic()
+        self._progressed()
         metrics.BREAKS.set(len(self._projector.breaks.known))
         metrics.HALTED.set(len(self._projector.breaks.halted))
         metrics.TRANSACTION.observe(seconds)

@@ -24,7 +24,7 @@ def store_lab(request: pytest.FixtureRequest) -> stores.StoreLab:
     return stores.PostgresLab(dsn)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def own_kafka() -> Iterator[str]:
     """The names of topics are fixed, so this suite has a broker for itself."""
     with tempfile.TemporaryDirectory(prefix="wallet-ledger-") as name:

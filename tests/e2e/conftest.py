@@ -8,7 +8,7 @@ from tests import seeds
 from tests.proof import service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def machine() -> Iterator[type[service.ServiceMachine]]:
     with service.started() as started:
         yield started

@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from events.facts import CustomerErased
 from events.ids import owner_of
+from events.personal import Personal
 from services.keyring import KeyRing
 from services.ledger.erasing import check_erased
-from services.projections import erasures
+from services.projections import erasures, rebuild_load, rebuild_tables, samples
+from services.projections.digests import digests
 from services.projections.projector import Projector
 from tests.factories import TENANT, EventFactory
 from tests.integration.read_models import Views, business, make_views
 from tests.unit.projections.reading import records_of
+from tests.upstream import payment
 
 GONE = "cus_4"
 """The closed one of the business."""
@@ -94,21 +97,55 @@ def test_the_key_is_forgotten_too(views: Views) -> None:
     assert not keys.cached([OWNER])
 
 
-def test_a_long_history_is_forgotten_in_bites(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_histories_are_forgotten_in_bites(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasures, "BITE", 2)
-    monkeypatch.setattr(erasures, "FORGET", ())
+    monkeypatch.setattr(erasures, "FORGET", ())  # what the transaction itself would do
     factory = views.factory()
-    factory.registered(GONE)
-    for number in range(7):
-        factory.credited(GONE, 1, reason=None if number == 3 else "a reason")
-        factory.credited("cus_0", 1, reason="another reason")
+    for customer in (GONE, "cus_0"):
+        factory.registered(customer)
+        for number in range(7):
+            factory.credited(customer, 1, reason=None if number == 3 else "a reason")
+            news = payment(number, f"pay_{customer}_{number}")
+            factory.append(
+                customer, replace(news.fact, personal=Personal(foreign=news.came)), stream=news.stream
+            )
     factory.append(GONE, CustomerErased())
-    views.projector().apply(records_of(factory.records[:-1]))
-    views.projector().apply(records_of(factory.records))
-    assert {(row["customer_id"], row["reason"]) for row in views.rows("ledger_entries")} == {
-        (GONE, None),
-        ("cus_0", "another reason"),
+    projector = views.projector()
+    bites: list[None] = []
+    projector.progressed = lambda: bites.append(None)
+    projector.apply(records_of(factory.records[:-1]))
+    projector.apply(records_of(factory.records))
+    assert (
+        len(bites) == 4 + 5 + 4
+    )  # two at a time and one that finds none, of entries, payments, and the rest
+    reasons = {(row["customer_id"], row["reason"]) for row in views.rows("ledger_entries")}
+    assert reasons == {(GONE, None), ("cus_0", "a reason"), ("cus_0", None)}
+    assert {(row["customer_id"], row["object"] == {}) for row in views.rows("payments")} == {
+        (GONE, True),
+        ("cus_0", False),
     }
+
+
+def test_samples_of_the_planner_are_taken_anew(views: Views) -> None:
+    """Of keys there are none at all."""
+    factory = business(views.factory())
+    projector = views.projector()
+    projector.apply(records_of(factory.records))
+    with psycopg.connect(views.dsn, autocommit=True) as session, psycopg.connect(views.keys_dsn) as keys:
+        session.execute("ANALYZE")
+        keys.execute("ANALYZE")
+        held = "SELECT attname FROM pg_stats WHERE tablename = 'data_keys'"
+        assert "wrapped" not in {name for (name,) in keys.execute(held)}
+        assert not samples.renew(views.dsn)
+        erase(views, factory)
+        projector.apply(records_of(factory.records))
+        session.execute(
+            "UPDATE customers SET erased_at = now() WHERE erased_at IS NOT NULL"
+        )  # not the factory's
+        known = "SELECT count(*) FROM pg_stats WHERE concat(histogram_bounds, most_common_vals) LIKE '%4@new.example%'"
+        assert session.execute(known).fetchone() != (0,)
+        assert samples.renew(views.dsn)
+        assert session.execute(known).fetchone() == (0,)
 
 
 def test_a_restored_key_is_destroyed_at_the_next_start(views: Views) -> None:
@@ -124,7 +161,7 @@ def test_a_restored_key_is_destroyed_at_the_next_start(views: Views) -> None:
             "EXPLAIN SELECT originator_id FROM stored_events WHERE topic = 'customer.erased.v1'"
         )
         assert "stored_events_erased" in str(plan.fetchall())
-    check_erased(views.settings, datetime(2026, 12, 1, tzinfo=UTC))
+    check_erased(views.settings)
     fresh = ring(views)
     assert fresh.get([kept, gone]).keys() == {kept}
     assert fresh.get_or_create([gone]) == {}
@@ -135,3 +172,27 @@ def test_the_dead_row_of_a_key_goes_at_autovacuums_next_round(views: Views) -> N
     with psycopg.connect(views.keys_dsn) as keys:
         [(options,)] = keys.execute("SELECT reloptions FROM pg_class WHERE relname = 'data_keys'").fetchall()
     assert set(options) == {"autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=0"}
+
+
+def test_a_rebuild_forgets_once_its_indexes_are_there(views: Views) -> None:
+    """Also where the key is there again, so that its events are loaded in clear."""
+    factory = business(views.factory())
+    factory.append(GONE, CustomerErased())
+    records = records_of(factory.records)
+    views.projector().apply(records)
+    live = digests(views.dsn).tables
+    with psycopg.connect(views.dsn, autocommit=True) as session:
+        rebuild_tables.create(session)
+        shadow = rebuild_load.shadow(views.settings, forgets=False)
+        shadow.load()
+        shadow.apply(records)
+        shadow.reset()
+        assert session.execute(
+            "SELECT FROM rebuild.payments WHERE customer_id = %s AND object <> '{}'", [GONE]
+        ).rowcount
+        rebuild_tables.index(session)
+        rebuild_load.forget(views.settings)
+        with session.transaction():
+            rebuild_tables.hold_live(session)
+            rebuild_tables.swap(session)
+    assert digests(views.dsn).tables == live

@@ -1,6 +1,7 @@
 """A database that is there already gets what lookups need, with what it holds."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy.pool import NullPool
 from services import migrate
 from services.migrate import _MIGRATIONS, migrate_database, sqlalchemy_url
 from services.mistakes import ExitCode, Mistake
+from tests.running import eventually
 
 SHARDS = 4
 
@@ -40,6 +42,60 @@ def test_a_table_that_others_use_is_told_after_a_while(
             migrate_database("views", dsn, SHARDS)
     assert told.value.exit_code is ExitCode.REFUSED
     migrate_database("views", dsn, SHARDS)
+
+
+def test_who_waits_for_another_migration_is_not_waited_for(database: Callable[[str], str]) -> None:
+    """A statement that waited would hold a snapshot, for whose end an index that is built concurrently waits."""
+    dsn = database("twice")
+    migrate_database("store", dsn, SHARDS)
+    with psycopg.connect(dsn, autocommit=True) as first, ThreadPoolExecutor() as others:
+        first.execute("SELECT pg_advisory_lock(%s)", [migrate._LOCK])
+        second = others.submit(migrate_database, "store", dsn, SHARDS)
+        eventually(lambda: _asked(first), what="the other one asks")
+        first.execute("SET lock_timeout = '5s'")
+        first.execute("CREATE INDEX CONCURRENTLY ON stored_events (topic)")
+        assert not second.done()
+        first.execute("SELECT pg_advisory_unlock(%s)", [migrate._LOCK])
+        assert second.result(30) == "store: up to date"
+
+
+def test_a_ledger_at_work_goes_on_while_its_store_is_migrated(database: Callable[[str], str]) -> None:
+    """A report that reads for long is waited for, and nobody who writes waits behind that."""
+    dsn = database("at_work")
+    migrate_database("store", dsn, SHARDS)
+    with psycopg.connect(dsn, autocommit=True) as made:
+        made.execute("DROP INDEX stored_events_erased")
+        made.execute("UPDATE alembic_version SET version_num = 'store_0005'")
+    row = "INSERT INTO stored_events VALUES (gen_random_uuid(), 1, 'x', '', 0, %s)"
+    with (
+        psycopg.connect(dsn) as reading,
+        psycopg.connect(dsn, autocommit=True) as ledger,
+        ThreadPoolExecutor() as others,
+    ):
+        reading.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reading.execute("SELECT count(*) FROM stored_events")
+        ledger.execute("SET lock_timeout = '2s'")
+        migrating = others.submit(migrate_database, "store", dsn, SHARDS)
+        building = (
+            "SELECT count(*) FROM pg_stat_progress_create_index WHERE relid = 'stored_events'::regclass"
+        )
+        for sequence in range(2):
+            if sequence:
+                eventually(
+                    lambda: ledger.execute(building).fetchone() != (0,), what="the index is being built"
+                )
+            ledger.execute(row, [sequence])
+        assert not migrating.done()
+        reading.rollback()
+        assert migrating.result(30) == "store: up to date"
+
+
+def _asked(session: psycopg.Connection) -> bool:
+    row = session.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory_lock%' AND pid <> pg_backend_pid() "
+        "AND datname = current_database()"
+    ).fetchone()
+    return row != (0,)
 
 
 def test_customers_and_entries_from_before_are_found_and_counted(database: Callable[[str], str]) -> None:

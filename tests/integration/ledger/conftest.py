@@ -13,7 +13,7 @@ from tests.running import System, running
 SHARDS = 4
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def whole() -> Iterator[System]:
     """Servers of our own: they are killed and frozen here."""
     with running(SHARDS) as system:

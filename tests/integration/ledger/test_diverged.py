@@ -9,10 +9,12 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from events.commands import CloseCustomer, EraseCustomer
+from events.ids import owner_of
 from events.replies import Outcome
 from services.ledger.verify import verify_shard
 from services.verifying import Throttle
-from tests.asking import asking, credit, customer_in, debit, read_topic, registration
+from tests.asking import TENANT, asking, credit, customer_in, debit, read_topic, registration
 from tests.integration.upkeep.conftest import command
 from tests.running import Process, System, eventually, running
 
@@ -30,6 +32,8 @@ def system() -> Iterator[System]:
         yield started
 
 
+GONE = customer_in(AHEAD, SHARDS, "e")
+OWNER = owner_of(TENANT, GONE)
 CUSTOMERS = [customer_in(shard, SHARDS, "d") for shard in range(SHARDS)]
 
 
@@ -76,8 +80,16 @@ async def test_a_restored_store_takes_the_tail_back_and_its_worker_goes_on(syste
         late = system.started("ledger", "late")
         first = await asker.ask(CUSTOMERS[AHEAD], credit(40), "after the backup")
         no = await asker.ask(CUSTOMERS[AHEAD], debit(10**9), "refused after the backup")
+        await asker.ask(GONE, registration(), "gone")
+        with psycopg.connect(system.settings.keys_dsn.get_secret_value()) as keys:
+            kept = keys.execute("SELECT wrapped FROM data_keys WHERE owner = %s", [OWNER]).fetchall()
+        for ask in (CloseCustomer(), EraseCustomer()):
+            assert (await asker.ask(GONE, ask, ask.TYPE)).outcome is Outcome.APPLIED
         eventually(lambda: late.metric("wallet_ledger_relay_lag_events") == 0, 10, what="all is published")
         late.stop()
+        with psycopg.connect(system.settings.keys_dsn.get_secret_value()) as keys:  # of the same night
+            back = "UPDATE data_keys SET wrapped = %s, erased_at = NULL WHERE owner = %s AND wrapped IS NULL"
+            assert keys.execute(back, [*kept[0], OWNER]).rowcount == 1
 
         worker = system.service("ledger", "restored", store_dsn=backup)
         worker.start()
@@ -85,9 +97,13 @@ async def test_a_restored_store_takes_the_tail_back_and_its_worker_goes_on(syste
         assert "wallet-ledger recover" in worker.problems()["topic"]
         system.settings = system.settings.model_copy(update={"store_dsn": backup})
         looked = await asyncio.to_thread(command, system, "recover", "--dry-run")
-        assert [(one["shard"], one["taken"]) for one in looked.out["shards"]] == [(AHEAD, 2)]
+        assert [(one["shard"], one["taken"]) for one in looked.out["shards"]] == [(AHEAD, 5)]
         took = await asyncio.to_thread(command, system, "recover")
         assert (took.code, took.out["shards"], took.out["left"]) == (0, looked.out["shards"], [])
+
+        with psycopg.connect(system.settings.keys_dsn.get_secret_value()) as keys:
+            found = keys.execute("SELECT wrapped FROM data_keys WHERE owner = %s", [OWNER]).fetchall()
+        assert found == [(None,)], "what the topic calls erased is erased again"
 
         eventually(lambda: owned(worker) == (SHARDS, 0), 20, what="the worker owns all shards by itself")
         again = await asker.ask(CUSTOMERS[AHEAD], credit(40), "after the backup")

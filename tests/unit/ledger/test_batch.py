@@ -201,6 +201,26 @@ def test_an_erasure_needs_no_key_that_may_be_gone_already(deck: Deck) -> None:
     assert outcomes(deck.play(deck.asked(A, EraseCustomer()))) == ["applied"]
 
 
+def test_who_has_lost_his_key_can_still_be_closed_and_erased(deck: Deck) -> None:
+    deck.known(A)
+    del deck.keys[stream_of(A)]
+    asked = [deck.asked(A, ask) for ask in (EraseCustomer(), CloseCustomer(reason="why"), EraseCustomer())]
+    batch = deck.play(*asked)
+    assert outcomes(batch) == ["refused", "applied", "applied"]
+    assert {(fact.personal, fact.sealed) for fact in map(decode_fact, envelopes(batch))} == {(UNSET, UNSET)}
+
+
+def test_a_callers_retry_of_an_erasure_has_its_own_receipt(deck: Deck) -> None:
+    """Read again from the beginning of the log it has no deadline: without a receipt it would be new, and erase."""
+    deck.known(A)
+    first, again = deck.asked(A, EraseCustomer()), deck.asked(A, EraseCustomer(), attempt=1)
+    deck.play(first, again)
+    deck.play(deck.asked(A, CloseCustomer()))
+    reread = deck.play(first, again)
+    assert [reply.code for reply in replies(reread)] == ["CUSTOMER_NOT_CLOSED"] * 2
+    assert reread.events == []
+
+
 def test_whose_key_was_destroyed_is_not_registered_anew_without_one(deck: Deck) -> None:
     """The store forgot them, the key table did not: an old backup of the store."""
     asked = deck.asked(A, REGISTER)

@@ -116,6 +116,22 @@ async def test_a_key_that_was_used_for_something_else_erases_nobody() -> None:
 
 
 @simulated
+async def test_no_erasure_before_the_closing_is_published() -> None:
+    """A store that fails over to an older copy gets back from the topic what its customers were told; no key comes back."""
+    world = World()
+    async with world.node() as node:
+        await world.ask(A, REGISTER)
+        publish = node.gate.hold("publish")
+        await world.ask(A, CloseCustomer())
+        asked = world.send(A, EraseCustomer())
+        assert isinstance(await node.end(), TimeoutError)
+        assert (world.keys[OWNER] != b"", types(world)[-1]) == (True, "customer.closed.v1")
+        publish.released.set()
+        node.start()
+        assert (await world.answer(asked)).outcome is Outcome.APPLIED
+
+
+@simulated
 async def test_no_erasure_while_the_key_table_is_away() -> None:
     world = World()
     async with world.node() as node:
