@@ -162,7 +162,8 @@ class Batch:
             for fact in facts:
                 other = asked.other(fact.CATEGORY)
                 stream = asked.key.stream if other is None else other.place
-                key = usable(self._data_keys.get(asked.key.stream), self.customer(asked.key.stream), fact)
+                known = self._data_keys.get(asked.key.stream)
+                key = usable(known, self.customer(asked.key.stream), asked.ask, fact)
                 state = states[stream]
                 envelope, value, row = wrapped(asked, hashed, fact, key, state.version + 1, row, self._now)
                 states[stream] = evolve_any(state, fact, envelope.time, envelope.effectivetime)

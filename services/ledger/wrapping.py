@@ -8,8 +8,9 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from events.codec import EVENT_BYTES_MAX, Malformed, digest, encode_envelope, encode_fact, timestamp
+from events.commands import AnyAsk, CloseCustomer, EraseCustomer
 from events.envelope import Envelope
-from events.facts import AnyFact, CustomerClosed, CustomerCommandRefused, CustomerErased, CustomerRegistered
+from events.facts import AnyFact, CustomerErased, CustomerRegistered
 from events.ids import position, stream_name
 from events.personal import Personal
 from events.recorded import DisputeRecorded, PaymentRecorded, RefundRecorded
@@ -70,7 +71,7 @@ def wrapped(
     return envelope, value, replace(row, sequence=sequence, head=digest(value), last_time=moment)
 
 
-def usable(key: bytes | None, customer: Customer, fact: AnyFact) -> bytes | None:
+def usable(key: bytes | None, customer: Customer, ask: AnyAsk, fact: AnyFact) -> bytes | None:
     """What the fact is sealed with. Of an unknown customer there is no key, of an erased one none any more: nothing
     personal of them is kept. Whose key is lost can still be closed and erased.
 
@@ -81,7 +82,7 @@ def usable(key: bytes | None, customer: Customer, fact: AnyFact) -> bytes | None
         return None
     told = isinstance(fact.personal, Personal) and fact.personal.foreign is not UNSET
     needed = told or customer.registered or isinstance(fact, CustomerRegistered)
-    if key is None and needed and not isinstance(fact, CustomerClosed | CustomerCommandRefused):
+    if key is None and needed and not isinstance(ask, CloseCustomer | EraseCustomer):
         raise NoDataKey("the key table has no key for a registered customer: is it an old backup?")
     return key
 
