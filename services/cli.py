@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from services.console.head_commands import heads
 from services.console.letter_commands import letters
 from services.console.subcommands import Json, events, keys, quiet_clients, serve
 from services.console.upkeep import projections
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(keys, name="keys")
 app.add_typer(events, name="events")
+app.add_typer(heads, name="heads")
 app.add_typer(projections, name="projections")
 app.add_typer(letters, name="dead-letters")
 app.add_typer(webhooks, name="webhooks")
@@ -200,9 +202,7 @@ def upstream(
     business: Annotated[str, typer.Option(help="Whose payments they are.")] = "bus_dev",
     mode: Annotated[str, typer.Option(help="test or live.")] = "test",
     clean: Annotated[bool, typer.Option("--clean", help="In order, each once, nothing unknown.")] = False,
-    journal: Annotated[
-        Path | None, typer.Option(help="Keep here how far it is, and go on from there.")
-    ] = None,
+    journal: Annotated[Path | None, typer.Option(help="Keep here how far it is, and go on.")] = None,
     as_json: Json = False,
 ) -> None:
     """A demonstration with invented money: play a payment service and its shop.

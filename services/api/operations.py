@@ -131,7 +131,8 @@ OPERATIONS = (
         "Destroys the key under which name, address, metadata and reasons are sealed in the events, and empties the read "
         "models. Ids, amounts, currencies and times stay. Cannot be undone.",
         "Lifecycle", Scope.ADMIN, None, CustomerStatus, (CUSTOMER, KEY, PREFER),
-        (*NOT_FOUND, (409, "CUSTOMER_NOT_CLOSED"), (409, "CUSTOMER_ERASED"), *WRITE), WRITE_HEADERS,
+        (*NOT_FOUND, (409, "CUSTOMER_NOT_CLOSED"), (409, "CUSTOMER_ERASED"), (422, "INVALID_REQUEST_PARAMETERS"), *WRITE),
+        WRITE_HEADERS,
     ),
     Operation(
         "post", "/blocklist/customers", "createBlocklistEntry", "Block a customer, by id or address",

@@ -27,7 +27,7 @@ def lines(block: Block) -> list[list[str]]:
         while words and ASSIGNMENT.fullmatch(words[0]):
             words = words[1:]
         if words:
-            found.append(words)
+            found.append(words[: words.index(">>")] if ">>" in words else words)
     return found
 
 

@@ -21,12 +21,13 @@ from events.commands import (
     CustomerAsk,
     DebitWallet,
     EnterInBulk,
+    EraseCustomer,
     RegisterCustomer,
     UnblockCustomer,
 )
 from events.ids import Tenant, customer_id_from_key, parse_position
 from events.replies import Reply
-from services.api.keys import create_key
+from services.api.keys import Scope, create_key
 from tests.asking import Asker
 from tests.fakes.asking import bulk, entry
 from tests.proof.accounts import Said
@@ -40,14 +41,16 @@ MANY = 400
 SECONDS_MAX = 20.0
 NAMES = ("a", "b", "c")
 RENAMED = ChangeProfile(name="Ngọc", phone_number=None)
-STATUS = {BlockCustomer: "block", UnblockCustomer: "unblock", CloseCustomer: "close"}
+STATUS = {BlockCustomer: "block", UnblockCustomer: "unblock", CloseCustomer: "close", EraseCustomer: "erase"}
 
 amounts = st.sampled_from([1, 2, 3, 5, 8, 2**53 - 1])
 movements = st.one_of(*(
     st.builds(kind, currency=st.sampled_from(["USD", "USD", "INR"]), amount=amounts)
     for kind in (CreditWallet, CreditWallet, DebitWallet)
 ))  # fmt: skip
-statuses = st.sampled_from([BlockCustomer(), UnblockCustomer(), UnblockCustomer(), CloseCustomer()])
+statuses = st.sampled_from(
+    [BlockCustomer(), UnblockCustomer(), UnblockCustomer(), CloseCustomer(), CloseCustomer(), EraseCustomer()]
+)
 asks = st.one_of(movements, movements, movements, st.just(RENAMED), statuses)
 keys = st.sampled_from([None, None, "k1", "k2", "k3"])
 names = st.sampled_from(NAMES)
@@ -116,7 +119,7 @@ class AskingMachine(Counted):
         super().__init__()
         self.tenant = Tenant(f"biz_{next(self.numbers)}_{secrets.token_hex(3)}", "test")
         dsn = self.service.system.settings.views_dsn.get_secret_value()
-        _, secret = create_key(dsn, self.tenant.business_id, "test", "proof", ["read", "write", "refund"])
+        _, secret = create_key(dsn, self.tenant.business_id, "test", "proof", list(Scope))
         self.headers = {"authorization": f"Bearer {secret}"}
         self.oracle = Oracle(OPEN)
         self.ids = {name: customer_id_from_key(self.tenant, f"register {name}") for name in NAMES}

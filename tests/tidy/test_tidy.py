@@ -38,7 +38,7 @@ BANS = [
         """
         benchmarks/__main__.py benchmarks/report.py benchmarks/growth/__main__.py benchmarks/growth/loader.py
         services/api/gateway.py services/api/health.py services/api/keys.py
-        services/console/keys.py services/console/upstream.py services/console/webhooks.py
+        services/console/heads.py services/console/keys.py services/console/upstream.py services/console/webhooks.py
         services/intake/__main__.py services/ledger/__main__.py
         services/projections/writer.py
         """,
@@ -71,7 +71,7 @@ BANS = [
         """
         benchmarks/__main__.py benchmarks/rebuild.py benchmarks/growth/__main__.py benchmarks/growth/loader.py
         deploy/audit.py deploy/bootstrap.py events/generate.py
-        services/cli.py services/console/keys.py services/console/projections.py
+        services/cli.py services/console/heads.py services/console/keys.py services/console/projections.py
         services/console/letters.py services/console/recovery.py services/console/tail.py services/console/verification.py
         services/console/upstream.py services/console/webhooks.py
         services/standalone/__main__.py

@@ -66,6 +66,7 @@ def test_all_commands_are_there() -> None:
     assert set(_commands()) == {
         "migrate", "topics", "ledger", "projections", "api", "up", "upstream", "version",
         "keys create", "keys list", "keys rotate", "keys revoke", "events tail",
+        "heads sign", "heads check",
         "dead-letters list", "dead-letters show", "dead-letters redrive", "intake",
         "webhooks create", "webhooks list", "webhooks rotate", "webhooks revoke",
         "projections rebuild", "projections digest", "recover", "verify",
