@@ -102,12 +102,12 @@ class KeyRing:
         return found
 
     def living(self, owners: Iterable[UUID]) -> set[UUID]:
-        """Owners whose key is not marked as destroyed, whether there is one or not."""
-        wanted = set(owners)
+        """Those that have a key."""
         rows = self._run(
-            "SELECT owner, NULL FROM data_keys WHERE owner = ANY(%s) AND wrapped IS NULL", [sorted(wanted)]
+            "SELECT owner, NULL FROM data_keys WHERE owner = ANY(%s) AND wrapped IS NOT NULL",
+            [sorted(set(owners))],
         )
-        return wanted - {owner for owner, _ in rows}
+        return {owner for owner, _ in rows}
 
     def destroy(self, owners: Iterable[UUID]) -> None:
         """No key any more, and none ever again: a mark stays. Safe to repeat."""

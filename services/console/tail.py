@@ -50,6 +50,12 @@ class BrokenChain(Exception):
     """Events are missing, changed, or not events at all."""
 
 
+class Silence(Mistake):
+    """Kafka does not give what it says it has."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
 @dataclass
 class Chain:
     """What was read of one shard; `head` is known once an event of it was seen."""
@@ -169,9 +175,7 @@ class Tail:
                 deadline = loop.time() + PATIENCE_SECONDS
                 yield seen
             if ends is not None and loop.time() > deadline:
-                raise BrokenChain(
-                    f"Kafka sent nothing for {PATIENCE_SECONDS:.0f} s before the end of the log"
-                )
+                raise Silence(f"Kafka sent nothing for {PATIENCE_SECONDS:.0f} s before the end of the log")
 
     async def _batch(self, consumer: AIOKafkaConsumer) -> AsyncIterator[Seen]:
         batches: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(timeout_ms=POLL_MS)

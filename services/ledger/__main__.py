@@ -137,7 +137,7 @@ def _problems(worker: Worker) -> dict[str, str]:
         )
     if worker.held:
         found["dead_letters"] = (
-            f"Kafka does not take them: shards {sorted(worker.held)} wait, the others go on"
+            f"Kafka takes no dead letters, or no events: shards {sorted(worker.held)} wait, the others go on"
         )
     if not worker.connected:
         found["store"] = "not connected to PostgreSQL and Kafka"

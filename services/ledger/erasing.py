@@ -4,25 +4,34 @@ Closed is for good, and an erasure is decided on committed state and read receip
 shards unknowingly destroys no key that its successor would have kept.
 """
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from uuid import UUID
 
 import psycopg
+import structlog
 
 from events.commands import EraseCustomer
 from events.facts import CustomerErased
 from services.coffin import past_owners
 from services.keyring import key_ring
 from services.ledger.admission import Asked, Bulk, Declined, Rejected
+from services.ledger.batch import Batch
 from services.ledger.ports import StoredRow
+from services.ledger.world import World
 from services.sessions import KEEPALIVES
 from services.settings import Settings
 
+log = structlog.get_logger()
+
+One = Asked | Bulk | Declined | Rejected
+PUBLISHED_SECONDS = 2.0
 AT_ONCE = 10_000
 ERASED = "SELECT originator_id FROM stored_events WHERE topic = 'customer.erased.v1'"
 
 
-def erasing(one: Asked | Bulk | Declined | Rejected) -> bool:
+def erasing(one: One) -> bool:
     """Whether a data key may go."""
     return isinstance(one, Asked) and isinstance(one.ask, EraseCustomer)
 
@@ -30,6 +39,23 @@ def erasing(one: Asked | Bulk | Declined | Rejected) -> bool:
 def erased_in(events: Iterable[StoredRow]) -> set[UUID]:
     """Customers whose data keys go before these events become true."""
     return {event.stream for event in events if event.type == CustomerErased.TYPE}
+
+
+async def may_erase(world: World, batch: Batch, read: Iterable[One]) -> bool:
+    """Whether the closing that allowed it cannot be lost with the store: the topic has it. Else the record waits."""
+    shards = {event.shard for event in batch.events if event.type == CustomerErased.TYPE}
+    if not shards:
+        return True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PUBLISHED_SECONDS):
+            await world.relay.wait_published(
+                {shard: world.ownership.owned[shard].sequence for shard in shards}
+            )
+            return True
+    first = {one.record.shard: one.record.offset for one in read if isinstance(one, Asked) and erasing(one)}
+    log.error("erasure_waits", shards=sorted(shards), why="events cannot be published")
+    world.ownership.hold(first, asyncio.get_running_loop().time())
+    return False
 
 
 def check_erased(settings: Settings) -> int:

@@ -6,7 +6,7 @@ true exactly as it was decided; else it is decided again.
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -17,7 +17,7 @@ from services.ledger import admission, metrics
 from services.ledger.admission import Asked, Bulk, Declined, Rejected
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions, One, Read
-from services.ledger.erasing import erased_in, erasing
+from services.ledger.erasing import erased_in, erasing, may_erase
 from services.ledger.outcomes import DeadLetter, Unsure
 from services.ledger.ports import CommandRecord, KnownKey, NotKept, Unstorable
 from services.ledger.world import World
@@ -27,7 +27,6 @@ log = structlog.get_logger()
 BATCH_COMMANDS_MAX = 500
 CAREFUL_COMMANDS = 1_000
 LETTERS_SECONDS = 2.0
-PUBLISHED_SECONDS = 2.0
 AHEAD_MICROS_MAX = 100_000
 """What was decided longer ago is decided again if a deadline has passed since."""
 
@@ -137,7 +136,7 @@ class Settling:
         """
         self._careful = max(0, self._careful - len(work.records))
         try:
-            if not await self._keep(batch.dead_letters):
+            if not await self._keep(batch.dead_letters) or not await may_erase(self._world, batch, work.read):
                 again = self._read(work.records)
                 await self._settle(again, self._doubtful(again))
                 return False
@@ -183,15 +182,9 @@ class Settling:
         commit = batch.commit()
         commit = commit._replace(after=[world.ownership.with_published(row) for row in commit.after])
         if erased := erased_in(batch.events):  # first: whoever dies in between is read again
-            await self._published(batch.shards.keys())
             await world.keys.destroy(erased)
         with metrics.COMMIT_SECONDS.time():
             await world.store.commit(commit)
-
-    async def _published(self, shards: Collection[int]) -> None:
-        """The closing that allowed it must not be lost with the store: the topic has it, or the key stays for now."""
-        if len(await self._world.relay.flush(shards, PUBLISHED_SECONDS)) < len(shards):
-            raise TimeoutError("nobody is erased while events cannot be published")
 
     async def _split(self, work: _Work, error: Unstorable) -> None:
         """Find the one that cannot be stored and put it aside; state is untouched, the batch was dropped."""

@@ -44,18 +44,17 @@ class Long(NamedTuple):
 
     @property
     def bite(self) -> LiteralString:
-        """Some of one customer's rows, from a place on; the place of the last."""
+        """Some of one customer's rows, from a place on; the place of the last. The rows are named by where they lie: joined
+        by their keys, PostgreSQL compared each of them with all of the customer's."""
         place = ", ".join(self.place)
         return f"""
-            WITH bite AS (
-                SELECT {place} FROM {self.table}
+            WITH bite AS MATERIALIZED (
+                SELECT ctid AS lies, {place} FROM {self.table}
                 WHERE business_id = %s AND mode = %s AND customer_id = %s AND {self.personal}
                     AND ({place}) > ({", ".join(["%s"] * len(self.place))})
                 ORDER BY {place} LIMIT %s
             ), forgotten AS (
-                UPDATE {self.table} AS old SET {self.forget} FROM bite
-                WHERE business_id = %s AND mode = %s AND customer_id = %s
-                    AND {" AND ".join([f"old.{name} = bite.{name}" for name in self.place])}
+                UPDATE {self.table} SET {self.forget} WHERE ctid = ANY(ARRAY(SELECT lies FROM bite))
             )
             SELECT {place} FROM bite ORDER BY {", ".join([f"{name} DESC" for name in self.place])} LIMIT 1
         """
@@ -106,7 +105,7 @@ def forget_early(
         for one in LONG:
             place: tuple[Any, ...] | None = one.first
             while place is not None:
-                place = connection.execute(one.bite, (*who, *place, BITE, *who)).fetchone()
+                place = connection.execute(one.bite, (*who, *place, BITE), prepare=False).fetchone()
                 progressed()
 
 

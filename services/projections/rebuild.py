@@ -13,7 +13,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg.errors import LockNotAvailable
 
-from services.projections import rebuild_load, rebuild_tables
+from services.projections import rebuild_load, rebuild_tables, samples
 from services.projections.rebuild_load import LoadFailed
 from services.projections.rebuild_tables import Session
 from services.sessions import KEEPALIVES
@@ -82,8 +82,12 @@ class Rebuild:
             self._report(Step.INDEX, 0, 1)
             rebuild_tables.index(session)
             rebuild_load.forget(self._settings)
+            rebuild_tables.sample(session)
             self._report(Step.INDEX, 1, 1)
             total, held = self._swap_in(session)
+            samples.renew(
+                self._settings.views_dsn.get_secret_value(), "1 year"
+            )  # what came last was sampled already
         return Rebuilt(total - resumed, resumed, loaded, time.monotonic() - began, held)
 
     def _session(self) -> Session:

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from services.keyring import KeyRing, WrongKek, key_ring
 from services.projections import erasures
-from services.projections.applying import SESSION, Applier, ChainBroken
+from services.projections.applying import SESSION, TRANSACTION_TIMEOUT_SINCE, Applier, ChainBroken
 from services.projections.rebuild_catalogue import LIVE, SHADOW
 from services.reading import BulkReader, Incomplete
 from services.settings import Settings
@@ -54,6 +54,8 @@ def forget(settings: Settings) -> None:
     try:
         session = applier.connection()
         session.execute("SET statement_timeout = 0")
+        if session.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
+            session.execute("SET transaction_timeout = 0")
         erasures.forget_all(session)
     finally:
         applier.reset()

@@ -120,7 +120,7 @@ class MemoryViews:
 
     def _forget_early(self, _: Mapping[str, Any]) -> Rows:
         """No history is that long here."""
-        return [(None,)]
+        return []
 
     def _upsert_wallets(self, parameters: Sequence[Any]) -> None:
         for row in json.loads(parameters[0]):
@@ -203,7 +203,9 @@ class MemorySession:
         self._open: list[tuple[str, Sequence[Any]]] | None = None
         self._pass("views_connect")
 
-    def execute(self, query: str | sql.Composed, parameters: Sequence[Any] = ()) -> Found:
+    def execute(
+        self, query: str | sql.Composed, parameters: Sequence[Any] = (), prepare: bool | None = None
+    ) -> Found:
         """A transaction takes effect at COMMIT: nobody else runs meanwhile."""
         words = " ".join((query if isinstance(query, str) else query.as_string()).split())
         if words == "BEGIN":

@@ -126,6 +126,20 @@ def test_long_histories_are_forgotten_in_bites(views: Views, monkeypatch: pytest
     }
 
 
+@pytest.mark.parametrize("long", erasures.LONG, ids=lambda long: str(long.table))
+def test_a_bite_costs_what_it_takes_whatever_the_planner_believes(views: Views, long: erasures.Long) -> None:
+    """Without samples it takes a customer for one row; joined by keys, each bite compared all rows with all."""
+    with psycopg.connect(views.dsn) as session:
+        session.execute("SET plan_cache_mode = force_generic_plan")
+        session.execute("SET enable_seqscan = off")
+        values = ("bus", "test", "cus", *long.first, 10)
+        plan = "\n".join(row[0] for row in session.execute(f"EXPLAIN {long.bite}", values))
+    assert f"Tid Scan on {long.table}" in plan
+    assert "Join" not in plan
+    assert "Nested Loop" not in plan
+    assert "Index Scan" in plan
+
+
 def test_samples_of_the_planner_are_taken_anew(views: Views) -> None:
     """Of keys there are none at all."""
     factory = business(views.factory())

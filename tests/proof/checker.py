@@ -14,7 +14,7 @@ import msgspec
 from events.codec import decode_envelope, genesis
 from events.envelope import Envelope
 from events.facts import CustomerFact
-from events.ids import stream_id
+from events.ids import owner_of, stream_id
 from services.ledger import receipts
 from tests.factories import customer_fact
 from tests.proof.accounts import Said
@@ -66,6 +66,7 @@ def _check(history: History) -> None:
         _check_store(history, shard, logs[shard])
     _check_receipts(history, judged)
     _check_memory(history, oracle)
+    _check_keys(history, oracle)
     _check_views(history, oracle, judged)
 
 
@@ -223,6 +224,15 @@ def _check_memory(history: History, oracle: Oracle) -> None:
         replayed = [account.blocked, account.closed, account.erased]
         same = mind == (account.balances, account.facts["customer"], replayed)
         _demand(same, f"a worker remembers {customer} of {names[stream]}, a replay gives {account.balances}")
+
+
+def _check_keys(history: History, oracle: Oracle) -> None:
+    """Who is erased has no key, and everybody else who is registered has one."""
+    keys = history.town.keys
+    for (_, name), account in oracle.accounts.items():
+        if account.profile is not None:
+            key = keys[owner_of(TENANT, name)]
+            _demand((key == b"") == account.erased, f"the key of {name} {'is' if key else 'is not'} there")
 
 
 def _check_views(history: History, oracle: Oracle, judged: dict[int, list[Event]]) -> None:

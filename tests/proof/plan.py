@@ -90,7 +90,8 @@ def _worker_cells() -> Iterator[Cell]:
     for call in _awaited(Broker):
         yield from _all("worker", call, ("before", "after"), ("crash", "freeze", "fail"))
     yield from _all("worker", "events_from", ("before", "after"), ("crash", "freeze", "fail"))
-    yield from _all("worker", "data_keys", ("before", "after"), ("crash", "freeze", "fail"))
+    for call in ("data_keys", "destroy_keys"):
+        yield from _all("worker", call, ("before", "after"), ("crash", "freeze", "fail"))
     yield from _all("worker", "publish", ("before",), ("lose", "late"))
     yield from _all("worker", "reply", ("before",), ("crash", "lose", "late", "twice"))
 
@@ -149,6 +150,13 @@ HELPERS = {
 """Trouble without which the first is never met."""
 
 
+FAREWELL = tuple(
+    Step(40, "cus_e", ask, None, 0)
+    for ask in (RegisterCustomer(name="Hồ", email="ho@example.com"), CloseCustomer(), EraseCustomer())
+)
+"""Somebody who is erased for sure: his wallets are empty."""
+
+
 def plan(seed: int) -> Plan:
     """Each history is aimed at one square of the board, in turn, and meets others by chance."""
     draw = random.Random(f"plan {seed}")
@@ -164,6 +172,8 @@ def plan(seed: int) -> Plan:
     stories = tuple(_story(draw, client) for client in range(draw.choice((2, 3, 4))))
     if any(cell.call in RARE for cell in cells):
         stories = (*stories[:-1], (*stories[-1], *_detour(CUSTOMERS[len(stories) - 1])))
+    if any(cell.call == "destroy_keys" for cell in cells):
+        stories = (*stories[:-1], (*stories[-1], *FAREWELL))
     return Plan(
         seed=seed,
         workers=draw.choice((1, 2, 2, 3)),
