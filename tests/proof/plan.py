@@ -28,9 +28,9 @@ OUTSIDE = ("sessions ended", "commands truncated", "delivered again", "power los
 UNGATED = {"close", "reply", "assign", "events_from"}
 """Of the ports: calls that cannot fail, or are dealt with below."""
 VIEWS = ("connect", "read_checkpoints", "read_breaks", "begin", "move", "insert_customers", "update_customers",
-         "insert_blocks", "update_blocks",
+         "insert_blocks", "update_blocks", "forget_early", "forget_blocks", "forget_reasons", "forget_objects",
          "upsert_wallets", "insert_entries", "add_accounts", "add_tallies", "notify", "commit")  # fmt: skip
-VIEWS_ALONE = ("read_checkpoints", "read_breaks", "commit")
+VIEWS_ALONE = ("read_checkpoints", "read_breaks", "forget_early", "commit")
 """Statements that have an effect, or an answer, of their own."""
 
 
@@ -172,7 +172,7 @@ def plan(seed: int) -> Plan:
     stories = tuple(_story(draw, client) for client in range(draw.choice((2, 3, 4))))
     if any(cell.call in RARE for cell in cells):
         stories = (*stories[:-1], (*stories[-1], *_detour(CUSTOMERS[len(stories) - 1])))
-    if any(cell.call == "destroy_keys" for cell in cells):
+    if any(cell.call == "destroy_keys" or cell.call.startswith("views_forget") for cell in cells):
         stories = (*stories[:-1], (*stories[-1], *FAREWELL))
     return Plan(
         seed=seed,
