@@ -96,13 +96,17 @@ class Declined(NamedTuple):
     otherwise: Rejected
 
 
+One = Asked | Bulk | Declined | Rejected
+"""What a record turns out to be."""
+
+
 class _Address(msgspec.Struct):
     """What can be saved of a command that is otherwise wrong."""
 
     replyto: ReplyTo
 
 
-def read(record: CommandRecord, shards: int, now: int, available: bool) -> Asked | Bulk | Declined | Rejected:
+def read(record: CommandRecord, shards: int, now: int, available: bool) -> One:
     """`now` in microseconds; `available` false while the shard may take nothing (its relay is too far behind)."""
     try:
         command, ask = decode_command(record.value)

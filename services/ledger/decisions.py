@@ -12,7 +12,7 @@ from events.codec import digest, micros
 from events.commands import GRACE_SECONDS, RegisterCustomer
 from events.upstream import RecordUpstream
 from services.ledger import bulk, metrics
-from services.ledger.admission import Asked, Bulk, Declined, Rejected
+from services.ledger.admission import Asked, Bulk, Declined, One, Rejected
 from services.ledger.attempts import Attempts, Declines
 from services.ledger.batch import Batch, Rules
 from services.ledger.beating import ATTEMPT_MICROS
@@ -39,7 +39,6 @@ NOTHING = Loaded({}, {}, {})
 REGISTERING = (RegisterCustomer, RecordUpstream)
 """After these an unknown customer may be known: he needs a data key."""
 
-One = Asked | Bulk | Declined | Rejected
 Read = Sequence[One]
 
 

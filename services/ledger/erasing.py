@@ -7,7 +7,6 @@ shards unknowingly destroys no key that its successor would have kept.
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from uuid import UUID
 
 import psycopg
 import structlog
@@ -16,7 +15,7 @@ from events.commands import EraseCustomer
 from events.facts import CustomerErased
 from services.coffin import past_owners
 from services.keyring import key_ring
-from services.ledger.admission import Asked, Bulk, Declined, Rejected
+from services.ledger.admission import Asked, One
 from services.ledger.batch import Batch
 from services.ledger.ports import StoredRow
 from services.ledger.world import World
@@ -25,7 +24,6 @@ from services.settings import Settings
 
 log = structlog.get_logger()
 
-One = Asked | Bulk | Declined | Rejected
 PUBLISHED_SECONDS = 2.0
 AT_ONCE = 10_000
 ERASED = "SELECT originator_id FROM stored_events WHERE topic = 'customer.erased.v1'"
@@ -36,14 +34,14 @@ def erasing(one: One) -> bool:
     return isinstance(one, Asked) and isinstance(one.ask, EraseCustomer)
 
 
-def erased_in(events: Iterable[StoredRow]) -> set[UUID]:
-    """Customers whose data keys go before these events become true."""
-    return {event.stream for event in events if event.type == CustomerErased.TYPE}
+def erasures(events: Iterable[StoredRow]) -> list[StoredRow]:
+    """Those before which, to become true, a data key goes: that of their stream."""
+    return [event for event in events if event.type == CustomerErased.TYPE]
 
 
 async def may_erase(world: World, batch: Batch, read: Iterable[One]) -> bool:
     """Whether the closing that allowed it cannot be lost with the store: the topic has it. Else the record waits."""
-    shards = {event.shard for event in batch.events if event.type == CustomerErased.TYPE}
+    shards = {event.shard for event in erasures(batch.events)}
     if not shards:
         return True
     with suppress(TimeoutError):

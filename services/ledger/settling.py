@@ -14,10 +14,10 @@ from msgspec import UNSET
 
 from events.codec import micros
 from services.ledger import admission, metrics
-from services.ledger.admission import Asked, Bulk, Declined, Rejected
+from services.ledger.admission import Asked, Bulk, Declined, One, Rejected
 from services.ledger.batch import Batch
-from services.ledger.decisions import Decisions, One, Read
-from services.ledger.erasing import erased_in, erasing, may_erase
+from services.ledger.decisions import Decisions, Read
+from services.ledger.erasing import erasing, erasures, may_erase
 from services.ledger.outcomes import DeadLetter, Unsure
 from services.ledger.ports import CommandRecord, KnownKey, NotKept, Unstorable
 from services.ledger.world import World
@@ -181,8 +181,8 @@ class Settling:
         world = self._world
         commit = batch.commit()
         commit = commit._replace(after=[world.ownership.with_published(row) for row in commit.after])
-        if erased := erased_in(batch.events):  # first: whoever dies in between is read again
-            await world.keys.destroy(erased)
+        if erased := erasures(batch.events):  # first: whoever dies in between is read again
+            await world.keys.destroy({event.stream for event in erased})
         with metrics.COMMIT_SECONDS.time():
             await world.store.commit(commit)
 

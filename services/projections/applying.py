@@ -36,9 +36,7 @@ PROJECTIONS = (
     tallies.project,
     told.project,
     requests.project,
-    erasures.project,
 )
-WITHOUT_FORGETTING = PROJECTIONS[:-1]
 
 ATTEMPTS_MAX = 3
 
@@ -180,9 +178,11 @@ class Applier:
             with connection.pipeline():
                 connection.execute(self.brackets[0])
                 connection.execute(MOVE, self._moves(reading, moved))
-                for project in PROJECTIONS if self.forgets else WITHOUT_FORGETTING:
+                for project in PROJECTIONS:
                     for query, rows in project(reading.events):
                         connection.execute(query, [rows])
+                for query, rows in erasures.forgetting(erased) if self.forgets else ():
+                    connection.execute(query, [rows])
                 self._announce(connection, moved)
                 connection.execute(self.brackets[1])
         except errors.SerializationFailure as error:

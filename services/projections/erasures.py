@@ -88,11 +88,10 @@ FORGET: tuple[LiteralString, ...] = (
 )
 
 
-def project(events: Sequence[Event]) -> Iterator[Statement]:
+def forgetting(erased: Sequence[Event]) -> Iterator[Statement]:
     """After the rows of the same batch are written."""
-    if gone := [_gone(event) for event in erased(events)]:
-        for query in FORGET:
-            yield statement(query, gone)
+    if erased:
+        yield from _statements([_gone(event) for event in erased])
 
 
 def forget_early(
@@ -116,9 +115,8 @@ def forget_all(connection: psycopg.Connection) -> None:
     )
     gone = [Gone(business_id=business, mode=mode, customer_id=customer) for business, mode, customer in rows]
     for first in range(0, len(gone), CUSTOMERS_AT_ONCE):
-        for query in FORGET:
-            asked = statement(query, gone[first : first + CUSTOMERS_AT_ONCE])
-            connection.execute(asked.query, [asked.rows])
+        for query, of_these in _statements(gone[first : first + CUSTOMERS_AT_ONCE]):
+            connection.execute(query, [of_these])
 
 
 def erased(events: Sequence[Event]) -> list[Event]:
@@ -129,6 +127,10 @@ def erased(events: Sequence[Event]) -> list[Event]:
 def owners(events: Iterable[Event]) -> set[UUID]:
     """Whose key is to be forgotten."""
     return {owner_of(event.envelope.tenant, event.envelope.subject) for event in events}
+
+
+def _statements(gone: Sequence[Gone]) -> Iterator[Statement]:
+    return (statement(query, gone) for query in FORGET)
 
 
 def _gone(event: Event) -> Gone:

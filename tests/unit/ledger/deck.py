@@ -10,10 +10,10 @@ from events.ids import Tenant
 from events.replies import Reply
 from events.sharding import shard_of
 from services.ledger import admission, bulk
-from services.ledger.admission import Asked, Bulk
+from services.ledger.admission import Asked, Bulk, One
 from services.ledger.attempts import Attempts, Declines
 from services.ledger.batch import Batch, Rules
-from services.ledger.decisions import REGISTERING, One, commands_of
+from services.ledger.decisions import REGISTERING, commands_of
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
 from services.ledger.ports import Attempt, CommandRecord, Loaded, ShardRow, Tried

@@ -9,7 +9,8 @@ import pytest
 from events.replies import Outcome
 from services.ledger import batch as batch_module
 from services.ledger import settling
-from services.ledger.decisions import Decisions, One, Read
+from services.ledger.admission import One
+from services.ledger.decisions import Decisions, Read
 from services.ledger.domain import customer
 from services.ledger.relay import Relay
 from tests.fakes.asking import REGISTER, command, correlation, credit, debit, stream_of
