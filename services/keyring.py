@@ -156,9 +156,9 @@ class KeyRing:
             self._cached.popitem(last=False)
         return found
 
-    def _note_damaged(self, owner: UUID, reason: str) -> None:
+    def _note_damaged(self, owner: UUID, why: str) -> None:
         if owner not in self.damaged:
-            log.error("data_key_damaged", owner=str(owner), reason=reason)
+            log.error("data_key_damaged", owner=str(owner), why=why)
         if len(self.damaged) < CACHED_MAX:
             self.damaged.add(owner)
 

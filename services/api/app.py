@@ -14,7 +14,7 @@ from services.api.answers import JSON
 from services.api.edge import Edge
 from services.api.lookups import ExportsBusy
 from services.api.parts import Parts
-from services.api.ports import ViewsUnavailable
+from services.api.ports import ViewsTooSlow, ViewsUnavailable
 from services.api.routes import ROUTES
 from services.api.routes.allowed import allowed
 from services.api.shapes import Error
@@ -35,6 +35,7 @@ def create_app(parts: Parts) -> ASGIApp:
         logging_config=None,
         exception_handlers={
             errors.ApiError: _expected,
+            ViewsTooSlow: _views_too_slow,
             ViewsUnavailable: _views_unavailable,
             ExportsBusy: _exports_busy,
             HTTPException: _refused_by_router,
@@ -56,6 +57,10 @@ def _expected(_: HttpRequest, error: errors.ApiError) -> Response[bytes]:
 
 def _views_unavailable(_: HttpRequest, __: ViewsUnavailable) -> Response[bytes]:
     return _answer(errors.unavailable("The read models cannot be reached"))
+
+
+def _views_too_slow(_: HttpRequest, __: ViewsTooSlow) -> Response[bytes]:
+    return _answer(errors.too_slow())
 
 
 def _exports_busy(_: HttpRequest, __: ExportsBusy) -> Response[bytes]:

@@ -34,7 +34,7 @@ class CreateLedgerEntries(Struct, frozen=True, kw_only=True):
 class BulkOutcome(Struct, frozen=True, kw_only=True):
     """What became of one item. `status` and `code` are those that it would have got alone."""
 
-    status: Annotated[int, Meta(description="200 applied; 503 certainly not applied; 504 not known")]
+    status: Annotated[int, Meta(description="200 applied; 503 certainly not applied; 500 and 504 not known")]
     code: str | None = None
     message: str | None = None
     replayed: Annotated[bool, Meta(description="this key had its outcome before")] = False

@@ -19,8 +19,8 @@ _TAG_BYTES = 12
 _INT64_MAX = 2**63 - 1
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=_INT64_MAX)]
-Micros = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
-"""Microseconds since 1970; up to the end of the year 9999."""
+Micros = Annotated[int, msgspec.Meta(ge=-62_135_596_800_000_000, le=253_402_300_799_999_999)]
+"""Microseconds since 1970, of the years 1 to 9999: upstream's objects are as old as it says."""
 
 Word = Annotated[str, msgspec.Meta(max_length=512, pattern=r"^[^\x00]*\Z")]
 

@@ -106,6 +106,16 @@ def unavailable(message: str) -> ApiError:
     return ApiError(503, "SERVICE_UNAVAILABLE", message, {**SHOULD_RETRY, "retry-after": "1"})
 
 
+def too_slow() -> ApiError:
+    """Asked again at once it would take as long."""
+    return ApiError(
+        503,
+        "SERVICE_UNAVAILABLE",
+        "This took longer than a read may: narrow the time or the filter",
+        SHOULD_NOT_RETRY,
+    )
+
+
 def exports_busy() -> ApiError:
     return ApiError(
         503, "EXPORTS_BUSY", "As many exports run as may: wait for one", {**SHOULD_RETRY, "retry-after": "5"}

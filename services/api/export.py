@@ -62,7 +62,7 @@ class Export:
             outcome = await self._watched(first, receive, send)
         metrics.EXPORTS.labels(outcome).inc()
         if outcome not in ("complete", "abandoned"):
-            log.warning("an export was cut off", reason=outcome)
+            log.warning("an export was cut off", why=outcome)
 
     def _head(self) -> list[tuple[bytes, bytes]]:
         name = f'attachment; filename="ledger-entries.{self._form}"'.encode()

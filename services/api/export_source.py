@@ -63,7 +63,9 @@ class PostgresExports:
                 while rows := await cursor.fetchmany(PIECE_ROWS):
                     yield [FoundEntry._make(row) for row in rows]
         except PoolTimeout as error:
-            raise ExportsBusy from error
+            if len(self._running) > CONNECTIONS:  # with this one
+                raise ExportsBusy from error
+            raise ViewsUnavailable(type(error).__name__) from error
         except psycopg.OperationalError as error:
             raise ViewsUnavailable(type(error).__name__) from error
         finally:

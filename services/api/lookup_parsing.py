@@ -183,10 +183,7 @@ def _after(query: Mapping[str, str], cursors: Cursors) -> Any:
 
 
 def _limit(query: Mapping[str, str]) -> int:
-    limit = number_of(query, "limit", LIMIT_DEFAULT, LIMIT_MAX)
-    if not limit:
-        raise invalid_query(f"limit is a whole number from 1 to {LIMIT_MAX}")
-    return limit
+    return number_of(query, "limit", LIMIT_DEFAULT, LIMIT_MAX, least=1)
 
 
 def _words(query: Mapping[str, str]) -> tuple[str, ...]:

@@ -211,16 +211,20 @@ def attempt_of(call: Call) -> int:
 
 
 @overload
-def number_of(query: Mapping[str, str], name: str, default: int, largest: int) -> int: ...
+def number_of(query: Mapping[str, str], name: str, default: int, largest: int, least: int = 0) -> int: ...
 @overload
-def number_of(query: Mapping[str, str], name: str, default: None, largest: int) -> int | None: ...
-def number_of(query: Mapping[str, str], name: str, default: int | None, largest: int) -> int | None:
-    """A parameter that is a whole number from 0 on."""
+def number_of(
+    query: Mapping[str, str], name: str, default: None, largest: int, least: int = 0
+) -> int | None: ...
+def number_of(
+    query: Mapping[str, str], name: str, default: int | None, largest: int, least: int = 0
+) -> int | None:
+    """A parameter that is a whole number."""
     text = query.get(name)
     if text is None:
         return default
-    if not _NUMBER.fullmatch(text) or int(text) > largest:
-        raise invalid_query(f"{name} is a whole number from 0 to {largest}")
+    if not _NUMBER.fullmatch(text) or not least <= int(text) <= largest:
+        raise invalid_query(f"{name} is a whole number from {least} to {largest}")
     return int(text)
 
 

@@ -10,7 +10,7 @@ from events.sharding import shard_of
 from services.api.asking import Asking
 from services.api.auth import Authenticator, Caller
 from services.api.call import Call
-from services.api.errors import not_yet_visible
+from services.api.errors import not_yet_visible, unsupported_currency
 from services.api.foreign_ports import Foreign
 from services.api.health import Readiness
 from services.api.keys import Scope
@@ -83,6 +83,16 @@ def as_of_reached(visit: Visit, customer_id: str) -> dict[str, str]:
     """The same for an answer about one customer."""
     shard = shard_of(customer_id, visit.parts.settings.shards)
     return {"ledger-position": position(shard, visit.parts.visibility.reached()[shard])}
+
+
+def check_currency(visit: Visit, currency: str, key: str | None) -> None:
+    """What is not open is refused here and leaves nothing. With a key the ledger is asked: it may have been open before.
+
+    Raises:
+        ApiError: 422 UNSUPPORTED_CURRENCY.
+    """
+    if key is None and currency not in visit.parts.settings.currencies:
+        raise unsupported_currency()
 
 
 async def reading(scope: AsgiScope) -> Visit:

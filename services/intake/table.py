@@ -27,10 +27,10 @@ class Waiting(NamedTuple):
 
 
 _REMEMBER = """
-    WITH told AS (
-        INSERT INTO intake_payments SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[])
-        ON CONFLICT DO NOTHING
-    )
+    INSERT INTO intake_payments SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[])
+    ON CONFLICT DO NOTHING
+"""
+_PARK = """
     INSERT INTO intake_waiting (partition, kafka_offset, business_id, mode, payment_id, value)
     SELECT * FROM unnest(%b::int[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::bytea[])
     ON CONFLICT DO NOTHING
@@ -97,12 +97,15 @@ class Table(Session):
         [(count,)] = await self._rows("SELECT count(*) FROM intake_waiting")
         return int(count)
 
-    async def remember(self, payments: Mapping[Name, str], waiting: Sequence[Waiting]) -> None:
-        """Before a batch is asked: the next one is joined while it is."""
+    async def remember(self, payments: Mapping[Name, str]) -> None:
+        """Whose they are, where that is not known yet. Before a batch is asked: the next one is joined while it is."""
         told = [(*name, customer) for name, customer in sorted(payments.items())]  # two processes, one order
+        await self._session.execute(_REMEMBER, columns(told, 4))
+
+    async def park(self, waiting: Sequence[Waiting]) -> None:
+        """Kept until their payments are told of."""
         parked = [(one.partition, one.offset, *one.name, one.value) for one in waiting]
-        if told or parked:
-            await self._session.execute(_REMEMBER, [*columns(told, 4), *columns(parked, 6)])
+        await self._session.execute(_PARK, columns(parked, 6))
 
     async def check_off(self, next_offsets: Mapping[int, int], done: Sequence[Waiting]) -> None:
         """What was decided. A twin that froze cannot take the checkpoint back."""

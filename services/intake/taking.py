@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -12,6 +12,7 @@ from msgspec import UNSET
 from events.codec import COMMAND_BYTES_MAX, encode_ask
 from events.commands import Command, Origin
 from events.replies import Outcome, Reply
+from events.upstream import RecordDispute, RecordPayment, RecordRefund
 from services.inbox import Inbox
 from services.intake import metrics
 from services.intake.record import NotUnderstood
@@ -27,6 +28,8 @@ AHEAD_MAX = 2
 """Batches that have been asked and wait for the one before to be checked off."""
 DATA_BYTES_MAX = COMMAND_BYTES_MAX - 4 * 1024
 """The attributes of a command have room beside it."""
+OF_PAYMENT = (RecordPayment, RecordRefund, RecordDispute)
+"""What moves the money of a payment. Under a second customer it would move it twice."""
 FINAL = {Outcome.APPLIED, Outcome.REFUSED, Outcome.UNCHANGED}
 
 
@@ -132,22 +135,29 @@ class Taking:
         said = [(record, one) for record, one in understood if one.ask is not None]
         metrics.count(metrics.TYPES, (one.type if one.known else "unknown" for _, one in understood))
         metrics.RECORDS.labels("passed").inc(len(understood) - len(said))  # nobody's wallet: payouts
-        told = {_name(one): one.customer for _, one in said if one.customer and one.payment}
+        told = _told(one for _, one in said)
+        if told:
+            await self._table.remember(told)
         waiters = await self._table.waiting_for(told) if told else []
-        unknown = {_name(one) for _, one in said if not one.customer} - told.keys()
-        known = told | (await self._table.customers(unknown) if unknown else {})
+        named = {_name(one) for _, one in said if isinstance(one.ask, OF_PAYMENT) or not one.customer}
+        known = await self._table.customers(named) if named else {}
         joined: list[Joined] = []
         parked: list[Waiting] = []
         for record, one in said:
-            customer = one.customer or known.get(_name(one), "")
-            if customer:
+            owner = known.get(_name(one), "")
+            if one.customer and owner not in ("", one.customer) and isinstance(one.ask, OF_PAYMENT):
+                await self._bury(
+                    record, "CUSTOMER_CHANGED", "its payment was told of another customer before"
+                )
+            elif customer := one.customer or owner:
                 joined.append(_joined(record, one, customer))
             else:
                 parked.append(Waiting(record.shard, record.offset, _name(one), record.value))
         for waiter in waiters:
             joined += await self._parked(waiter, known[waiter.name])
-        metrics.RECORDS.labels("parked").inc(len(parked))
-        await self._table.remember(told, parked)
+        if parked:
+            metrics.RECORDS.labels("parked").inc(len(parked))
+            await self._table.park(parked)
         next_offsets: dict[int, int] = {}
         for record in records:
             next_offsets[record.shard] = max(record.offset + 1, next_offsets.get(record.shard, 0))
@@ -209,6 +219,15 @@ class Taking:
         metrics.RECORDS.labels("dead_letter").inc()
         metrics.DEAD_LETTERS.labels(code).inc()
         log.warning("dead_letter", partition=record.shard, offset=record.offset, code=code, why=message)
+
+
+def _told(said: Iterable[Said]) -> dict[Name, str]:
+    """Whose payments these are: what is told of a payment itself says it, the first word for all time."""
+    told: dict[Name, str] = {}
+    for one in said:
+        if isinstance(one.ask, RecordPayment) and one.customer:
+            told.setdefault(_name(one), one.customer)
+    return told
 
 
 def _name(said: Said) -> Name:

@@ -205,7 +205,7 @@ class Decisions:
             if stream not in self.cache:  # else a batch was merged meanwhile: what it left is newer
                 self.cache.put(stream, state)
         for stream, why in folding.broken.items():
-            log.error("history_broken", stream=str(stream), reason=str(why))
+            log.error("history_broken", stream=str(stream), why=str(why))
         return {**folding.states, **folding.broken}
 
     def _note_due(self, due: Iterable[Snapshot]) -> None:

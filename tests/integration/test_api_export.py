@@ -177,6 +177,14 @@ async def test_one_business_never_holds_all_exports_of_a_process(source: Watched
         assert await anext(again)
 
 
+async def test_where_nothing_can_connect_no_export_is_said_to_run() -> None:
+    source = PostgresExports(f"postgresql://nobody@127.0.0.1:{free_port()}/none")
+    await source.open()
+    with pytest.raises(ViewsUnavailable):
+        await anext(source.entries(TENANT, EntryLookup()))
+    await source.close()
+
+
 async def test_a_database_that_goes_away_cuts_the_export(source: Watched, dsn: str) -> None:
     async with serving(source) as client:
         async with client.stream("GET", EXPORT) as answer:

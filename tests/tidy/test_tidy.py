@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from services.logs import FORBIDDEN
+
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("events", "services", "deploy", "benchmarks")
 FUNCTION_LINES_MAX = 40
@@ -130,6 +132,18 @@ def test_banned_names_are_not_used(rule: Ban) -> None:
         if name in rule.names and path not in rule.allowed
     }
     assert not found
+
+
+def test_no_log_line_names_a_field_that_is_hidden() -> None:
+    """It would say nothing, for ever."""
+    calls = [
+        (f"{path}:{node.lineno}", {keyword.arg for keyword in node.keywords})
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and dotted(node.func).startswith("log.")
+    ]
+    assert len(calls) > 50
+    assert not [place for place, names in calls if names & FORBIDDEN]
 
 
 @pytest.mark.parametrize("rule", BANS, ids=lambda rule: min(rule.names))

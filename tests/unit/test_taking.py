@@ -72,8 +72,10 @@ class Ends:
     async def count_waiting(self) -> int:
         return len(self.waiting)
 
-    async def remember(self, payments: Mapping[Name, str], waiting: Sequence[Waiting]) -> None:
-        self.payments |= payments
+    async def remember(self, payments: Mapping[Name, str]) -> None:
+        self.payments = {**payments, **self.payments}
+
+    async def park(self, waiting: Sequence[Waiting]) -> None:
         self.waiting += waiting
 
     async def check_off(self, next_offsets: Mapping[int, int], done: Sequence[Waiting]) -> None:
@@ -126,6 +128,38 @@ async def test_a_dispute_and_its_payment_in_one_batch() -> None:
     ends = Ends()
     await ends.taking().take([record(0, "dispute.opened", DISPUTE), record(1, "payment.succeeded", PAYMENT)])
     assert ([one.subject for one in ends.commands], ends.waiting) == (["cus_1", "cus_1"], [])
+
+
+async def test_only_what_is_told_of_a_payment_says_whose_it_is() -> None:
+    """A licence key may be a gift, and of a type that nobody knows nothing is known."""
+    gift = {"id": "lic_1", "payment_id": "pay_1", "customer_id": "cus_gift", "key": "k"}
+    ends = Ends()
+    await ends.taking().take([record(0, "license_key.created", gift), record(1, "gift.given", gift)])
+    assert ends.payments == {}
+    await ends.taking().take([record(2, "payment.succeeded", PAYMENT), record(3, "dispute.opened", DISPUTE)])
+    assert [one.subject for one in ends.commands] == ["cus_gift", "cus_gift", "cus_1", "cus_1"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_payment_has_one_customer_for_all_time(together: bool) -> None:
+    """Under a second one its money would move a second time."""
+    other = {"customer": {"customer_id": "cus_2"}}
+    refund = {"refund_id": "ref_1", "payment_id": "pay_1", "amount": 1}
+    records = [
+        record(0, "payment.succeeded", PAYMENT),
+        record(1, "payment.succeeded", PAYMENT | other),
+        record(2, "refund.succeeded", refund | other),
+        record(3, "refund.succeeded", refund),
+    ]
+    ends = Ends()
+    for batch in [records] if together else [[one] for one in records]:
+        await ends.taking().take(batch)
+    assert [(one.type, one.subject) for one in ends.commands] == [
+        ("payment.record.v1", "cus_1"),
+        ("refund.record.v1", "cus_1"),
+    ]
+    assert [one for one in ends.seen if one.startswith("buried")] == ["buried CUSTOMER_CHANGED"] * 2
+    assert ends.offsets == {0: 4}
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.MALFORMED, Outcome.KEY_REUSED])

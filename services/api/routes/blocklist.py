@@ -32,12 +32,13 @@ async def create(scope: Scope) -> Answer:
     """Who is blocked already keeps his entry; a reason given now replaces the one it had."""
     visit = await writing(scope)
     body = await body_of(visit.call, _body)
-    customer = await _meant(visit, body)
+    key = key_of(visit.call)
+    customer = await _meant(visit, body, key)
     ask = BlockCustomer(
         reason=UNSET if body.reason is None else body.reason,
         identifier=UNSET if body.email is None else body.email,
     )
-    written = await visit.parts.asking.write(visit.call, visit.caller, customer, ask, key_of(visit.call))
+    written = await visit.parts.asking.write(visit.call, visit.caller, customer, ask, key)
     row = await unless_away(visit.parts.blocklist.entry(visit.caller.tenant, written.reply.block_id))
     entry = _shown(row) if row is not None else await _told(visit, body, written)
     if body.reason is not None and not written.reply.replayed:
@@ -86,12 +87,16 @@ async def remove(scope: Scope) -> Answer:
 ROUTES = (create, list_entries, retrieve, remove)
 
 
-async def _meant(visit: Visit, body: shapes.BlockCustomer) -> str:
+async def _meant(visit: Visit, body: shapes.BlockCustomer, key: str | None) -> str:
     """The customer of a body that names him by id or by address."""
     if body.customer_id is not None and body.email is None:
         return body.customer_id
     if body.email is None or body.customer_id is not None:
         raise invalid_parameters("Name the customer by customer_id or by email: exactly one of them")
+    if key is not None:
+        raise invalid_parameters(
+            "With an Idempotency-Key name the customer by customer_id: an address may change hands"
+        )
     found = await visit.parts.blocklist.addressed(visit.caller.tenant, body.email)
     if not found:
         raise not_found()

@@ -23,8 +23,8 @@ async def create(scope: Scope) -> Answer:
     entered = await enter(visit.parts.asking, visit.call, visit.caller, records, len(body.items))
     _, headers = await visit.parts.asking.shown(visit.call, entered.positions)
     statuses = [outcome.status for outcome in entered.outcomes]
-    applied, unknown = statuses.count(200), statuses.count(504)
-    not_applied = statuses.count(503) + statuses.count(500)
+    applied, not_applied = statuses.count(200), statuses.count(503)
+    unknown = statuses.count(504) + statuses.count(500)
     outcomes = BulkOutcomes(
         items=entered.outcomes,
         applied=applied,

@@ -9,9 +9,9 @@ from msgspec import UNSET
 
 from events.commands import CreditWallet, DebitWallet
 from services.api.answers import Answer, json
-from services.api.errors import not_found, unsupported_currency
+from services.api.errors import not_found
 from services.api.parsing import body_of, currency_of, customer_id, key_of, page_of, query_of
-from services.api.parts import as_of, reading, writing
+from services.api.parts import as_of, check_currency, reading, writing
 from services.api.ports import EntryRow
 from services.api.shapes import (
     EVENT_TYPES,
@@ -31,13 +31,12 @@ async def create(scope: Scope) -> Answer:
     visit = await writing(scope)
     identifier = customer_id(visit.path["customer_id"])
     body = await body_of(visit.call, _body)
-    if body.currency not in visit.parts.settings.currencies:
-        raise unsupported_currency()
+    key = key_of(visit.call, body.idempotency_key)
+    check_currency(visit, body.currency, key)
     move = CreditWallet if body.entry_type == "credit" else DebitWallet
     ask = move(
         currency=body.currency, amount=body.amount, reason=UNSET if body.reason is None else body.reason
     )
-    key = key_of(visit.call, body.idempotency_key)
     written = await visit.parts.asking.write(visit.call, visit.caller, identifier, ask, key)
     reply = written.reply
     assert reply.balance_after is not UNSET, "a reply to a movement of money says the balance"

@@ -10,12 +10,12 @@ from events.requests import RefundToWallet, RequestAsk, RequestTopUp, SettleInvo
 from services.api import foreign_answers as answers
 from services.api.answers import Answer, json
 from services.api.asking import Written
-from services.api.errors import not_found, unsupported_currency
+from services.api.errors import not_found
 from services.api.foreign_parsing import foreign_id
 from services.api.foreign_ports import PAYMENTS, SUBSCRIPTIONS, Kind, Told
 from services.api.foreign_shapes import Pairs, Refund
 from services.api.parsing import body_of, customer_id, key_of
-from services.api.parts import Visit, refunding, writing
+from services.api.parts import Visit, check_currency, refunding, writing
 from services.api.request_parsing import change_of, or_unset, refund_of
 from services.api.request_shapes import (
     CreateRefund,
@@ -83,12 +83,12 @@ async def settle(scope: Scope) -> Answer:
     visit = await writing(scope)
     identifier = customer_id(visit.path["customer_id"])
     body = await body_of(visit.call, _settlement)
-    if body.currency not in visit.parts.settings.currencies:
-        raise unsupported_currency()
+    key = key_of(visit.call)
+    check_currency(visit, body.currency, key)
     ask = SettleInvoice(
         invoice_id=body.invoice_id, currency=body.currency, amount=body.amount, reason=or_unset(body.reason)
     )
-    written = await visit.parts.asking.write(visit.call, visit.caller, identifier, ask, key_of(visit.call))
+    written = await visit.parts.asking.write(visit.call, visit.caller, identifier, ask, key)
     reply = written.reply
     applied, balance = reply.applied or 0, reply.balance_after or 0
     settlement = Settlement(
@@ -112,15 +112,15 @@ async def request_top_up(scope: Scope) -> Answer:
     visit = await writing(scope)
     identifier = customer_id(visit.path["customer_id"])
     body = await body_of(visit.call, _top_up)
-    if body.currency not in visit.parts.settings.currencies:
-        raise unsupported_currency()
+    key = key_of(visit.call)
+    check_currency(visit, body.currency, key)
     ask = RequestTopUp(
         currency=body.currency,
         amount=body.amount,
         return_url=or_unset(body.return_url),
         metadata=or_unset(body.metadata),
     )
-    written = await visit.parts.asking.write(visit.call, visit.caller, identifier, ask, key_of(visit.call))
+    written = await visit.parts.asking.write(visit.call, visit.caller, identifier, ask, key)
     top_up = TopUp(
         request_id=written.reply.object_id,
         customer_id=identifier,

@@ -187,6 +187,13 @@ async def test_an_entry_names_one_customer(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
+async def test_a_key_goes_with_an_id_not_with_an_address(client: httpx.AsyncClient, customer: str) -> None:
+    """Repeated, the address may be another person's."""
+    for body, status in (({"email": "ana@example.com"}, 422), ({"customer_id": customer}, 200)):
+        answer = await client.post("/blocklist/customers", json=body, headers={"idempotency-key": "k"})
+        assert answer.status_code == status
+
+
 async def test_an_address_of_several_customers_blocks_none_of_them(
     api: Api, client: httpx.AsyncClient
 ) -> None:

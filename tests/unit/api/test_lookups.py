@@ -240,6 +240,7 @@ async def test_a_lookup_that_takes_too_long_is_503(
     monkeypatch.setattr(api.lookups, "customers", slow)
     answer = await client.get(CUSTOMERS)
     assert (answer.status_code, answer.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert (answer.headers["x-should-retry"], "narrow" in answer.json()["message"]) == ("false", True)
 
 
 LISTED = {"search": "ana", "sort": "name"}

@@ -96,6 +96,17 @@ async def test_pages_end_where_nothing_is_left(api: Api, client: httpx.AsyncClie
     assert (await client.get(f"{path}?limit=2")).json()["next_cursor"] is None
 
 
+async def test_pages_go_on_behind_what_is_older_than_1970(
+    api: Api, client: httpx.AsyncClient, customer: str
+) -> None:
+    """Upstream says how old its objects are."""
+    one = transaction()._replace(created_at=datetime(1, 1, 1, tzinfo=UTC))
+    api.foreign.transactions_found = [one, one]
+    path = f"/v1/customers/{customer}/transactions?limit=1"
+    again = await client.get(f"{path}&cursor={(await client.get(path)).json()['next_cursor']}")
+    assert (again.status_code, api.foreign.asked[-1][1][2]) == (200, (one.created_at, "pay_1"))
+
+
 async def test_wrong_questions_are_refused(client: httpx.AsyncClient, customer: str) -> None:
     path = f"/v1/customers/{customer}/transactions"
     for query in ("limit=0", "limit=101", "cursor=x", "currency=USD", "cursor=", "limit=1&limit=2"):

@@ -222,6 +222,10 @@ async def test_a_currency_must_be_open_to_move_money() -> None:
         path = f"/customers/{made.json()['customer_id']}/wallets"
         refused = await client.post(f"{path}/ledger-entries", json=CREDIT)
         assert (refused.status_code, refused.json()["code"]) == (422, "UNSUPPORTED_CURRENCY")
+        assert "ledger-position" not in refused.headers, "nothing was written"
+        keyed = await client.post(f"{path}/ledger-entries", json={**CREDIT, "idempotency_key": "k"})
+        assert (keyed.status_code, keyed.json()["code"]) == (422, "UNSUPPORTED_CURRENCY")
+        assert "ledger-position" in keyed.headers, "the ledger looked first whether the key has an outcome"
         await client.post(f"{path}/ledger-entries", json={**CREDIT, "currency": "JPY", "amount": 1000})
         body = (await client.get(path)).json()
     assert [(item["currency"], item["balance"]) for item in body["items"]] == [("JPY", 1000)]

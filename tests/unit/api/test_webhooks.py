@@ -189,6 +189,20 @@ async def test_a_timestamp_that_is_none(api: Api, client: httpx.AsyncClient, giv
     await refused(api, answer, 401, "WEBHOOK_TIMESTAMP_INVALID")
 
 
+async def test_one_signature_that_fits_is_enough(client: httpx.AsyncClient) -> None:
+    for number, other in enumerate(("v1,abc", "hello", "v2,x,y", "v1," + "A" * 43 + "=", "")):
+        given = signed(envelope(), identifier=f"msg_{number}")
+        given["webhook-signature"] = f"{other} {given['webhook-signature']}"
+        answer = await client.post(PATH, content=envelope(), headers=given)
+        assert (answer.status_code, answer.json()) == (200, {"status": "taken"})
+
+
+async def test_other_headers_may_come_twice(client: httpx.AsyncClient) -> None:
+    """Proxies add some."""
+    headers = [*valid().items(), ("x-request-id", "a"), ("x-request-id", "b")]
+    assert (await client.post(PATH, content=envelope(), headers=headers)).json() == {"status": "taken"}
+
+
 async def test_headers_that_come_twice(api: Api, client: httpx.AsyncClient) -> None:
     headers = [*valid().items(), ("webhook-id", "msg_2")]
     answer = await client.post(PATH, content=envelope(), headers=headers)
