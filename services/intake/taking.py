@@ -1,22 +1,19 @@
 """Batches of records: understood, joined to their customers, asked of the ledger, and only then checked off."""
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
-from msgspec import UNSET
 
-from events.codec import COMMAND_BYTES_MAX, encode_ask
-from events.commands import Command, Origin
+from events.codec import COMMAND_BYTES_MAX
 from events.replies import Outcome, Reply
-from events.upstream import RecordDispute, RecordPayment, RecordRefund
 from services.inbox import Inbox
 from services.intake import metrics
+from services.intake.joining import Joined, is_moved, join, name_of, payments_of
 from services.intake.record import NotUnderstood
-from services.intake.table import Name, Table, Waiting
+from services.intake.table import Table, Waiting
 from services.intake.together import Ledger
 from services.intake.understanding import Said, understand
 from services.reading import Record
@@ -28,8 +25,6 @@ AHEAD_MAX = 2
 """Batches that have been asked and wait for the one before to be checked off."""
 DATA_BYTES_MAX = COMMAND_BYTES_MAX - 4 * 1024
 """The attributes of a command have room beside it."""
-OF_PAYMENT = (RecordPayment, RecordRefund, RecordDispute)
-"""What moves the money of a payment. Under a second customer it would move it twice."""
 FINAL = {Outcome.APPLIED, Outcome.REFUSED, Outcome.UNCHANGED}
 
 
@@ -41,13 +36,6 @@ class Coffin(Protocol):
     """Keeps a record that is put aside, sealed; returns when Kafka has it."""
 
     async def bury(self, record: Record, code: str, message: str) -> None: ...
-
-
-class Joined(NamedTuple):
-    """A record that the ledger is asked about."""
-
-    record: Record
-    command: Command
 
 
 class Batch(NamedTuple):
@@ -135,24 +123,24 @@ class Taking:
         said = [(record, one) for record, one in understood if one.ask is not None]
         metrics.count(metrics.TYPES, (one.type if one.known else "unknown" for _, one in understood))
         metrics.RECORDS.labels("passed").inc(len(understood) - len(said))  # nobody's wallet: payouts
-        told = _told(one for _, one in said)
+        told = payments_of(one for _, one in said)
         if told:
             await self._table.remember(told)
         waiters = await self._table.waiting_for(told) if told else []
-        named = {_name(one) for _, one in said if isinstance(one.ask, OF_PAYMENT) or not one.customer}
+        named = {name_of(one) for _, one in said if one.payment}
         known = await self._table.customers(named) if named else {}
         joined: list[Joined] = []
         parked: list[Waiting] = []
         for record, one in said:
-            owner = known.get(_name(one), "")
-            if one.customer and owner not in ("", one.customer) and isinstance(one.ask, OF_PAYMENT):
+            owner = known.get(name_of(one), "")
+            if is_moved(one, owner):
                 await self._bury(
                     record, "CUSTOMER_CHANGED", "its payment was told of another customer before"
                 )
             elif customer := one.customer or owner:
-                joined.append(_joined(record, one, customer))
+                joined.append(join(record, one, customer))
             else:
-                parked.append(Waiting(record.shard, record.offset, _name(one), record.value))
+                parked.append(Waiting(record.shard, record.offset, name_of(one), record.value))
         for waiter in waiters:
             joined += await self._parked(waiter, known[waiter.name])
         if parked:
@@ -174,7 +162,7 @@ class Taking:
         """Nothing, where it is not understood any more: settings may have changed since."""
         record = Record(waiting.partition, waiting.offset, waiting.value)
         said = await self._understood(record)
-        return [] if said is None else [_joined(record, said, customer)]
+        return [] if said is None else [join(record, said, customer)]
 
     async def _fitting(self, joined: Sequence[Joined]) -> list[Joined]:
         """What the ledger could not take is put aside by us, too: here it can be sent in again."""
@@ -219,39 +207,3 @@ class Taking:
         metrics.RECORDS.labels("dead_letter").inc()
         metrics.DEAD_LETTERS.labels(code).inc()
         log.warning("dead_letter", partition=record.shard, offset=record.offset, code=code, why=message)
-
-
-def _told(said: Iterable[Said]) -> dict[Name, str]:
-    """Whose payments these are: what is told of a payment itself says it, the first word for all time."""
-    told: dict[Name, str] = {}
-    for one in said:
-        if isinstance(one.ask, RecordPayment) and one.customer:
-            told.setdefault(_name(one), one.customer)
-    return told
-
-
-def _name(said: Said) -> Name:
-    return Name(said.tenant.business_id, said.tenant.mode, said.payment)
-
-
-def _joined(record: Record, said: Said, customer: str) -> Joined:
-    """The same fact makes the same command, however often and by whichever door it comes."""
-    ask = said.ask
-    assert ask is not None, "what asks for nothing is passed over"
-    identity = "in-" + hashlib.sha256(f"{said.tenant}|{customer}|{said.key}".encode()).hexdigest()[:40]
-    command = Command(
-        id=identity,
-        source="/intake",
-        type=ask.TYPE,
-        subject=customer,
-        businessid=said.tenant.business_id,
-        mode=said.tenant.mode,  # type: ignore[arg-type]
-        origin=Origin.INTAKE,
-        actor="intake",
-        correlationid=identity,
-        idempotencykey=said.key,
-        effectivetime=ask.told.time,
-        deadline=UNSET,
-        data=encode_ask(ask),
-    )
-    return Joined(record, command)

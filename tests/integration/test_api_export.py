@@ -16,6 +16,7 @@ from events.ids import Tenant
 from services.api import export, export_source
 from services.api.export_source import PIECE_ROWS, PostgresExports
 from services.api.lookups import EntryLookup, ExportsBusy, FoundEntry
+from services.api.ports import ViewsUnavailable
 from services.api.protocol import LimitedProtocol
 from services.migrate import migrate_database
 from services.standalone.process import free_port
