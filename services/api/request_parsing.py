@@ -21,6 +21,10 @@ def refund_of(body: CreateRefund, payment: Told) -> RequestRefund:
     Raises:
         ApiError: 422, items that nobody here can know the amounts of, or that are none of this payment.
     """
+    if "wallet_action" in (body.metadata or {}):
+        raise invalid_parameters(
+            "metadata.wallet_action is upstream's: /v1/refunds/to-wallet gives back to the wallet"
+        )
     return RequestRefund(
         payment_id=body.payment_id,
         currency=or_unset(body.currency),

@@ -110,7 +110,7 @@ def _ask(kind: str, told: Told, data: dict[str, Any], named: Named) -> tuple[str
             payment = _strict(Payment, present, status=word)
             return payment.payment_id, upstream.RecordPayment(payment=payment, **common)
         case "refund":
-            refund = _strict(Refund, present | _asked_for(request), status=word)
+            refund = _strict(Refund, _asked_for(present, request), status=word)
             return refund.refund_id, upstream.RecordRefund(refund=refund, **common)
         case "dispute":
             dispute = _strict(Dispute, present, dispute_status=f"dispute_{word}")
@@ -140,12 +140,14 @@ def _named(payment_id: Any) -> str:
         return ""
 
 
-def _asked_for(request: Any) -> dict[str, Any]:
-    """A refund that we asked for goes by the id that the asker was given."""
+def _asked_for(present: dict[str, Any], request: Any) -> dict[str, Any]:
+    """A refund that we asked for goes by the id that the asker was given; and to the card, whatever the metadata of the
+    asker says of wallets: upstream passes that back."""
     try:
-        return {"refund_id": msgspec.convert(request, RefundId)}
+        ours = msgspec.convert(request, RefundId)
     except msgspec.ValidationError:
-        return {}
+        return present
+    return {name: value for name, value in present.items() if name != "wallet_action"} | {"refund_id": ours}
 
 
 def _present(data: dict[str, Any]) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def _present(data: dict[str, Any]) -> dict[str, Any]:
 def _strict(struct: type[S], present: dict[str, Any], **otherwise: str) -> S:
     """Raises NotUnderstood where a field is missing without which nothing can be done."""
     try:
-        return _lenient(struct, otherwise | present)
+        return _lenient(struct, present, **otherwise)
     except msgspec.ValidationError as error:
         raise NotUnderstood("INCOMPLETE", f"{struct.__name__}: {_line(error)}") from error
 
@@ -167,8 +169,8 @@ def _fields(struct: type[msgspec.Struct]) -> tuple[dict[str, Any], list[str]]:
     return kinds, [name for name in kinds if name.endswith(("_at", "_date"))]
 
 
-def _lenient(struct: type[S], found: dict[str, Any]) -> S:
-    """Each field for itself: what does not fit is left out. Nearly always all fit, which one look tells.
+def _lenient(struct: type[S], found: dict[str, Any], **otherwise: str) -> S:
+    """Each field for itself: what does not fit is as if it were missing. Nearly always all fit, which one look tells.
 
     `found` without nulls; it is used up.
     """
@@ -180,8 +182,8 @@ def _lenient(struct: type[S], found: dict[str, Any]) -> S:
     if isinstance(amount, str) and amount.isdecimal():
         found["amount"] = int(amount[:MINOR_DIGITS_MAX])  # a dispute's: minor units as text
     with suppress(msgspec.ValidationError):
-        return msgspec.convert(found, struct)
-    return msgspec.convert(dict(_fitting(kinds, found)), struct)
+        return msgspec.convert(otherwise | found, struct)
+    return msgspec.convert(otherwise | dict(_fitting(kinds, found)), struct)
 
 
 def _fitting(kinds: dict[str, Any], found: dict[str, Any]) -> Iterator[tuple[str, Any]]:

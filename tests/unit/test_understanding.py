@@ -211,6 +211,22 @@ def test_a_refund_that_we_asked_for_goes_by_the_id_that_the_asker_was_given(meta
     assert (ask.refund.refund_id, ask.foreign["refund_id"]) == (name, "ref_of_upstream")
 
 
+def test_a_refund_that_we_asked_for_goes_to_the_card_whatever_its_metadata_says() -> None:
+    """Upstream passes on the metadata of whoever asked; a refund of its own may go to the wallet."""
+    for request, action in ((ASKED, UNSET), (None, "refund_to_wallet")):
+        metadata = {"request_id": request, "wallet_action": "refund_to_wallet"}
+        ask = said("refund.succeeded", data={**REFUND, "metadata": metadata}).ask
+        assert isinstance(ask, RecordRefund)
+        assert ask.refund.wallet_action == action
+
+
+@pytest.mark.parametrize("status", [None, 5, "", "requires action", ["succeeded"]])
+def test_a_status_that_is_none_is_taken_from_the_type(status: Any) -> None:
+    ask = said("payment.succeeded", data={**PAYMENT, "status": status}).ask
+    assert isinstance(ask, RecordPayment)
+    assert ask.payment.status == "succeeded"
+
+
 def test_a_refund_by_the_id_of_its_request_needs_to_say_no_more() -> None:
     ask = said("refund.failed", {**REFUND, "refund_id": ASKED}).ask
     assert isinstance(ask, RecordRefund)

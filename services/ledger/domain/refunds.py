@@ -14,7 +14,7 @@ from events.requests import RefundToWallet, RequestRefund
 from services.ledger.domain.customer import Customer, gone
 from services.ledger.domain.foreign import PARTS_MAX, Foreign, Seen, evolve_foreign
 from services.ledger.domain.given import Given
-from services.ledger.domain.rules import SUCCEEDED, Rule, part_amount
+from services.ledger.domain.rules import SUCCEEDED, Rule, is_top_up, part_amount
 from services.ledger.domain.teller import Teller
 
 FAILED = "failed"
@@ -105,10 +105,7 @@ def _unfit(ask: RequestRefund | RefundToWallet, state: Foreign) -> Refusal | Non
 
 def _not_to_wallet(state: Foreign, given: Given) -> Refusal | None:
     """The money of a top-up is in the wallet already."""
-    payment = state.payment
-    assert payment is not None  # looked at before
-    is_top_up = payment.action == Rule.TOP_UP and Rule.TOP_UP in given.rules
-    allowed = Rule.REFUND_TO_WALLET in given.rules and not is_top_up
+    allowed = Rule.REFUND_TO_WALLET in given.rules and not is_top_up(state, given.rules)
     return None if allowed else Refusal.REFUND_TO_WALLET_NOT_ALLOWED
 
 

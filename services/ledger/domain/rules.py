@@ -79,10 +79,10 @@ def _wanted(state: Foreign, payment_id: str, rules: frozenset[str]) -> Iterator[
             back = amount if payment.status in FAILED else 0
             yield Target(Rule.PAYMENT_REVERSAL, currency, payment_id, back)
     succeeded = payment.status == SUCCEEDED
-    is_top_up = payment.action == Rule.TOP_UP and Rule.TOP_UP in rules
+    topped_up = is_top_up(state, rules)
     refunds = {name: part for name, part in state.refunds.items() if part.status == SUCCEEDED}
     to_card = sum(part_amount(part, payment) for part in refunds.values() if not _to_wallet(part))
-    left = payment.total - to_card if succeeded and not is_top_up else 0
+    left = payment.total - to_card if succeeded and not topped_up else 0
     if Rule.REFUND_TO_WALLET in rules:
         for name, part in sorted(state.refunds.items()):
             if _to_wallet(part):
@@ -90,12 +90,20 @@ def _wanted(state: Foreign, payment_id: str, rules: frozenset[str]) -> Iterator[
                 amount = max(0, min(wanted, left))
                 left -= amount
                 yield Target(Rule.REFUND_TO_WALLET, payment.currency, name, amount)
-    if not is_top_up:
+    if not topped_up:
         return
     credited = max(0, payment.amount - to_card) if succeeded else 0
-    yield Target(Rule.TOP_UP, payment.currency, payment_id, credited)
+    if Rule.TOP_UP in rules:
+        yield Target(Rule.TOP_UP, payment.currency, payment_id, credited)
     if Rule.DISPUTE in rules:
         yield from _disputed(state, payment, credited)
+
+
+def is_top_up(state: Foreign, rules: frozenset[str]) -> bool:
+    """Whether the wallet has, or gets, the money of the payment; also where the rule was switched off since."""
+    payment = state.payment
+    given = any(done.moved and key.startswith(f"{Rule.TOP_UP} ") for key, done in state.booked.items())
+    return payment is not None and payment.action == Rule.TOP_UP and (given or Rule.TOP_UP in rules)
 
 
 def _disputed(state: Foreign, payment: Seen, credited: int) -> Iterator[Target]:

@@ -121,6 +121,8 @@ async def test_items_become_amounts(api: Api, payment: str, items: list[dict[str
         pytest.param({"payment_id": "pay_1", "items": [{"item_id": "pdt_1", "amount": -1}]},
                      "INVALID_REQUEST_BODY", id="less"),
         pytest.param({"payment_id": "pay_1", "reason": "x" * 3_001}, "INVALID_REQUEST_BODY", id="a novel"),
+        pytest.param({"payment_id": "pay_1", "metadata": {"wallet_action": "refund_to_wallet"}},
+                     "INVALID_REQUEST_PARAMETERS", id="both to the card and to the wallet"),
         pytest.param({"payment_id": ""}, "INVALID_REQUEST_BODY", id="no payment"),
         pytest.param({}, "INVALID_REQUEST_BODY", id="nothing said"),
     ],

@@ -21,7 +21,7 @@ from services.ledger.domain.rules import Rule
 from tests import seeds
 from tests.fakes import asking
 from tests.unit.ledger.deck import RULES, Deck, envelopes, outcomes, replies
-from tests.unit.ledger.telling import payment, purchase, refund
+from tests.unit.ledger.telling import dispute, payment, purchase, refund
 
 A = "cus_a"
 ALL = RequestRefund(payment_id="pay_1")
@@ -135,6 +135,19 @@ def test_a_rule_that_is_off_lets_nothing_into_the_wallet() -> None:
 def test_a_top_up_may_go_into_the_wallet_where_nothing_else_brings_it_there() -> None:
     deck = Deck(RULES._replace(wallet_rules=frozenset(Rule) - {Rule.TOP_UP}))
     assert last(deck, [payment(), TO_WALLET]).amount == deck.balance(A) == 110
+
+
+def test_what_a_rule_has_given_is_not_given_again_once_it_is_switched_off() -> None:
+    deck = Deck()
+    last(deck, [payment(), dispute(amount=30)])
+    assert deck.balance(A) == 70
+    deck.rules = RULES._replace(wallet_rules=frozenset(Rule) - {Rule.TOP_UP})
+    assert last(deck, [TO_WALLET]).code == "REFUND_TO_WALLET_NOT_ALLOWED"
+    last(deck, [refund(4, to_wallet=True)])
+    last(deck, [refund(5, 40, name="ref_2")])
+    assert deck.balance(A) == 70, "nor is it taken, where that is switched off"
+    last(deck, [dispute(6, "dispute_won", 30)])
+    assert deck.balance(A) == 100
 
 
 def test_of_a_payment_that_nobody_knows_nothing_can_be_given_back() -> None:

@@ -90,8 +90,10 @@ class Core:
         wanted = set(names)
         return [one for one in self._waiting if one.name in wanted]
 
-    async def remember(self, payments: Mapping[Name, str], waiting: Sequence[Waiting]) -> None:
-        self._payments |= payments
+    async def remember(self, payments: Mapping[Name, str]) -> None:
+        self._payments = {**payments, **self._payments}
+
+    async def park(self, waiting: Sequence[Waiting]) -> None:
         self._waiting += waiting
 
     async def check_off(self, next_offsets: Mapping[int, int], done: Sequence[Waiting]) -> None:
