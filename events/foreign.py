@@ -21,6 +21,14 @@ Print = Annotated[
 FAILED = frozenset({"failed", "cancelled"})
 """Statuses of a payment from which nothing comes."""
 
+LASTING = {
+    **dict.fromkeys(("failed", "cancelled", "expired"), 1),
+    **dict.fromkeys(("dispute_expired", "dispute_accepted", "dispute_lost"), 1),
+    **dict.fromkeys(("succeeded", "dispute_won", "dispute_cancelled"), 2),
+}
+"""Of two words of one moment the one with the higher number is the later; any other status, 0, passes. Never changed:
+whoever folds or replays must come to the same."""
+
 
 class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When and why upstream said it: of one object the newest counts. `updated`: the object's own word on its age."""
@@ -28,14 +36,6 @@ class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: Word
     time: Timestamp
     updated: Timestamp | UnsetType = UNSET
-
-
-def stamp(told: Told, print_: str) -> str:
-    """Orders what is said of one object; of one moment too, so that the order of arrival never decides.
-
-    For the ledger and for the read models: they must agree on which word is the last.
-    """
-    return f"{told.time} {'' if told.updated is UNSET else told.updated} {print_}"
 
 
 class AsTold(Struct, frozen=True, kw_only=True):

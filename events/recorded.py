@@ -3,16 +3,30 @@
 from msgspec import UNSET, Struct, UnsetType
 
 from events.fact import Fact
-from events.foreign import Dispute, Effect, LicenceKey, Payment, Print, Refund, Subscription, Told
+from events.foreign import LASTING, Dispute, Effect, LicenceKey, Payment, Print, Refund, Subscription, Told
 from events.ids import ChangeId
 from events.money import Amount, Currency
 
 
 class Recorded(Fact, frozen=True):
-    """A foreign fact became ours, once. Sealed: the object as it came. `print` orders what is of one moment."""
+    """A foreign fact became ours, once. Sealed: the object as it came."""
 
     told: Told
     print: Print
+
+    @property
+    def status(self) -> str:
+        """Of the object, where it has one."""
+        return ""
+
+    @property
+    def stamp(self) -> str:
+        """Orders what is said of one object; of one moment too, so that the order of arrival never decides.
+
+        For the ledger and for the read models: they must agree on which word is the last.
+        """
+        updated = "" if self.told.updated is UNSET else self.told.updated
+        return f"{self.told.time} {updated} {LASTING.get(self.status, 0)}{self.print}"
 
 
 class FromWallet(Struct, frozen=True, kw_only=True):
@@ -39,6 +53,10 @@ class PaymentRecorded(Recorded, frozen=True):
     effects: tuple[Effect, ...] = ()
     from_wallet: FromWallet | UnsetType = UNSET
 
+    @property
+    def status(self) -> str:
+        return self.payment.status
+
 
 class RefundRecorded(Recorded, frozen=True):
     """In the stream of its payment, with which it is decided together."""
@@ -48,6 +66,10 @@ class RefundRecorded(Recorded, frozen=True):
 
     refund: Refund
     effects: tuple[Effect, ...] = ()
+
+    @property
+    def status(self) -> str:
+        return self.refund.status
 
 
 class DisputeRecorded(Recorded, frozen=True):
@@ -59,6 +81,10 @@ class DisputeRecorded(Recorded, frozen=True):
     dispute: Dispute
     effects: tuple[Effect, ...] = ()
 
+    @property
+    def status(self) -> str:
+        return self.dispute.dispute_status
+
 
 class SubscriptionRecorded(Recorded, frozen=True):
     """The newest that is known of a subscription."""
@@ -68,6 +94,10 @@ class SubscriptionRecorded(Recorded, frozen=True):
 
     subscription: Subscription
     answer: Answer | UnsetType = UNSET
+
+    @property
+    def status(self) -> str:
+        return self.subscription.status
 
 
 class LicenceKeyRecorded(Recorded, frozen=True):

@@ -17,7 +17,7 @@ from services.ledger.domain.states import State
 SNAPSHOT_EVERY = 200
 """Events of a stream."""
 
-FOLD = 1
+FOLD = 2
 """Raise it when `evolve` reads old events otherwise than before: older snapshots are ignored from then on."""
 
 _MARK_BYTES = 4

@@ -8,7 +8,7 @@ from typing import Any, LiteralString, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from events.foreign import Dispute, LicenceKey, Payment, Refund, Subscription, stamp
+from events.foreign import Dispute, LicenceKey, Payment, Refund, Subscription
 from events.recorded import Recorded
 from services.projections.event import Event
 
@@ -77,7 +77,7 @@ def common(event: Event, fact: Recorded, created_at: str | UnsetType) -> dict[st
         "mode": envelope.mode,
         "customer_id": envelope.subject,
         "shard": event.shard,
-        "stamp": stamp(fact.told, fact.print),
+        "stamp": fact.stamp,
         "created_at": moment(created_at) or told_at,
         "updated_at": told_at,
         "object": as_it_came(fact),

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from events import foreign
 from events.facts import ForeignFact
-from events.foreign import Effect, stamp
+from events.foreign import Effect
 from events.recorded import (
     DisputeRecorded,
     LicenceKeyRecorded,
@@ -100,7 +100,7 @@ def evolve_foreign(state: Foreign, fact: ForeignFact) -> Foreign:
         return replace(seen, plan=Plan(state.plan.status, fact.request_id, fact.change, is_open=True))
     if name not in state.stamps and len(state.stamps) >= PARTS_MAX:
         return seen
-    seen = replace(seen, stamps={**state.stamps, name: _stamp_of(fact)})
+    seen = replace(seen, stamps={**state.stamps, name: stamp_of(fact)})
     match fact:
         case PaymentRecorded():
             return booked(_paid(seen, fact), fact.effects)
@@ -123,9 +123,9 @@ def evolve_foreign(state: Foreign, fact: ForeignFact) -> Foreign:
             assert_never(fact)
 
 
-def _stamp_of(fact: ForeignFact) -> str:
+def stamp_of(fact: ForeignFact) -> str:
     """What we made ourselves has none: whatever upstream says of it is newer."""
-    return stamp(fact.told, fact.print) if isinstance(fact, Recorded) else ""
+    return fact.stamp if isinstance(fact, Recorded) else ""
 
 
 def _paid(seen: Foreign, fact: PaymentRecorded) -> Foreign:

@@ -12,7 +12,7 @@ from events.facts import (
     CustomerProfileChanged,
     CustomerRegistered,
 )
-from events.foreign import FAILED, AsTold, stamp
+from events.foreign import FAILED, AsTold
 from events.money import AMOUNT_MAX
 from events.personal import Personal
 from events.recorded import (
@@ -35,7 +35,7 @@ from events.upstream import (
 )
 from services.ledger.domain.changes import answered
 from services.ledger.domain.customer import Customer
-from services.ledger.domain.foreign import Foreign, evolve_foreign, name_of
+from services.ledger.domain.foreign import Foreign, evolve_foreign, name_of, stamp_of
 from services.ledger.domain.given import Given
 from services.ledger.domain.invoice import Invoice
 from services.ledger.domain.rules import Rule
@@ -62,7 +62,7 @@ def decide_upstream(
         return [*naming, UpstreamRecorded(told=ask.told, print=given.print, personal=personal)]
     fact = _recorded(ask, personal, given)
     state = foreign_of(about, fact.CATEGORY)
-    if stamp(ask.told, given.print) <= state.stamps.get(name_of(fact), ""):
+    if stamp_of(fact) <= state.stamps.get(name_of(fact), ""):
         return [*naming]
     match fact:
         case SubscriptionRecorded():

@@ -1,6 +1,7 @@
 """What follows from what upstream says: the rules as a table, in whole batches with both streams."""
 
 from collections.abc import Sequence
+from itertools import permutations
 
 import pytest
 from msgspec import UNSET
@@ -37,6 +38,17 @@ def say(deck: Deck, ask: AnyAsk, customer: str = A) -> list[str]:
 
 def short(deck: Deck) -> int:
     return sum(b.short for s in deck.customers.values() if isinstance(s, Foreign) for b in s.booked.values())
+
+
+@pytest.mark.parametrize("total", range(110, 126))  # contents differ, and so do their prints
+def test_of_one_moment_the_status_that_lasts_is_the_last_word(total: int) -> None:
+    """Clocks of upstream may know seconds only: a coin would leave every second top-up out."""
+    words = [payment(1, "processing", total), payment(1, "failed", total), payment(1, total=total)]
+    for told in permutations(words):
+        assert play(*told).balance(A) == total - 10
+    taken = [payment(total=total), dispute(2, amount=total)]
+    for later in permutations([dispute(3, amount=total), dispute(3, WON, total)]):
+        assert play(*taken, *later).balance(A) == total - 10
 
 
 @pytest.mark.parametrize(

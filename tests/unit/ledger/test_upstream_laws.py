@@ -163,7 +163,7 @@ def test_no_more_is_given_back_than_was_paid(asks: list[AnyAsk]) -> None:
 
 
 def test_without_the_order_by_time_the_laws_would_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.ledger.domain.upstream.stamp", lambda *_: "9")
+    monkeypatch.setattr("services.ledger.domain.upstream.stamp_of", lambda *_: "9")
     assert settled(told([payment(1), payment(2, "failed")])[0]) != settled(
         told([payment(2, "failed"), payment(1)])[0]
     )

@@ -46,7 +46,7 @@ def test_of_one_moment_the_objects_own_word_counts_and_then_the_print() -> None:
         )
     )
     [row] = rows(updated, first)
-    assert row.stamp.endswith(f"{upstream.at(0)} {'0' * 16}")
+    assert row.stamp.endswith(f"{upstream.at(0)} {'0' * 17}")
 
 
 def test_what_is_no_time_says_nothing() -> None:
