@@ -41,10 +41,11 @@ PROJECTIONS = (
 ATTEMPTS_MAX = 3
 
 # Asynchronous commit is safe here: checkpoints and rows are lost or kept together, and what is lost is read again.
+# In UTC, because elsewhere a time of the first or last day that Python knows would lie beyond it.
 # The timeouts end the transaction of a twin that froze in it, so that its successor is not kept waiting.
 SESSION = (
     "-c synchronous_commit=off -c idle_in_transaction_session_timeout=5s -c statement_timeout=20s "
-    "-c lock_timeout=10s"
+    "-c lock_timeout=10s -c timezone=UTC"
 )
 TRANSACTION_TIMEOUT_SINCE = 170_000
 """The other timeouts do not count between the statements of a pipeline."""
@@ -93,6 +94,8 @@ class Applier:
         self._seen: dict[int, Checkpoint] = {}
         self.progressed: Callable[[], None] = lambda: None
         """Told of each step of what may take long."""
+        self.forgot: Callable[[], None] = lambda: None
+        """Told when somebody's rows were emptied."""
 
     def load(self) -> dict[int, Checkpoint]:
         """Read the checkpoints of all shards afresh: where records have to come from."""
@@ -194,6 +197,8 @@ class Applier:
         self._seen |= moved
         self._keys.drop(erasures.owners(erased))
         self._committed(moved)
+        if erased:
+            self.forgot()
 
     def _announce(self, connection: psycopg.Connection, moved: Mapping[int, Checkpoint]) -> None:
         """What else belongs into the transaction; nobody waits for tables that nobody reads yet."""

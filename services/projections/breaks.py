@@ -43,6 +43,13 @@ class Breaks:
                 again = True
         return again
 
+    def healed(self, connection: psycopg.Connection) -> list[int]:
+        """Halted shards whose break is gone from the table: read models were made anew."""
+        if not self.halted:
+            return []
+        left = connection.execute("SELECT shard FROM chain_breaks").fetchall()
+        return sorted(self.halted.keys() - {shard for (shard,) in left})
+
     def passed(self, connection: psycopg.Connection, moved: Mapping[int, Checkpoint]) -> None:
         """Within the batch's transaction: forget breaks that these checkpoints have left behind."""
         if done := self._left_behind(moved):

@@ -17,6 +17,14 @@ from services.sessions import CHANNEL
 NOTIFY_BYTES_MAX = 7_900
 
 
+class Healed(Exception):
+    """A rebuild has gone past the breaks of these shards. What came meanwhile was dropped: the next process reads it."""
+
+    def __init__(self, shards: list[int]) -> None:
+        self.shards = shards
+        super().__init__(f"shards {shards}")
+
+
 class Projector(Applier):
     """Applies to the read models that the API reads."""
 
@@ -39,7 +47,13 @@ class Projector(Applier):
         return Applied(len(reading.events), reading.times())
 
     def beat(self, instance: str) -> None:
-        """Say in the database that this projector works."""
+        """Say in the database that this projector works.
+
+        Raises:
+            Healed: a shard that was halted can go on.
+        """
+        if healed := self.breaks.healed(self.connection()):
+            raise Healed(healed)
         self.connection().execute(
             "INSERT INTO projectors (id, seen) VALUES (%s, now()) ON CONFLICT (id) DO UPDATE SET seen = now()",
             [instance],

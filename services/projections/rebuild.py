@@ -85,9 +85,7 @@ class Rebuild:
             rebuild_tables.sample(session)
             self._report(Step.INDEX, 1, 1)
             total, held = self._swap_in(session)
-            samples.renew(
-                self._settings.views_dsn.get_secret_value(), "1 year"
-            )  # what came last was sampled already
+            samples.renew(self._settings.views_dsn.get_secret_value())  # who came last was sampled already
         return Rebuilt(total - resumed, resumed, loaded, time.monotonic() - began, held)
 
     def _session(self) -> Session:

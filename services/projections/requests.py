@@ -69,9 +69,10 @@ UPDATE = """
         updated_at timestamptz)
     WHERE old.business_id = new.business_id AND old.mode = new.mode AND old.customer_id = new.customer_id
         AND old.request_id = new.request_id
-        AND (old.status <> 'settled' OR new.status = 'settled' OR old.object_id = new.object_id)
+        AND (old.status <> 'settled' OR old.object_id = new.object_id)
 """
-"""What is settled stays so, whatever becomes of another payment that was tried for the same top-up."""
+"""What is settled stays so, whatever becomes of another payment that was tried for the same top-up; of the last answers
+about one object it also does not matter whether they come one by one or as the last of them (`_in_turn`)."""
 
 
 def project(events: Sequence[Event]) -> Iterator[Statement]:

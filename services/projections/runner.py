@@ -7,7 +7,7 @@ import structlog
 
 from events.topics import EVENTS
 from services import health
-from services.faust_process import cannot_go_on, live
+from services.faust_process import EXIT_FAILED, cannot_go_on, live
 from services.inbox import Inbox
 from services.kafka import reached
 from services.keyring import key_ring
@@ -15,8 +15,8 @@ from services.mistakes import ExitCode
 from services.projections import metrics, verify
 from services.projections.applying import ChainBroken
 from services.projections.lag import Lag
-from services.projections.projector import Projector
-from services.projections.samples import renew_forever
+from services.projections.projector import Healed, Projector
+from services.projections.samples import Samples
 from services.projections.watch import Watch
 from services.projections.writer import Writer
 from services.receiving import Reading, make_app
@@ -36,8 +36,11 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
     watch = Watch(app, writer, lag, instance, partial(reached, settings))
     port = settings.projections_metrics_port or settings.http_port + 2
     server = await health.serve(settings.http_host, port, watch.problems)
-    samples = renew_forever(settings.views_dsn.get_secret_value())
-    work = (watch.watch_forever(), writer.write_forever(), _check(settings, watch), samples)
+    samples = Samples(settings.views_dsn.get_secret_value())
+    projector.forgot = samples.note
+    work = (
+        watch.watch_forever(), writer.write_forever(), _check(settings, watch), samples.renew_forever()
+    )  # fmt: skip
     closing = {"health": server.cleanup(), "database": writer.close(instance)}
     return await live(app, work, closing, _failed, stop)
 
@@ -53,4 +56,7 @@ def _failed(error: BaseException) -> int:
     if isinstance(error, ChainBroken):
         log.error("the chain is broken; a restart reads again from the checkpoint", breaks=str(error))
         return ExitCode.MISFIT
+    if isinstance(error, Healed):
+        log.warning("halted shards can go on; a restart reads what was passed over", shards=error.shards)
+        return EXIT_FAILED
     return cannot_go_on("projections", error)

@@ -12,41 +12,47 @@ from services.sessions import KEEPALIVES
 log = structlog.get_logger()
 
 LOOK_SECONDS = 600.0
-LATE = "1 hour"
-"""An erasure may be older than its rows by what the projections were behind."""
 TABLES = [table.name for table in READ_MODELS]
-DUE = """
-    SELECT EXISTS (
-        SELECT FROM customers WHERE erased_at > (
-            SELECT coalesce(min(greatest(last_analyze, last_autoanalyze)), '-infinity') - %s::interval
-            FROM pg_stat_user_tables WHERE schemaname = 'public' AND relname = ANY(%s)
-        )
-    )
-"""
+ANYBODY = "SELECT EXISTS (SELECT FROM customers WHERE erased_at IS NOT NULL)"
 
 
-async def renew_forever(dsn: str) -> None:
-    """Beside the work: it only ever costs reading."""
-    while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        try:
-            await asyncio.to_thread(renew, dsn)
-        except psycopg.Error as error:  # it is tried again
-            log.warning("samples_not_renewed", error=type(error).__name__)
+class Samples:
+    """Due after each erasure that this process applied, and once after its start: an earlier one may have applied some."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self.due = True
+
+    def note(self) -> None:
+        """Somebody was erased."""
+        self.due = True
+
+    async def renew_forever(self) -> None:
+        """Beside the work: it only ever costs reading."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if not self.due:
+                continue
+            self.due = False
+            try:
+                await asyncio.to_thread(renew, self._dsn)
+            except psycopg.Error as error:  # it is tried again
+                self.due = True
+                log.warning("samples_not_renewed", error=type(error).__name__)
 
 
-def renew(dsn: str, late: str = LATE) -> bool:
-    """Whether it was due: somebody was erased since the last time, or `late` before it.
+def renew(dsn: str) -> bool:
+    """Whether they were taken: where nobody was ever erased they are left alone.
 
     Raises:
         psycopg.Error: the database is away.
     """
     with psycopg.connect(dsn, autocommit=True, **KEEPALIVES) as connection:
         connection.add_notice_handler(_tell)
-        due = connection.execute(DUE, [late, TABLES]).fetchone() == (True,)
-        if due:
+        anybody = connection.execute(ANYBODY).fetchone() == (True,)
+        if anybody:
             connection.execute(f"ANALYZE {', '.join(TABLES)}")
-    return due
+    return anybody
 
 
 def _tell(notice: Diagnostic) -> None:

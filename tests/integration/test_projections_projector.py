@@ -15,6 +15,7 @@ from services.projections.__main__ import build
 from services.projections.applying import ChainBroken, CheckpointMoved, unsealed
 from services.projections.breaks import TIMES_MAX
 from services.projections.chain import read
+from services.projections.projector import Healed
 from services.reading import Record
 from services.sessions import CHANNEL
 from tests.integration.read_models import SHARDS, Views, business, expect, make_views
@@ -145,6 +146,12 @@ def test_the_third_time_at_one_place_halts_the_shard_and_no_other(views: Views) 
     assert projector.apply(records[3:]).events == sum(record.shard != poison.shard for record in records[3:])
     [kept] = views.rows("chain_breaks")
     assert (kept["shard"], kept["sequence"], kept["times"]) == (poison.shard, poison.offset + 1, TIMES_MAX)
+
+    projector.beat("x")
+    with psycopg.connect(views.dsn) as rebuild:
+        rebuild.execute("DELETE FROM chain_breaks")
+    with pytest.raises(Healed, match=str(poison.shard)):  # its successor reads what was dropped meanwhile
+        projector.beat("x")
 
     healed = views.projector()
     healed.apply(records)

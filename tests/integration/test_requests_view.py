@@ -76,6 +76,12 @@ STORIES = [
          upstream.payment(2, "pay_t", "failed", request_id=TOP).fact],
         ("top_up", "failed", "pay_t", "INR", 700), id="not paid after all",
     ),
+    pytest.param(
+        [ASK_TOP_UP, upstream.payment(1, "pay_t", request_id=TOP).fact,
+         upstream.payment(1, "pay_twice", request_id=TOP).fact,
+         upstream.payment(2, "pay_twice", "failed", request_id=TOP).fact],
+        ("top_up", "settled", "pay_t", "INR", 700), id="paid, and a second payment came and went",
+    ),
 ]  # fmt: skip
 
 
