@@ -24,6 +24,7 @@ class Inbox:
         self._waiting: dict[int, deque[CommandRecord]] = {}
         self._bytes: dict[int, int] = {}
         self._commands: dict[int, int] = {}
+        self._passed_over: int | None = None
 
     def __len__(self) -> int:
         return sum(len(waiting) for waiting in self._waiting.values())
@@ -44,18 +45,24 @@ class Inbox:
         """A batch: all of those shards that have little waiting, then long runs of the others, in turn.
 
         Short runs of all would be as fair, but dearer: a shard in a batch costs a row and a publish of its own.
-        A record that is more than there is room for keeps its turn; alone it may be more than `commands_max`.
+        A record that is more than there is room for keeps its turn; alone it may be more than `commands_max`. Where
+        those with little left no room for it they are later by one batch: else they would be in its way for ever.
         """
         quota = commands_max // max(1, len(self._waiting))
         room = commands_max
         taken: list[CommandRecord] = []
-        for shard in sorted(self._waiting, key=lambda shard: self._commands[shard] > quota):
+        first, self._passed_over = self._passed_over, None
+        for shard in sorted(self._waiting, key=lambda one: (one != first, self._commands[one] > quota)):
             run: list[CommandRecord] = []
             waiting = self._waiting[shard]
             while waiting and (_commands(waiting[0]) <= room or not (taken or run)):
                 room -= _commands(waiting[0])
                 run.append(waiting.popleft())
             if not run:
+                if (
+                    room >= quota
+                ):  # less than that is left by another one's long run: then it is only not its turn
+                    self._passed_over = shard
                 break
             taken += run
             self._forget(shard, run)
@@ -75,6 +82,7 @@ class Inbox:
         self._waiting.clear()
         self._bytes.clear()
         self._commands.clear()
+        self._passed_over = None
 
 
 def _size(records: Sequence[CommandRecord]) -> int:

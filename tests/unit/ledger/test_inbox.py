@@ -1,14 +1,16 @@
 """What waits between Kafka and a batch: every shard has its turn, and no log grows into memory."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ledger.inbox import INBOX_BYTES, Inbox
+from services.ledger.inbox import ENTRY_BYTES, INBOX_BYTES, LARGE_BYTES, Inbox
 from services.ledger.ports import CommandRecord
 
 BATCH = 500
+SHARDS = 6
 
 
 def records(shard: int, count: int, first: int = 0, size: int = 600) -> list[CommandRecord]:
@@ -94,35 +96,68 @@ def test_a_record_larger_than_a_batch_is_taken_alone() -> None:
     assert [len(inbox.take(BATCH)) for _ in range(4)] == [1, 1, 1, 0]
 
 
+def test_a_record_larger_than_a_batch_waits_for_one_batch_of_those_that_never_pause() -> None:
+    inbox = Inbox()
+    inbox.put(0, records(0, 2, size=160_000))
+    found = []
+    for number in range(4):
+        inbox.put(1, records(1, 1, first=number))
+        found.append([(one.shard, one.offset) for one in inbox.take(BATCH)])
+    assert found == [[(1, 0)], [(0, 0)], [(1, 1), (1, 2)], [(0, 1)]]
+
+
+def test_where_several_are_busy_a_few_commands_come_with_the_next_batch_all_the_same() -> None:
+    """Who finds the batch full waits for a turn, and jumps no queue."""
+    inbox = Inbox()
+    for shard in range(3):
+        inbox.put(shard, records(shard, 2_000))
+    for number in range(6):
+        inbox.put(7, records(7, 1, first=number))
+        assert [one.offset for one in inbox.take(BATCH) if one.shard == 7] == [number]
+
+
+def commands(waiting: Sequence[CommandRecord]) -> int:
+    sizes = [len(record.value) for record in waiting]
+    return sum(1 if size < LARGE_BYTES else size // ENTRY_BYTES for size in sizes)
+
+
+SHARD = st.integers(0, SHARDS - 1)
+SIZE = st.just(600) | st.integers(LARGE_BYTES, 60 * ENTRY_BYTES)
+ARRIVING = st.lists(st.tuples(SHARD, st.integers(0, 40), SIZE), max_size=3)
+"""So many records of a shard, of so many bytes each: some are more than a batch."""
+
+
 @given(
-    steps=st.lists(
-        st.one_of(
-            st.tuples(st.integers(0, 5), st.integers(0, 40)),  # so many more arrive in a shard
-            st.integers(1, 30),  # a batch of so many
-        ),
-        max_size=60,
-    )
+    steady=st.sets(SHARD, max_size=3), steps=st.lists(st.tuples(ARRIVING, st.integers(1, 30)), max_size=40)
 )
 def test_nothing_is_lost_doubled_or_moved_and_nobody_waits_for_ever(
-    steps: list[tuple[int, int] | int],
+    steady: set[int], steps: list[tuple[list[tuple[int, int, int]], int]]
 ) -> None:
-    inbox, arrived, taken = Inbox(), Counter[int](), Counter[int]()
-    for step in steps:
-        if isinstance(step, tuple):
-            shard, count = step
-            inbox.put(shard, records(shard, count, first=arrived[shard]))
+    """Before each batch one more of the `steady` ones arrives."""
+    inbox, waiting = Inbox(), {shard: list[CommandRecord]() for shard in range(SHARDS)}
+    arrived, passed_over, delayed = Counter[int](), Counter[int](), set[int]()
+    for arriving, room in [*steps, *[([], 10)] * 3 * SHARDS]:
+        for shard, count, size in [*arriving, *((shard, 1, 600) for shard in steady)]:
+            inbox.put(shard, new := records(shard, count, first=arrived[shard], size=size))
+            waiting[shard] += new
             arrived[shard] += count
-            continue
-        waiting = {shard: arrived[shard] - taken[shard] for shard in arrived if arrived[shard] > taken[shard]}
-        batch = inbox.take(step)
-        assert len(batch) == min(step, sum(waiting.values()))
-        for record in batch:
-            assert record.offset == taken[record.shard]
-            taken[record.shard] += 1
-        for shard, count in waiting.items():
-            if count <= step // len(waiting):
-                assert taken[shard] == arrived[shard]
+        quota = room // max(1, sum(map(bool, waiting.values())))
+        little = {shard for shard, own in waiting.items() if commands(own) <= quota}
+        batch = inbox.take(room)
+        assert commands(batch) <= room or len(batch) == 1
+        if (total := sum(map(commands, waiting.values()))) == sum(map(len, waiting.values())):
+            assert len(batch) == min(room, total)
+        for shard, own in waiting.items():
+            taken = [record for record in batch if record.shard == shard]
+            assert own[: len(taken)] == taken
+            passed_over[shard] = passed_over[shard] + 1 if own and not taken else 0
+            del own[: len(taken)]
+        assert max(passed_over.values()) < 3 * SHARDS
+        late = {shard for shard in little if waiting[shard]}
+        assert not late & delayed
+        delayed = late
     while batch := inbox.take(7):
-        taken.update(record.shard for record in batch)
-    assert +taken == +arrived
+        for record in batch:
+            assert record == waiting[record.shard].pop(0)
+    assert not any(waiting.values())
     assert len(inbox) == 0
