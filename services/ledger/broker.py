@@ -8,13 +8,21 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS, Topic
 from services.kafka import STOP_SECONDS_MAX, client_options
 from services.ledger import metrics
-from services.ledger.command_log import READ_SECONDS_MAX, CommandLog, bounds, let_go, new_consumer, read_from
+from services.ledger.command_log import (
+    READ_SECONDS_MAX,
+    CommandLog,
+    bounds,
+    let_go,
+    new_consumer,
+    read_from,
+    read_to_ends,
+)
 from services.ledger.ports import CommandRecord, NotKept, StoredRow
 from services.producing import LastingProducer, discard
 from services.settings import Settings
@@ -150,24 +158,13 @@ class KafkaBroker:
         self._publisher = None
         self._publisher = await self._new_publisher()
 
-    async def events_from(self, offsets: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
+    async def events_from(
+        self, offsets: Mapping[int, int], unwanted: Collection[int] = ()
+    ) -> AsyncIterator[tuple[int, int, bytes]]:
         wanted = {TopicPartition(EVENTS.name, shard): offset for shard, offset in offsets.items()}
         async with self._scanner(EVENTS) as scanner:
-            begins, ends = await bounds(scanner, wanted)
-            starts = {p: o if begins[p] <= o <= ends[p] else begins[p] for p, o in wanted.items()}
-            starts = {p: start for p, start in starts.items() if start < ends[p]}
-            read_from(scanner, starts)
-            left = set(starts)
-            heard = asyncio.get_running_loop().time()
-            while left:
-                found = await scanner.getmany(timeout_ms=500)
-                if not found and asyncio.get_running_loop().time() - heard > READ_SECONDS_MAX:
-                    raise KafkaTimeoutError("what the topic holds is not read")
-                for partition, records in found.items():
-                    heard = asyncio.get_running_loop().time()
-                    for record in records:
-                        yield partition.partition, record.offset, record.value or b""
-                left = {p for p in left if await scanner.position(p) < ends[p]}
+            async for record in read_to_ends(scanner, wanted, unwanted):
+                yield record
 
     def _retire(self, ending: Coroutine[Any, Any, None]) -> None:
         """Nobody waits long for it."""

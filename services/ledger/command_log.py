@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from events.topics import COMMANDS
 from services.kafka import ended
@@ -51,6 +51,31 @@ async def bounds(
     wanted = list(partitions)
     async with asyncio.timeout(READ_SECONDS_MAX):
         return await scanner.beginning_offsets(wanted), await scanner.end_offsets(wanted)
+
+
+async def read_to_ends(
+    scanner: AIOKafkaConsumer, wanted: Mapping[TopicPartition, int], unwanted: Collection[int]
+) -> AsyncIterator[tuple[int, int, bytes]]:
+    """See `ports.Broker.events_from`."""
+    begins, ends = await bounds(scanner, wanted)
+    starts = {p: o if begins[p] <= o <= ends[p] else begins[p] for p, o in wanted.items()}
+    starts = {p: start for p, start in starts.items() if start < ends[p]}
+    read_from(scanner, starts)
+    left = set(starts)
+    heard = asyncio.get_running_loop().time()
+    while left:
+        found = await scanner.getmany(*left, timeout_ms=500)
+        if not found and asyncio.get_running_loop().time() - heard > READ_SECONDS_MAX:
+            raise KafkaTimeoutError("what the topic holds is not read")
+        for partition, records in found.items():
+            heard = asyncio.get_running_loop().time()
+            for record in records:
+                if partition.partition in unwanted:
+                    break
+                yield partition.partition, record.offset, record.value or b""
+        over = {p for p in left if p.partition in unwanted or await scanner.position(p) >= ends[p]}
+        scanner.pause(*over)
+        left -= over
 
 
 class CommandLog:

@@ -88,7 +88,7 @@ class Ownership:
             rows = await self._store.claim(free, lacking)
             if len(rows) < lacking:
                 self._forget_refusals(set(free) - {row.shard for row in rows})
-            taken = await self._take(rows, now) if rows else []
+            taken = await self._take(rows) if rows else []
         metrics.SHARDS_OWNED.set(len(self.owned))
         metrics.SHARDS_REFUSED.set(len(self.refused))
         return bool(taken)
@@ -155,7 +155,7 @@ class Ownership:
             for shard in held_by_others:
                 self.refused.pop(shard, None)
 
-    async def _take(self, rows: Sequence[ShardRow], now: float) -> list[ShardRow]:
+    async def _take(self, rows: Sequence[ShardRow]) -> list[ShardRow]:
         leaderless = await self._beating(self._broker.leaderless([row.shard for row in rows]))
         if leaderless:
             log.warning(
@@ -166,6 +166,7 @@ class Ownership:
         self._leaderless |= leaderless
         if refused:
             await self._store.release(refused)
+            now = asyncio.get_running_loop().time()  # to look may have taken long: the others work in between
             self.refused |= {
                 row.shard: now + (LEADERLESS_SECONDS if row.shard in leaderless else REFUSED_SECONDS)
                 for row in refused

@@ -237,6 +237,11 @@ class Broker(Protocol):
         """Throw the publishing producer and all it has queued away, and start a new one."""
         ...
 
-    def events_from(self, offsets: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
-        """(shard, offset, value) of `ledger.events` from these offsets to the ends known at the call."""
+    def events_from(
+        self, offsets: Mapping[int, int], unwanted: Collection[int] = ()
+    ) -> AsyncIterator[tuple[int, int, bytes]]:
+        """(shard, offset, value) of `ledger.events` from these offsets to the ends known at the call.
+
+        Shards that the caller adds to `unwanted` meanwhile are read no further.
+        """
         ...

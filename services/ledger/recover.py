@@ -94,15 +94,15 @@ class Recovery:
             await self._follow(dict.fromkeys(lost, 0))
 
     async def _follow(self, starts: Mapping[int, int]) -> None:
-        async for shard, offset, value in self.broker.events_from(starts):
+        refused: set[int] = set()
+        async for shard, offset, value in self.broker.events_from(starts, unwanted=refused):
             tail = self._tails[shard]
             self._read += 1
-            if tail.refused:
-                continue
             try:
                 await self._take_one(tail, offset, value)
             except TailRefused as error:
                 tail.refuse(str(error))
+                refused.add(shard)
         for tail in self._tails.values():
             await self._commit(tail)
 

@@ -34,7 +34,8 @@ class Scan:
     async def advance(self, shards: Mapping[int, Published]) -> set[int]:
         """Move each to the highest contiguous sequence in the topic; the shards whose topic does not fit the store.
 
-        Reads on from the last known record. Where that record is not there any more, reads all of the shard.
+        Reads on from the last known record. Where that record is not there any more, reads all of the shard. Stops
+        where a shard diverges: what follows may be long, and all shards wait for it.
         """
         lost, diverged = await self._read(shards)
         if lost:
@@ -47,23 +48,23 @@ class Scan:
     async def _read(self, shards: Mapping[int, Published]) -> tuple[set[int], set[int]]:
         """Shards whose last known record is not where it was, and shards that diverged."""
         lost = {shard for shard, state in shards.items() if state.published}
-        diverged: set[int] = set()
+        over: set[int] = set()
         known: dict[int, dict[int, bytes]] = {shard: {} for shard in shards}
         starts = {shard: max(0, state.published_offset) for shard, state in shards.items()}
-        async for shard, offset, value in self._broker.events_from(starts):
+        async for shard, offset, value in self._broker.events_from(starts, unwanted=over):
             state, sequence = shards[shard], _sequence(value)
-            if shard in diverged:
-                continue
             if shard in lost:
-                if offset != state.published_offset or sequence != state.published:
+                if (offset, sequence) != (state.published_offset, state.published):
+                    if offset >= state.published_offset:
+                        over.add(shard)
                     continue  # nothing is judged before the known record was found again
                 lost.discard(shard)
             fits = sequence is not None and sequence <= state.published + 1
             if sequence is None or not fits or not await self._same(state, known[shard], sequence, value):
-                diverged.add(shard)
+                over.add(shard)
             elif sequence == state.published + 1:
                 state.published, state.published_offset = sequence, offset
-        return lost, diverged
+        return lost, over - lost
 
     async def _same(self, state: Published, known: dict[int, bytes], sequence: int, value: bytes) -> bool:
         """Whether the store holds these bytes at this sequence; reads the store in runs."""

@@ -243,6 +243,23 @@ async def test_a_scan_reads_long_logs_whole(broker_lab: BrokerLab, broker: Broke
     assert [(offset, value) for _, offset, value in found] == list(enumerate(values))[3:]
 
 
+async def test_a_scan_reads_no_more_of_what_nobody_wants_and_the_others_whole(
+    broker_lab: BrokerLab, broker: Broker
+) -> None:
+    long, other = broker_lab.shard(), broker_lab.shard()
+    values = [secrets.token_bytes(2_000) for _ in range(1_500)]
+    for shard in (long, other):
+        for start in range(0, 1_500, 300):
+            await broker.publish(shard, rows(shard, *values[start : start + 300], first=start + 1))
+    unwanted: set[int] = set()
+    found: dict[int, list[int]] = {long: [], other: []}
+    async for shard, offset, _ in broker.events_from({long: 0, other: 0}, unwanted):
+        found[shard].append(offset)
+        if (shard, offset) == (long, 2):
+            unwanted.add(long)
+    assert found == {long: [0, 1, 2], other: list(range(1_500))}
+
+
 # --- replies and dead letters ---
 
 

@@ -200,13 +200,17 @@ class MemoryBroker:
         self.publishers += 1
         await self.gate.after("renew_publisher")
 
-    async def events_from(self, offsets: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
+    async def events_from(
+        self, offsets: Mapping[int, int], unwanted: Collection[int] = ()
+    ) -> AsyncIterator[tuple[int, int, bytes]]:
         await self.gate.before("events_from")
         self._reach(EVENTS, offsets)
         ends = {shard: len(self.kafka.events[shard]) for shard in offsets}
         for shard, start in offsets.items():
             begin = start if 0 <= start <= ends[shard] else 0
             for offset in range(begin, ends[shard]):
+                if shard in unwanted:
+                    break
                 await self.gate.after("events_from")
                 yield shard, offset, self.kafka.events[shard][offset][1]
 

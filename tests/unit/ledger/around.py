@@ -1,5 +1,6 @@
 """Store, broker and relay as one owner sees them."""
 
+import asyncio
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class Around:
         self.log: dict[int, bytes] = {}
         self.did: list[tuple[Any, ...]] = []
         self.beaten = 0
+        self.scan_seconds = 0.0
         self.owner = Ownership(self, self, self, SHARDS, self.beating)  # type: ignore[arg-type]
 
     async def beating(self, work: Awaitable[Any]) -> Any:
@@ -52,6 +54,7 @@ class Around:
         return 77
 
     async def take_over(self, rows: Sequence[ShardRow]) -> list[ShardRow]:
+        await asyncio.sleep(self.scan_seconds)
         return [one for one in rows if one.shard not in self.diverged]
 
     def published(self, shard: int) -> tuple[int, int]:

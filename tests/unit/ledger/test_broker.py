@@ -64,12 +64,14 @@ class Scanner:
 
     def seek(self, partition: TopicPartition, offset: int) -> None: ...
 
-    async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+    async def getmany(self, *_: TopicPartition, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
         await asyncio.sleep(timeout_ms / 1000)
         return {}
 
     async def position(self, partition: TopicPartition) -> int:
         return 0
+
+    def pause(self, *_: TopicPartition) -> None: ...
 
     async def stop(self) -> None: ...
 

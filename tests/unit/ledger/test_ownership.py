@@ -18,6 +18,7 @@ from services.ledger.ownership import (
 )
 from services.ledger.ports import CommandRecord, Peers
 from tests.fakes.asking import REGISTER, command
+from tests.fakes.simulation import simulated
 from tests.tallied import tallied
 from tests.unit.ledger.around import ALONE, NOW, ONE_OF_TWO, SHARDS, Around, published, row
 
@@ -159,7 +160,9 @@ async def test_it_reads_on_from_the_beginning_until_a_command_of_that_shard_is_c
 # --- refusing ---
 
 
+@simulated
 async def test_what_does_not_fit_is_given_back_and_not_tried_for_a_while() -> None:
+    await asyncio.sleep(NOW)
     around = Around(ONE_OF_TWO)
     around.diverged = {0, 1}
     around.owner.refused = {7: NOW + 3 * REFUSED_SECONDS}
@@ -180,7 +183,22 @@ async def test_what_does_not_fit_is_given_back_and_not_tried_for_a_while() -> No
     assert around.owner.refused.keys() == {7}
 
 
+@simulated
+async def test_what_took_long_to_refuse_is_not_tried_again_at_once() -> None:
+    """The others work meanwhile."""
+    around = Around()
+    around.diverged = {0}
+    around.scan_seconds = 2 * REFUSED_SECONDS
+    await around.take(asyncio.get_running_loop().time())
+    around.free = {0: row(0)}
+    await asyncio.sleep(REFUSED_SECONDS - 1)
+    await around.take(asyncio.get_running_loop().time())
+    assert len(around.told("claim")) == 1
+
+
+@simulated
 async def test_what_has_no_leader_is_given_back_untouched_and_tried_sooner() -> None:
+    await asyncio.sleep(NOW)
     around = Around(ONE_OF_TWO)
     around.headless, around.diverged = {0}, {1}
     assert await around.take()
@@ -283,7 +301,9 @@ async def test_a_heartbeat_says_what_is_owned_and_refused_and_when_it_was_heard(
     assert before <= around.owner.heard <= asyncio.get_running_loop().time()
 
 
+@simulated
 async def test_who_has_his_share_does_not_refuse_for_ever_what_had_no_leader() -> None:
+    await asyncio.sleep(NOW)
     around = Around(ONE_OF_TWO)
     around.headless = {0}
     await around.take()

@@ -7,6 +7,7 @@ from structlog.typing import EventDict
 
 from events.replies import Outcome
 from events.topics import COMMANDS, EVENTS
+from services.ledger.ownership import REFUSED_SECONDS
 from services.ledger.ports import TopicDiverged
 from tests.fakes.asking import REGISTER, credit
 from tests.fakes.simulation import simulated, until
@@ -96,6 +97,30 @@ async def test_a_topic_ahead_of_the_store_is_not_owned(logs: list[EventDict]) ->
         await world.taken()
     world.database.rows[shard], world.database.events[shard] = backup
     await refused_because(world, shard, logs)
+
+
+@simulated
+async def test_a_long_topic_ahead_of_the_store_keeps_nobody_waiting() -> None:
+    world = World()
+    shard = await spoken(world, 3)
+    backup = world.database.backup()
+    async with world.node():
+        await world.ask(A, credit(5))
+        await world.taken()
+    world.kafka.events[shard] += world.kafka.events[shard][-1:] * 10_000
+    world.database.restore(backup)
+    read = 0
+
+    def count(call: str, phase: str) -> None:
+        nonlocal read
+        read += (call, phase) == ("events_from", "after")
+
+    async with world.node() as node:
+        node.gate.on_pass = count
+        await until(lambda: len(node.worker.owned) == 3)
+        await asyncio.sleep(3 * REFUSED_SECONDS)
+        assert set(node.worker.refused) == {shard}
+    assert 4 <= read <= 8
 
 
 @simulated

@@ -1,6 +1,7 @@
 """How far the topic holds what the store holds: each shard by itself, whatever lies in the others."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, cast
 
 import pytest
@@ -17,16 +18,20 @@ SHARDS = 2
 
 
 class Topic:
-    """`log` by shard; offsets count from 0. Records of the shards come in turn."""
+    """`log` by shard; offsets count from 0. Records of the shards come in turn; `read` counts them."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
+        self.read = Counter[int]()
 
-    async def events_from(self, offsets: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
+    async def events_from(
+        self, offsets: Mapping[int, int], unwanted: Collection[int] = ()
+    ) -> AsyncIterator[tuple[int, int, bytes]]:
         longest = max(map(len, self.log.values()))
         for offset in range(longest):
             for shard, start in sorted(offsets.items()):
-                if start <= offset < len(self.log[shard]):
+                if start <= offset < len(self.log[shard]) and shard not in unwanted:
+                    self.read[shard] += 1
                     yield shard, offset, self.log[shard][offset]
 
 
@@ -58,8 +63,12 @@ def log() -> Log:
 
 async def scanned(topic: Log, store: Log, known: dict[int, tuple[int, int]]) -> tuple[Any, set[int]]:
     """(published, offset) by shard, and the shards that diverged. `known`: the same before."""
+    return await scanned_in(Topic(topic), store, known)
+
+
+async def scanned_in(topic: Topic, store: Log, known: dict[int, tuple[int, int]]) -> tuple[Any, set[int]]:
     shards = {shard: Published(shard, len(store[shard]), *known[shard]) for shard in known}
-    scan = Scan(cast(Broker, Topic(topic)), cast(Store, Stored(store)))
+    scan = Scan(cast(Broker, topic), cast(Store, Stored(store)))
     diverged = await scan.advance(shards)
     return {shard: (one.published, one.published_offset) for shard, one in shards.items()}, diverged
 
@@ -74,6 +83,21 @@ async def test_all_that_fits_is_published(log: Log) -> None:
 async def test_a_shard_that_diverged_stops_no_other(log: Log) -> None:
     topic = log | {0: [log[0][0], b"{", *log[0][1:]]}
     assert await scanned(topic, log, NOTHING) == ({0: (1, 0), 1: (4, 3)}, {0})
+
+
+async def test_what_diverged_is_read_no_further(log: Log) -> None:
+    """What comes behind may be long, and all others wait for it."""
+    topic = Topic(log | {0: [*log[0], *[log[0][3]] * 1_000]})
+    found, diverged = await scanned_in(topic, log | {0: log[0][:2]}, {0: (2, 1), 1: (2, 1)})
+    assert (found, diverged) == ({0: (2, 1), 1: (4, 3)}, {0})
+    assert topic.read == {0: 2, 1: 3}
+
+
+async def test_what_is_lost_is_read_from_the_beginning_and_not_to_the_end_before(log: Log) -> None:
+    topic = Topic(log | {0: [*log[0], *[log[0][3]] * 1_000]})
+    found, diverged = await scanned_in(topic, log, {0: (2, 0), 1: (4, 3)})
+    assert (found, diverged) == ({0: (4, 3), 1: (4, 3)}, set())
+    assert topic.read == {0: 1 + 1_004, 1: 1}
 
 
 async def test_reading_on_before_the_known_record_stops_no_other(log: Log) -> None:

@@ -1,7 +1,7 @@
 """Several workers share the shards: fairly, soon, without quarrel; what one hands over the next reads on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -269,7 +269,9 @@ async def test_a_worker_that_is_wrong_about_the_topic_leaves_its_share_to_the_ot
             assert sum(epochs(world)) - sum(before) <= 2
 
 
-async def _foreign(offsets: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
+async def _foreign(
+    offsets: Mapping[int, int], unwanted: Collection[int] = ()
+) -> AsyncIterator[tuple[int, int, bytes]]:
     """Another cluster's topic, where shards that have events have others."""
     for shard, offset in offsets.items():
         if offset > -1 and shard % 8 == 0:
