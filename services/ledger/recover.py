@@ -57,29 +57,31 @@ class Recovery:
         """
         await self.store.open()
         try:
-            rows = await self._claim()
+            rows, busy = await self._claim()
             self._tails = {row.shard: Tail(row) for row in rows}
             await beating(self.store.peers, self._take({row.shard: row for row in rows}))
             await self.store.release(rows if self.dry else [tail.row for tail in self._tails.values()])
         finally:
             await self.store.close()
         keyless = await self._keyless()
-        owned = sorted(set(range(self.shards)) - self._tails.keys())
-        return Outcome([tail.outcome() for _, tail in sorted(self._tails.items())], owned, keyless)
+        owned = sorted(set(range(self.shards)) - self._tails.keys() - busy)
+        shards = [tail.outcome() for _, tail in sorted(self._tails.items())]
+        return Outcome(shards, owned, sorted(busy), keyless)
 
-    async def _claim(self) -> list[ShardRow]:
-        """All shards that no worker holds; one that refuses them holds them now and then."""
+    async def _claim(self) -> tuple[list[ShardRow], set[int]]:
+        """All shards that no worker holds, and those that one still holds though it refuses them."""
         found: list[ShardRow] = []
         loop = asyncio.get_running_loop()
         began = loop.time()
         while True:
-            missing = sorted(set(range(self.shards)) - {row.shard for row in found})
-            found += await self.store.claim(missing, len(missing)) if missing else []
+            missing = set(range(self.shards)) - {row.shard for row in found}
+            found += await self.store.claim(sorted(missing), len(missing)) if missing else []
+            missing -= {row.shard for row in found}
             # keeps the session, too; a heartbeat would make us a worker with a share
-            refused = (await self.store.peers()).refused & set(missing)
-            patience = self.claim_seconds if refused else SETTLE_SECONDS
-            if len(found) == self.shards or loop.time() - began > patience:
-                return found
+            busy = missing & (await self.store.peers()).refused
+            patience = self.claim_seconds if busy else SETTLE_SECONDS
+            if not missing or loop.time() - began > patience:
+                return found, busy
             await asyncio.sleep(CLAIM_RETRY_SECONDS)
 
     async def _take(self, rows: Mapping[int, ShardRow]) -> None:

@@ -15,17 +15,23 @@ class Recovered(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`owned`: shards that a worker holds, so that nothing is wrong with them. `keyless`: for whose sealed data
-    the key database has no key, each by the position of his first event."""
+    """`owned`: shards that a worker holds, so that nothing is wrong with them; `busy`: those that one held all the
+    while though it refuses them. `keyless`: for whose sealed data the key database has no key, each by the position
+    of his first event."""
 
     shards: list[Recovered]
     owned: list[int]
+    busy: list[int]
     keyless: list[str]
 
 
 def bad(outcome: Outcome) -> Sequence[str]:
     """What an operator still has to do, one line each; empty: the store can go on."""
     lines = [f"shard {one.shard}: {one.refused}" for one in outcome.shards if one.refused]
+    lines += [
+        f"shard {shard}: a worker that refuses it held it all the while: stop the workers or run it again"
+        for shard in outcome.busy
+    ]
     if outcome.keyless:
         shown = ", ".join(outcome.keyless[:10])
         lines.append(

@@ -212,6 +212,24 @@ async def test_a_shard_that_a_worker_owns_is_left_alone() -> None:
 
 
 @simulated
+async def test_a_shard_that_a_worker_looked_at_all_the_while_is_not_called_well() -> None:
+    world = World()
+    await spoken(world, before=1, after=2)
+    async with world.node() as node:
+        await until(lambda: set(node.worker.refused) == {world.shard(A)})
+        looking = node.gate.hold("events_from")
+        await looking.reached.wait()
+        outcome = await recover(world)
+        assert outcome.owned == sorted(node.worker.owned)
+        [line] = bad(outcome)
+        assert line.startswith(f"shard {world.shard(A)}: ")
+        assert "run it again" in line
+        looking.released.set()
+        assert bad(await recover(world)) == []
+        await until(lambda: len(node.worker.owned) == world.shards)
+
+
+@simulated
 async def test_a_missing_data_key_is_told_and_none_is_made() -> None:
     world = World()
     lost = await spoken(world, before=1, after=2)
