@@ -31,7 +31,8 @@ log = structlog.get_logger()
 BATCH_COLD_MAX = 200
 BATCH_COLD_OBJECTS_MAX = 1_000
 """Of objects of upstream: most are new, and none has many events."""
-RUN_EVENTS_MAX = 2 * BATCH_COLD_MAX * SNAPSHOT_EVERY
+RUN_EVENTS_MAX = 10_000
+"""Folded while their statement runs, which has 5 s, on a slow host too: what was cut off would be met again for ever."""
 DUE_MAX = 1_000
 KEPT_AT_ONCE_MAX = 200
 _NUMBER = attrgetter("int")  # UUIDs compare in Python
@@ -192,7 +193,7 @@ class Decisions:
     async def _fold(
         self, cold: Sequence[UUID], loaded: Loaded, kinds: Mapping[UUID, str]
     ) -> Mapping[UUID, State | HistoryBroken]:
-        """States from snapshots and what came after: one statement, unless a history without a snapshot is long."""
+        """States from snapshots and what came after: one statement for each `RUN_EVENTS_MAX` of them."""
         folding = Folding(cold, loaded.snapshots, kinds)
         with metrics.LOAD_SECONDS.time():
             while wanted := folding.wanted():
