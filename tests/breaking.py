@@ -497,8 +497,8 @@ BREAKS = [
     Break(
         "a command that was decided is called late",
         "services/ledger/decisions.py",
-        "elif any(each.key in known for each in commands_of(one.asked)):",
-        "elif known is None:",
+        "if not any(batch.prior(each.key) for each in commands_of(asked)):",
+        "if asked:",
         ("tests/unit/ledger/test_worker_answers.py",),
     ),
     Break(

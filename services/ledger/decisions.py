@@ -12,7 +12,7 @@ from events.codec import digest, micros
 from events.commands import GRACE_SECONDS, RegisterCustomer
 from events.upstream import RecordUpstream
 from services.ledger import bulk, metrics
-from services.ledger.admission import Asked, Bulk, Declined, One, Rejected
+from services.ledger.admission import Asked, Bulk, Declined, One
 from services.ledger.attempts import Attempts, Declines
 from services.ledger.batch import Batch, Rules
 from services.ledger.beating import ATTEMPT_MICROS
@@ -87,9 +87,8 @@ class Decisions:
         Raises:
             Unsure: it takes receipts to decide this.
         """
-        taken = await self._looked_up(read, owned, now)
         receipts = receipts or any(isinstance(one, Declined) for one in read)
-        asked = [each for one in taken for each in commands_of(one)]
+        asked = await self._answerable(read)
         streams = {stream for one in asked for stream in one.streams}
         states: dict[UUID, State | HistoryBroken] = {
             one: state for one in streams if (state := self._state(one, on)) is not None
@@ -107,14 +106,25 @@ class Decisions:
         shards = owned if on is None else {**owned, **on.shards}
         attempts = Attempts(loaded.attempts, self._declines, now)
         batch = Batch(self._rules, shards, states, loaded, attempts, data_keys, now, sure=receipts)
-        for one in taken:
-            if isinstance(one, Asked):
-                batch.take(one)
-            elif isinstance(one, Bulk):
-                bulk.take(batch, one)
-            else:
-                batch.reject(one)
+        for one in read:
+            self._take(batch, one, owned, now)
         return batch
+
+    def _take(self, batch: Batch, one: One, owned: Mapping[int, ShardRow], now: int) -> None:
+        """Who is declined and has a receipt, in the store or by this very batch, gets its answer."""
+        if isinstance(one, Declined):
+            asked, otherwise = one
+            if not any(batch.prior(each.key) for each in commands_of(asked)):
+                self._note_declined(asked, owned[asked.record.shard].sequence, now)
+                one = otherwise
+            else:  # of a bulk record some entries may be known and others new
+                one = asked._replace(otherwise=otherwise) if isinstance(asked, Bulk) else asked
+        if isinstance(one, Asked):
+            batch.take(one)
+        elif isinstance(one, Bulk):
+            bulk.take(batch, one)
+        else:
+            batch.reject(one)
 
     def forget(self) -> None:
         """Nothing is known any more: shards were handed to others, who change their customers."""
@@ -148,24 +158,18 @@ class Decisions:
         ahead = None if on is None else on.states.get(stream)
         return ahead or self.cache.get(stream)
 
-    async def _looked_up(
-        self, read: Read, owned: Mapping[int, ShardRow], now: int
-    ) -> list[Asked | Bulk | Rejected]:
-        """Who is declined and has a receipt gets its answer: a record may be read again after its deadline."""
+    async def _answerable(self, read: Read) -> list[Asked]:
+        """All but who is declined and has no receipt in the store: a record may be read again after its deadline."""
         declined = [each for one in read if isinstance(one, Declined) for each in commands_of(one.asked)]
         keys = list(dict.fromkeys(each.key for each in declined))
         known = (await self._store.load([], keys, [], 0)).receipts if keys else {}
-        taken: list[Asked | Bulk | Rejected] = []
+        asked: list[Asked] = []
         for one in read:
             if not isinstance(one, Declined):
-                taken.append(one)
+                asked += commands_of(one)
             elif any(each.key in known for each in commands_of(one.asked)):
-                rest = one.asked  # of a bulk record some entries may be known and others new
-                taken.append(rest._replace(otherwise=one.otherwise) if isinstance(rest, Bulk) else rest)
-            else:
-                taken.append(one.otherwise)
-                self._note_declined(one.asked, owned[one.asked.record.shard].sequence, now)
-        return taken
+                asked += commands_of(one.asked)
+        return asked
 
     def _note_declined(self, asked: Asked | Bulk, sequence: int, now: int) -> None:
         """Unless its caller has been told by now that nobody knows: then it is not repeated by itself."""

@@ -13,7 +13,7 @@ from services.ledger.admission import One
 from services.ledger.decisions import Decisions, Read
 from services.ledger.domain import customer
 from services.ledger.relay import Relay
-from tests.fakes.asking import REGISTER, command, correlation, credit, debit, stream_of
+from tests.fakes.asking import REGISTER, bulk, command, correlation, credit, debit, entry, stream_of
 from tests.fakes.simulation import START_MICROS, SimClock, simulated, until
 from tests.fakes.world import World
 
@@ -62,6 +62,26 @@ async def test_who_is_declined_was_not_decided_before(why: str, monkeypatch: pyt
         assert (await world.answer(new)).outcome in (Outcome.LATE, Outcome.UNAVAILABLE)
         again = await world.answer(done, count=2)
     assert (again.outcome, again.position, again.replayed) == (Outcome.APPLIED, first.position, True)
+    assert len(world.stored(A)) == 2
+
+
+@simulated
+async def test_what_the_same_batch_applies_is_not_called_late() -> None:
+    """Who repeats what waits has another deadline each time."""
+    world = World()
+    long, short = START_MICROS + 60_000_000, START_MICROS - 1
+    asked = [
+        world.send(A, REGISTER),
+        world.send(A, credit(5), key="k", deadline=long),
+        world.send(A, credit(5), key="k", deadline=short),
+        world.send(A, bulk(entry(A, credit(5), "k"), entry(A, credit(5), "new")), deadline=short),
+    ]
+    async with world.node():
+        _, first, again, many = [await world.answer(one) for one in asked]
+    assert (again.outcome, again.position, again.replayed) == (Outcome.APPLIED, first.position, True)
+    known, new = many.entries
+    assert (known.position, known.replayed) == (first.position, True)
+    assert new.outcome is Outcome.LATE
     assert len(world.stored(A)) == 2
 
 
