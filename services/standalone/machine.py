@@ -1,15 +1,12 @@
 """The steps of one start. Each leaves the settings more complete for the next; all processes get the same."""
 
-import contextlib
 import json
 import secrets
 import subprocess
 import sys
-import time
 from functools import partial
 
 from pydantic import SecretStr
-from rich.console import Console
 
 from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
@@ -28,6 +25,7 @@ from services.standalone.process import (
 )
 from services.standalone.reach import accepts, reach_database, reach_kafka
 from services.standalone.supervisor import Child, Service, Supervisor
+from services.standalone.voice import Voice
 from services.standalone.welcome import welcome
 
 CLI = (sys.executable, "-m", "services.cli")
@@ -43,11 +41,11 @@ READY_SECONDS_MAX = 120.0
 class Machine:
     """Kafka, PostgreSQL and the services, for as long as `run` runs."""
 
-    def __init__(self, settings: Settings, folder: Folder, console: Console) -> None:
+    def __init__(self, settings: Settings, folder: Folder, voice: Voice) -> None:
         self._folder = folder
-        self._console = console
-        self._began = time.monotonic()
-        self._supervisor = Supervisor(self._say)
+        self._voice = voice
+        self._say = voice.say
+        self._supervisor = Supervisor(voice.say)
         self._settings = settings.model_copy(
             update={
                 "data_dir": folder.path,
@@ -78,10 +76,6 @@ class Machine:
     def base_url(self) -> str:
         """As a client on this machine reaches the api."""
         return url_here(self._settings.http_host, self._settings.http_port)
-
-    def _say(self, line: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # nobody reads any more, and there are children to stop
-            self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {line}", soft_wrap=True)
 
     def _secret(self, name: str) -> str:
         value: SecretStr = getattr(self._settings, name)
@@ -245,4 +239,4 @@ class Machine:
         }
         dsn = self._secret("views_dsn")
         look = first_look(dsn, DEVELOPMENT_BUSINESS, DEVELOPMENT_MODE, self._say)
-        welcome(self._console, rows, self.base_url, api_key, kafka, look)
+        welcome(self._voice, rows, self.base_url, api_key, kafka, look)

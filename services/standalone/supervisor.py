@@ -5,6 +5,7 @@ import time
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
@@ -95,11 +96,12 @@ class Supervisor:
         return True
 
     def stop(self) -> None:
-        """In the reverse order of starting; what does not want to is killed."""
-        while self._watched:
-            server = self._watched.pop().server
-            self._report(f"stopping {server.name}")
-            server.stop()
+        """In the reverse order of starting; what does not want to is killed. Whatever one raises, all are stopped."""
+        with ExitStack() as last_first:
+            while self._watched:
+                server = self._watched.pop(0).server
+                last_first.callback(server.stop)
+                last_first.callback(self._report, f"stopping {server.name}")
 
     def _look_after(self, child: _Watched, now: float) -> None:
         server = child.server

@@ -2,12 +2,11 @@
 
 import signal
 
-from rich.console import Console
-
 from services.settings import Settings
 from services.standalone.folder import Folder
 from services.standalone.machine import Machine
 from services.standalone.signals import Interrupted, interruptible
+from services.standalone.voice import Voice
 
 
 def up(settings: Settings) -> int:
@@ -15,7 +14,7 @@ def up(settings: Settings) -> int:
     folder = Folder(settings.data_dir)
     try:
         with interruptible(), folder.opened():
-            Machine(settings, folder, Console(highlight=False)).run()
+            Machine(settings, folder, Voice()).run()
     except Interrupted as interrupted:
         return 128 + signal.SIGINT if interrupted.number == signal.SIGINT else 0
     return 0

@@ -1,6 +1,5 @@
 """What a person sees when everything runs."""
 
-from rich.console import Console
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
@@ -8,6 +7,7 @@ from rich.text import Text
 
 from services.console.tail import amount
 from services.standalone.first_look import FirstLook
+from services.standalone.voice import Voice
 
 CURL = """\
 curl -s {base_url}/customers/{customer}/wallets/ledger-entries \\
@@ -39,7 +39,7 @@ asyncio.run(publish())"""
 
 
 def welcome(
-    console: Console, addresses: dict[str, str], base_url: str, api_key: str, kafka: str, look: FirstLook
+    voice: Voice, addresses: dict[str, str], base_url: str, api_key: str, kafka: str, look: FirstLook
 ) -> None:
     """Addresses, what is in the ledger, then how to credit and to publish, ready to be copied."""
     values = {
@@ -50,30 +50,32 @@ def welcome(
     }
     table = Table.grid(padding=(0, 2))
     for name, value in addresses.items():
-        table.add_row(f"[bold]{name}[/bold]", value)
-    console.print(Panel(table, title="the wallet ledger is ready", title_align="left", border_style="green"))
+        table.add_row(Text(name, "bold"), value)
+    voice.print(Panel(table, title="the wallet ledger is ready", title_align="left", border_style="green"))
     if look.customers:
-        _show(console, look)
-    for heading, language, text in (
-        ("Credit 5.00 USD[/bold] (asked twice, it is done once: that is the idempotency key)", "bash", CURL),
-        ("The same with the SDK[/bold]", "python", SDK),
+        _show(voice, look)
+    for heading, aside, language, text in (
+        ("Credit 5.00 USD", " (asked twice, it is done once: that is the idempotency key)", "bash", CURL),
+        ("The same with the SDK", "", "python", SDK),
         (
-            "A payment service publishes a top-up of 10.00 USD[/bold] (told twice, it is credited once)",
+            "A payment service publishes a top-up of 10.00 USD",
+            " (told twice, it is credited once)",
             "python",
             PUBLISH,
         ),
     ):
-        console.print(f"\n[bold]{heading}\n")
+        voice.print(Text.assemble("\n", (heading, "bold"), aside, "\n"))
         code = Syntax(text.format(**values), language, background_color="default", word_wrap=False)
-        console.print(code, soft_wrap=True)
-    console.print("\nCtrl-C stops everything; the data stays.")
+        voice.print(code, soft_wrap=True)
+    voice.print("\nCtrl-C stops everything; the data stays.")
 
 
-def _show(console: Console, look: FirstLook) -> None:
-    held = ", ".join(f"[bold]{amount(minor, currency)}[/bold]" for currency, minor in look.balances.items())
+def _show(voice: Voice, look: FirstLook) -> None:
+    held = Text(", ").join(Text(amount(minor, currency), "bold") for currency, minor in look.balances.items())
     payments = ", ".join(f"{count:,} {status}" for status, count in look.payments.items())
-    console.print(f"\n[bold]{look.customers:,}[/bold] customers, whose wallets hold {held}.")
-    console.print(f"Payments: {payments}. The last entries:\n")
+    count = (f"{look.customers:,}", "bold")
+    voice.print(Text.assemble("\n", count, " customers, whose wallets hold ", held, "."))
+    voice.print(f"Payments: {payments}. The last entries:\n")
     table = Table()
     for heading in ("when", "customer", "what", "reference"):
         table.add_column(heading)
@@ -85,8 +87,8 @@ def _show(console: Console, look: FirstLook) -> None:
             f"{entry.created_at:%Y-%m-%d %H:%M:%S}",
             entry.customer_id,
             entry.cause,
-            Text(entry.reference or ""),  # anybody's: no markup of ours
-            f"[{color}]{sign}{amount(entry.amount, entry.currency)}[/{color}]",
+            entry.reference,
+            Text(f"{sign}{amount(entry.amount, entry.currency)}", color),
             amount(entry.balance_after, entry.currency),
         )
-    console.print(table)
+    voice.print(table)

@@ -33,7 +33,7 @@ FAKE = Path(__file__).with_name("fake_cli.py")
 class Up:
     """One `up` over fake services and, unless the environment says otherwise, real servers."""
 
-    def __init__(self, data: Path, **variables: str) -> None:
+    def __init__(self, data: Path, stdout: int = subprocess.PIPE, **variables: str) -> None:
         self.data = data
         self.port = int(variables.get("HTTP_PORT") or _four_free_ports())
         settings = {f"WALLET_LEDGER_{name}": value for name, value in variables.items() if name.isupper()}
@@ -49,7 +49,7 @@ class Up:
                 "FAKE_BROKEN": variables.get("broken", ""),
                 "PYTHONPATH": str(ROOT),
             },
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             text=True,
             bufsize=1,
@@ -102,8 +102,8 @@ def up() -> Iterator[Callable[..., Up]]:
     with tempfile.TemporaryDirectory(prefix="wallet ledger ") as name:
         Path(name).chmod(0o711)
 
-        def start(data: str = "data", **variables: str) -> Up:
-            started.append(Up(Path(name) / data, **variables))
+        def start(data: str = "data", stdout: int = subprocess.PIPE, **variables: str) -> Up:
+            started.append(Up(Path(name) / data, stdout, **variables))
             return started[-1]
 
         yield start
@@ -160,6 +160,20 @@ def test_five_deaths_in_a_minute_stop_everything_and_say_why(up: Callable[..., U
     assert one.called().count("projections") == 5
     assert "projections died 5 times in a minute" in one.said[-1]
     assert "projections has a reason to end" in one.said[-1]
+
+
+@pytest.mark.parametrize("output", ["pipe", "terminal"])
+def test_it_is_stopped_in_order_though_nobody_hears_it(up: Callable[..., Up], output: str) -> None:
+    heard, spoken = os.pipe() if output == "pipe" else os.openpty()
+    one = up(stdout=spoken, PLAY_VISITS="0")
+    os.close(spoken)
+    eventually((one.data / "ready.json").exists, what="ready")
+    os.close(heard)  # perhaps while it still says so
+    assert one.end(signal.SIGINT) == 130
+    log = (one.data / "logs" / "postgres.log").read_text()  # the last one in the order of a stop
+    assert "received fast shutdown request" in log
+    assert "database system is shut down" in log
+    assert not (one.data / "ready.json").exists()
 
 
 def test_a_failed_migration_is_one_line(up: Callable[..., Up]) -> None:

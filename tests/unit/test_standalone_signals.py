@@ -84,3 +84,17 @@ def test_what_was_asked_once_is_not_asked_of_the_next() -> None:
     with interruptible():
         pause(NAP_SECONDS)
     pause(NAP_SECONDS)
+
+
+def test_a_report_that_fails_leaves_nothing_running(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "import time; time.sleep(60)"]
+    supervisor = Supervisor(lambda line: sys.exit(line))
+    children = [Child(name, argv, env={}, log=tmp_path / name) for name in ("first", "second")]
+    for child in children:
+        supervisor.start(child)
+    pids = [child.pid for child in children]
+    with pytest.raises(SystemExit, match="stopping first"):
+        supervisor.stop()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
