@@ -31,11 +31,6 @@ OURS = Path(__file__).parent
 
 def configure(settings: Settings, service: str) -> None:
     """Send structlog and the standard library's loggers to standard error."""
-    renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_json
-        else structlog.dev.ConsoleRenderer(colors=False)
-    )
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         _of(service),
@@ -54,10 +49,7 @@ def configure(settings: Settings, service: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.ExceptionRenderer(
-                    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-                ),
-                renderer,
+                *_rendered(as_json=settings.log_json),
             ],
         )
     )
@@ -67,6 +59,15 @@ def configure(settings: Settings, service: str) -> None:
     root.setLevel(settings.log_level.upper())
     for noisy in ("aiokafka", "alembic", "faust", "mode", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _rendered(as_json: bool) -> list[structlog.types.Processor]:
+    """Never with the values of local variables, which may be secrets."""
+    if not as_json:
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain)]
+    frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return [structlog.processors.ExceptionRenderer(frames), structlog.processors.JSONRenderer()]
 
 
 def _of(service: str) -> structlog.types.Processor:
