@@ -1,6 +1,5 @@
 """What went wrong, for whoever can put it right: one line that names the variable, and an exit code."""
 
-import json
 import re
 import ssl
 from collections.abc import Iterator, Sequence
@@ -67,20 +66,12 @@ def beside(*required: str) -> Settings:
 
 def _left(folder: Path) -> dict[str, Any]:
     """Settings of the `up` that runs there; none where nothing does."""
-    ready, secrets = _read(folder / "ready.json"), _read(folder / "secrets.json")
-    if not ready:
+    from services.standalone.folder import Folder
+
+    if not (ready := Folder(folder).told()):
         return {}
     databases = {f"{name}_dsn": dsn for name, dsn in ready["database"].items()}
-    return {**secrets, **databases, "kafka_bootstrap": ready["kafka"]}
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Empty where it is not there, or half written."""
-    try:
-        content: dict[str, Any] = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content
+    return {**ready["secrets"], **databases, "kafka_bootstrap": ready["kafka"]}
 
 
 def _described(names: Sequence[str]) -> str:
@@ -124,16 +115,23 @@ def _explain_servers(error: BaseException) -> Mistake | None:
         )
 
     if isinstance(error, KafkaError):
-        settings = Settings()
-        return Mistake(
-            f"Kafka at {variable('kafka_bootstrap')}={settings.kafka_bootstrap} does not answer as "
-            f"{settings.kafka_security_protocol} ({type(error).__name__}): start it, or correct the "
-            f"{variable('kafka_')}* variables",
-            ExitCode.UNREACHABLE,
-        )
+        return Mistake(_silent_kafka(type(error).__name__), ExitCode.UNREACHABLE)
     if isinstance(error, OperationalError):
         return Mistake(_unreachable_databases() or f"PostgreSQL: {_line(error)}", ExitCode.UNREACHABLE)
     return None
+
+
+def _silent_kafka(why: str) -> str:
+    settings = Settings()
+    how = f"does not answer as {settings.kafka_security_protocol} ({why})"
+    if settings.kafka_bootstrap:
+        where = f"{variable('kafka_bootstrap')}={settings.kafka_bootstrap}"
+        return f"Kafka at {where} {how}: start it, or correct the {variable('kafka_')}* variables"
+    folder = f"{variable('data_dir')}={settings.data_dir}"
+    address = _left(settings.data_dir).get("kafka_bootstrap")
+    if address is None:
+        return f"Kafka {how}: the `wallet-ledger up` in {folder}, whose it was, has ended"
+    return f"Kafka at {address}, of the `wallet-ledger up` in {folder}, {how}: its logs may say why"
 
 
 def _explain_listening(error: BaseException) -> Mistake | None:

@@ -56,6 +56,24 @@ class Folder:
             finally:
                 self._tell_nothing()
 
+    def told(self) -> dict[str, Any]:
+        """What the `up` that runs here says of itself; empty where none does, whatever one that was killed left."""
+        try:
+            with (self.path / "lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._read_ready()
+        except FileNotFoundError:
+            pass
+        return {}
+
+    def _read_ready(self) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = json.loads(self.ready.read_text())
+        except FileNotFoundError:  # it starts, or stops
+            return {}
+        return content
+
     def _tell_nothing(self) -> None:
         for file in (self.ready, self.prepared):
             file.unlink(missing_ok=True)

@@ -32,6 +32,7 @@ CLI = (sys.executable, "-m", "services.cli")
 DATABASES = {"store_dsn": "ledger", "views_dsn": "views", "keys_dsn": "keys"}
 SERVED = {"ledger_metrics_port": 1, "projections_metrics_port": 2, "intake_metrics_port": 3}
 """Where health and metrics are served: so much above the HTTP port, unless configured."""
+SECRETS = ("key_encryption_key", "webhook_secret_key", "request_hash_secret")
 PORTS = ("http_port", *SERVED, "kafka_port", "postgres_port")
 SCOPES = "read,write,refund,admin"
 DEVELOPMENT_BUSINESS, DEVELOPMENT_MODE = "bus_dev", "test"
@@ -96,7 +97,7 @@ class Machine:
     def _settle_secrets(self) -> None:
         """Those of the configuration win; the others are made once and kept in the data folder."""
         stored = self._folder.secrets()
-        for name in ("key_encryption_key", "webhook_secret_key", "request_hash_secret"):
+        for name in SECRETS:
             if not self._secret(name):
                 self._update(name, SecretStr(stored[name]))
 
@@ -219,16 +220,22 @@ class Machine:
             not self._folder.played.exists()
             and self._finished(self._job("upstream", *journal, visible=True)) != 0
         ):
-            self._say("[red]the business could not be played[/red]: it goes on from where it was")
+            self._say("the business could not be played: it goes on from where it was")
         argv = [*CLI, "upstream", "--days", "0", "--follow", follow, "--json", *journal]
         log = self._folder.log("upstream")
         self._supervisor.start(Child("upstream", argv, env=environment(self._settings), log=log), vital=False)
 
     def _announce(self, api_key: str) -> None:
-        """For scripts a file, for people a panel."""
+        """For scripts, and for commands beside us, a file; for people a panel."""
         databases = {name.removesuffix("_dsn"): self._secret(name) for name in DATABASES}
         kafka = self._settings.kafka_bootstrap
-        ready = {"base_url": self.base_url, "api_key": api_key, "kafka": kafka, "database": databases}
+        ready = {
+            "base_url": self.base_url,
+            "api_key": api_key,
+            "kafka": kafka,
+            "database": databases,
+            "secrets": {name: self._secret(name) for name in SECRETS},
+        }
         write_private(self._folder.ready, ready)
         rows = {
             "API": f"{self.base_url}, described at {self.base_url}/docs",

@@ -1,5 +1,6 @@
 """`up`: who starts whom, what a person reads when it cannot, and that nothing is left behind."""
 
+import base64
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from services.console.mistakes import beside
 from services.standalone.process import free_port, port_is_free
 from tests.running import eventually
 
@@ -117,7 +119,7 @@ def test_two_starts(up: Callable[..., Up]) -> None:
     first = up()
     ready = first.ready()
     assert ready["base_url"] == f"http://127.0.0.1:{first.port}"
-    assert set(ready) == {"base_url", "api_key", "kafka", "database"}
+    assert set(ready) == {"base_url", "api_key", "kafka", "database", "secrets"}
     assert stat.S_IMODE((first.data / "ready.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((first.data / "secrets.json").stat().st_mode) == 0o600
     assert f"a business is played --journal {first.data / 'upstream.json'}\n" in first.said
@@ -217,10 +219,19 @@ def test_a_database_that_is_not_there_is_one_line(up: Callable[..., Up]) -> None
     assert "hidden" not in one.said[-1]
 
 
-def test_servers_of_others_are_used_and_not_fed(up: Callable[..., Up], kafka: str, postgres: str) -> None:
-    one = up(KAFKA_BOOTSTRAP=kafka, STORE_DSN=postgres, VIEWS_DSN=postgres, KEYS_DSN=postgres)
+def test_servers_and_secrets_of_others_are_used_and_not_fed(
+    up: Callable[..., Up], kafka: str, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsns = {f"{name}_DSN": postgres for name in ("STORE", "VIEWS", "KEYS")}
+    configured = base64.b64encode(bytes(32)).decode()
+    one = up(KAFKA_BOOTSTRAP=kafka, WEBHOOK_SECRET_KEY=configured, **dsns)
     ready = one.ready()
     assert ready["kafka"] == kafka
     assert ready["database"] == {"store": postgres, "views": postgres, "keys": postgres}
+    monkeypatch.setenv("WALLET_LEDGER_DATA_DIR", str(one.data))
+    beside_it = beside("views_dsn", "webhook_secret_key", "key_encryption_key")
+    assert beside_it.webhook_secret_key.get_secret_value() == configured
+    made = json.loads((one.data / "secrets.json").read_text())
+    assert beside_it.key_encryption_key.get_secret_value() == made["key_encryption_key"]
     assert one.end() == 0
     assert "upstream" not in one.called()

@@ -4,7 +4,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from errno import EACCES
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 import typer.main
+from aiokafka.errors import KafkaConnectionError
 from pydantic import SecretStr
 
 from services import cli, health
@@ -19,9 +20,11 @@ from services.console.mistakes import beside, explain, load
 from services.ledger.ports import WrongStore
 from services.mistakes import ExitCode, Mistake, WrongShards
 from services.settings import Settings
+from services.standalone.folder import Folder, write_private
 from services.topics import WrongTopic
 
 SECRET = "hemlig-och-lang"
+KEK = "A" * 43 + "="
 NOWHERE = f"postgresql://ledger:{SECRET}@127.0.0.1:1/nothing"
 
 
@@ -257,28 +260,60 @@ def test_a_process_starts_without_what_it_does_not_need() -> None:
 
 
 @pytest.fixture
-def left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """What `up` writes while it runs."""
     monkeypatch.setenv("WALLET_LEDGER_DATA_DIR", str(tmp_path))
     databases = {name: f"postgresql://ledger:left@127.0.0.1:5/{name}" for name in ("store", "views", "keys")}
-    (tmp_path / "ready.json").write_text(json.dumps({"kafka": "127.0.0.1:7", "database": databases}))
-    (tmp_path / "secrets.json").write_text(json.dumps({"key_encryption_key": "A" * 43 + "="}))
+    secrets = {"key_encryption_key": KEK}
+    folder = Folder(tmp_path)
+    with folder.opened():
+        write_private(folder.ready, {"kafka": "127.0.0.1:7", "database": databases, "secrets": secrets})
+        folder.remember(key_encryption_key="of another configuration")
+        yield folder.ready
 
 
-def test_an_operators_command_works_beside_up(left: None) -> None:
+def test_an_operators_command_works_beside_up(left: Path) -> None:
     settings = beside("kafka_bootstrap", "store_dsn", "key_encryption_key")
     assert settings.kafka_bootstrap == "127.0.0.1:7"
     assert settings.store_dsn.get_secret_value() == "postgresql://ledger:left@127.0.0.1:5/store"
-    assert settings.key_encryption_key.get_secret_value() == "A" * 43 + "="
+    assert settings.key_encryption_key.get_secret_value() == KEK, "the one that `up` uses"
 
 
-def test_settings_of_two_installations_do_not_meet(left: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_two_installations_do_not_meet(left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WALLET_LEDGER_STORE_DSN", NOWHERE)
     assert beside("store_dsn").store_dsn.get_secret_value() == NOWHERE
     with pytest.raises(Mistake, match=r"not set: WALLET_LEDGER_KAFKA_BOOTSTRAP .*`wallet-ledger up`"):
         beside("kafka_bootstrap", "store_dsn")
 
 
-def test_services_take_nothing_from_beside(left: None) -> None:
+def test_services_take_nothing_from_beside(left: Path) -> None:
     with pytest.raises(Mistake, match="WALLET_LEDGER_STORE_DSN"):
         load("store_dsn")
+
+
+def test_what_an_up_left_that_was_killed_counts_for_nothing(left: Path, tmp_path: Path, run: Run) -> None:
+    killed = Folder(tmp_path / "killed")
+    with killed.opened():
+        pass
+    killed.ready.write_bytes(left.read_bytes())
+    said = run("events tail", DATA_DIR=str(killed.path))
+    expect(said, ExitCode.SETTINGS, "not set: WALLET_LEDGER_KAFKA_BOOTSTRAP", "start `wallet-ledger up`")
+    assert killed.told() == {}
+    assert Folder(tmp_path / "never").told() == {}
+
+
+def test_a_kafka_beside_that_does_not_answer_is_named(left: Path, run: Run) -> None:
+    said = run("dead-letters list")
+    expect(
+        said,
+        ExitCode.UNREACHABLE,
+        "Kafka at 127.0.0.1:7, of the `wallet-ledger up` in WALLET_LEDGER_DATA_DIR=",
+    )
+    assert "KAFKA_BOOTSTRAP" not in said.err, "it is not set, and not the matter"
+
+
+def test_a_kafka_beside_that_has_ended_meanwhile(run: Run) -> None:
+    mistake = explain(KafkaConnectionError())
+    assert mistake is not None
+    assert "the `wallet-ledger up` in WALLET_LEDGER_DATA_DIR=" in str(mistake)
+    assert "KAFKA_BOOTSTRAP" not in str(mistake)
