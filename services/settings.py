@@ -1,5 +1,6 @@
 """Everything that may be configured, read once from `WALLET_LEDGER_*` variables by the composition roots."""
 
+import re
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_network
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+BROKER = re.compile(r"(?:\[[^\]\s]+\]|[^\[\]:/\s]+):([0-9]{1,5})")
 
 
 class Settings(BaseSettings):
@@ -25,7 +28,7 @@ class Settings(BaseSettings):
     kafka_bootstrap: str = Field("", description="host:port,…; empty: `up` runs its own")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    kafka_sasl_username: str = ""
+    kafka_sasl_username: str = Field("", validate_default=True)
     kafka_sasl_password: SecretStr = SecretStr("")
     kafka_ssl_cafile: str = ""
     kafka_replication_factor: int = Field(
@@ -103,6 +106,33 @@ class Settings(BaseSettings):
     verify_events_per_second: int = Field(
         200, ge=0, le=100_000, description="of the slow check in the background; 0: none"
     )
+
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _brokers_have_ports(cls, value: str) -> str:
+        brokers = [address.strip() for address in value.split(",")] if value else []
+        for broker in brokers:
+            found = BROKER.fullmatch(broker)
+            if found is None or not 0 < int(found[1]) < 65536:
+                raise ValueError("brokers are host:port,…, e.g. kafka-1:9092,[fd00::1]:9092")
+        return ",".join(brokers)
+
+    @field_validator("kafka_sasl_username", "kafka_sasl_password", "kafka_ssl_cafile")
+    @classmethod
+    def _protocol_uses_it(cls, value: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
+        """Where the protocol is forgotten, all would go in clear and without a login, and nobody would know."""
+        protocol = info.data.get("kafka_security_protocol")
+        if protocol is None:
+            return value  # a mistake of its own
+        wanted = (
+            ("SSL", "SASL_SSL") if info.field_name == "kafka_ssl_cafile" else ("SASL_PLAINTEXT", "SASL_SSL")
+        )
+        if value and protocol not in wanted:
+            needed = " or ".join(wanted)
+            raise ValueError(f"it needs WALLET_LEDGER_KAFKA_SECURITY_PROTOCOL={needed}, which is {protocol}")
+        if not value and info.field_name == "kafka_sasl_username" and protocol in wanted:
+            raise ValueError(f"{protocol} needs a user")
+        return value
 
     @field_validator("currencies")
     @classmethod

@@ -143,8 +143,9 @@ def test_a_missing_setting_is_named(command: str, variable: str, run: Run) -> No
         ("CURRENCIES", '["usd"]'),
         ("STORE_DSN", f"host=db password={SECRET}"),
         ("KEYS_DSN", f"postgresql://ledger:{SECRET}@db:port/keys"),
-        ("KAFKA_SSL_CAFILE", "/nowhere.pem"),
         ("KAFKA_SSL_CAFILE", "/dev/null"),
+        ("KAFKA_SASL_USERNAME", "ledger"),
+        ("KAFKA_SASL_PASSWORD", SECRET),
         ("USD_RATES", '{"USD": "1"}'),
         ("WEBHOOK_SECRET_KEY", SECRET),
         ("HTTP_TRUSTED_PROXIES", '["*"]'),
@@ -156,6 +157,56 @@ def test_a_wrong_setting_is_named_and_not_shown(name: str, value: str, run: Run)
         ExitCode.SETTINGS,
         f"WALLET_LEDGER_{name}",
     )
+
+
+@pytest.mark.parametrize(
+    "bootstrap",
+    [
+        "kafka",
+        "kafka:",
+        ":9092",
+        "127.0.0.1:1,kafka:port",
+        "kafka:99999",
+        "kafka:0",
+        "a:1,",
+        "::1:9092",
+        "kafka://a:1",
+    ],
+)
+def test_a_kafka_without_an_address(bootstrap: str, run: Run) -> None:
+    expect(run("topics", KAFKA_BOOTSTRAP=bootstrap), ExitCode.SETTINGS, "WALLET_LEDGER_KAFKA_BOOTSTRAP: ")
+
+
+@pytest.mark.parametrize(
+    "bootstrap", ["", "kafka-1.example:9092, kafka_2:1", "[fd00::1]:9092,127.0.0.1:65535"]
+)
+def test_brokers_with_addresses(bootstrap: str) -> None:
+    assert Settings(kafka_bootstrap=bootstrap).kafka_bootstrap == bootstrap.replace(" ", "")
+
+
+@pytest.mark.parametrize("file", ["/nowhere.pem", "/dev/null"])
+def test_a_file_without_certificates(file: str, run: Run) -> None:
+    said = run("topics", KAFKA_BOOTSTRAP="127.0.0.1:1", KAFKA_SECURITY_PROTOCOL="SSL", KAFKA_SSL_CAFILE=file)
+    expect(said, ExitCode.SETTINGS, "WALLET_LEDGER_KAFKA_SSL_CAFILE", "is no file of certificates")
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"),
+    [("SASL_USERNAME", "SSL"), ("SASL_PASSWORD", "PLAINTEXT"), ("SSL_CAFILE", "SASL_PLAINTEXT")],
+)
+def test_a_login_or_an_authority_that_the_protocol_would_not_use(name: str, protocol: str, run: Run) -> None:
+    user = {"KAFKA_SASL_USERNAME": "ledger"} if protocol.startswith("SASL") else {}
+    said = run("topics", KAFKA_SECURITY_PROTOCOL=protocol, **user, **{f"KAFKA_{name}": SECRET})
+    expect(
+        said,
+        ExitCode.SETTINGS,
+        f"WALLET_LEDGER_KAFKA_{name}: it needs WALLET_LEDGER_KAFKA_SECURITY_PROTOCOL=",
+    )
+
+
+def test_a_login_without_a_user(run: Run) -> None:
+    said = run("topics", KAFKA_SECURITY_PROTOCOL="SASL_SSL", KAFKA_SASL_PASSWORD=SECRET)
+    expect(said, ExitCode.SETTINGS, "WALLET_LEDGER_KAFKA_SASL_USERNAME: SASL_SSL needs a user")
 
 
 def test_a_key_encryption_key_that_is_none(run: Run) -> None:

@@ -10,14 +10,7 @@ from services.standalone.reach import reach_database, reach_kafka
 VARIABLE = "WALLET_LEDGER_KAFKA_BOOTSTRAP"
 
 
-@pytest.mark.parametrize("bootstrap", ["kafka", "kafka:", ":9092", "127.0.0.1:1,kafka:port"])
-def test_a_kafka_without_an_address(bootstrap: str) -> None:
-    with pytest.raises(Mistake, match=f"^{VARIABLE} is not host:port") as told:
-        reach_kafka(VARIABLE, bootstrap)
-    assert told.value.exit_code is ExitCode.SETTINGS
-
-
-@pytest.mark.parametrize("bootstrap", ["127.0.0.1:1", "127.0.0.1:1,[::1]:1", "127.0.0.1:99999"])
+@pytest.mark.parametrize("bootstrap", ["127.0.0.1:1", "127.0.0.1:1,[::1]:1"])
 def test_a_kafka_that_is_not_there(bootstrap: str) -> None:
     with pytest.raises(Mistake, match=r"cannot reach Kafka at 127\.0\.0\.1:") as told:
         reach_kafka(VARIABLE, bootstrap)
