@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from msgspec.structs import replace
 
 from events.dead_letters import SealedLetter
@@ -17,6 +17,7 @@ from events.topics import DEAD_LETTERS
 from services.coffin import month_owner, opened
 from services.console.mistakes import beside
 from services.console.tables import show_table
+from services.console.tail import PATIENCE_SECONDS, POLL_MS, Silence
 from services.kafka import client_options, ended
 from services.keyring import KeyRing, key_ring
 from services.mistakes import ExitCode, Mistake
@@ -55,7 +56,7 @@ def show(number: int) -> None:
 def redrive(numbers: list[int], code: str | None, *, as_json: bool) -> None:
     """Back to where they came from; repeating is harmless where the fact is known by then."""
     settings = _settings()
-    found = asyncio.run(_gathered(settings, code))
+    found = asyncio.run(_gathered(settings, set(numbers), code))
     if numbers:
         if missing := set(numbers) - found.keys():
             raise Mistake(f"there is no dead letter {min(missing)} (any more)", ExitCode.REFUSED)
@@ -108,12 +109,21 @@ async def _newest(settings: Settings, code: str | None, most: int) -> Iterable[t
     return found
 
 
-async def _gathered(settings: Settings, code: str | None) -> Letters:
-    return {at: letter async for at, letter in _letters(settings) if code in (None, letter.code)}
+async def _gathered(settings: Settings, numbers: set[int], code: str | None) -> Letters:
+    """Those of the code; where there are numbers, only these."""
+    return {
+        at: letter
+        async for at, letter in _letters(settings)
+        if code in (None, letter.code) and (not numbers or at in numbers)
+    }
 
 
 async def _letters(settings: Settings) -> AsyncIterator[tuple[int, SealedLetter]]:
-    """All that the topic still has, by their offsets."""
+    """All that the topic still has, by their offsets.
+
+    Raises:
+        Silence: Kafka does not give what it says it has.
+    """
     place = TopicPartition(DEAD_LETTERS.name, 0)
     consumer = AIOKafkaConsumer(
         group_id=None,
@@ -121,19 +131,31 @@ async def _letters(settings: Settings) -> AsyncIterator[tuple[int, SealedLetter]
         auto_offset_reset="earliest",  # the oldest may expire between the look and the read
         **client_options(settings),
     )
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign([place])
         [end] = (await consumer.end_offsets([place])).values()
         [at] = (await consumer.beginning_offsets([place])).values()
         consumer.seek(place, at)
-        while at < end:
-            for record in (await consumer.getmany(place, timeout_ms=500)).get(place, ()):
-                at = record.offset + 1
-                if at <= end and (letter := _read(record.offset, record.value)) is not None:
+        while records := await _next(consumer, place, end):
+            for record in records:
+                if record.offset < end and (letter := _read(record.offset, record.value)) is not None:
                     yield record.offset, letter
     finally:
         await ended(consumer)
+
+
+async def _next(consumer: AIOKafkaConsumer, place: TopicPartition, end: int) -> list[ConsumerRecord]:
+    """None at the end."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await consumer.position(place) < end:
+                found: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(timeout_ms=POLL_MS)
+                if records := found.get(place):
+                    return records
+    except TimeoutError as error:
+        raise Silence from error
+    return []
 
 
 def _read(number: int, value: bytes | None) -> SealedLetter | None:
@@ -147,8 +169,8 @@ def _read(number: int, value: bytes | None) -> SealedLetter | None:
 
 async def _send(settings: Settings, records: list[tuple[SealedLetter, bytes]]) -> None:
     producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **client_options(settings))
-    await producer.start()
     try:
+        await producer.start()
         for letter, value in records:
             await producer.send_and_wait(letter.topic, value, partition=letter.partition)
     finally:

@@ -55,6 +55,9 @@ class Silence(Mistake):
 
     exit_code = ExitCode.UNREACHABLE
 
+    def __init__(self) -> None:
+        super().__init__(f"Kafka sent nothing for {PATIENCE_SECONDS:.0f} s before the end of the log")
+
 
 @dataclass
 class Chain:
@@ -105,8 +108,8 @@ class Tail:
         consumer = AIOKafkaConsumer(
             enable_auto_commit=False, auto_offset_reset="none", **client_options(self.settings)
         )
-        await consumer.start()
         try:
+            await consumer.start()
             ends = await self._place(consumer)
             async for seen in self._select(consumer, ends):
                 yield seen
@@ -175,7 +178,7 @@ class Tail:
                 deadline = loop.time() + PATIENCE_SECONDS
                 yield seen
             if ends is not None and loop.time() > deadline:
-                raise Silence(f"Kafka sent nothing for {PATIENCE_SECONDS:.0f} s before the end of the log")
+                raise Silence
 
     async def _batch(self, consumer: AIOKafkaConsumer) -> AsyncIterator[Seen]:
         batches: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(timeout_ms=POLL_MS)

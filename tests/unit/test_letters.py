@@ -1,0 +1,163 @@
+"""`dead-letters …` without a Kafka that behaves: what it holds in memory, and that it comes to an end."""
+
+import asyncio
+import subprocess
+import sys
+import tracemalloc
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
+
+from events.dead_letters import SealedLetter
+from services.console import letters
+from services.console.tail import Silence
+from services.mistakes import ExitCode
+
+LETTERS = 32
+LETTER_BYTES = 1024 * 1024
+
+
+class FakeConsumer:
+    """A topic that makes its letters as they are read, up to `given`."""
+
+    given = LETTERS
+    stopped = 0
+
+    def __init__(self, **_: object) -> None:
+        self._at = 0
+
+    async def start(self) -> None:
+        """Nothing to reach."""
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        [self._place] = places
+
+    async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(places, LETTERS)
+
+    async def beginning_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(places, 0)
+
+    def seek(self, _: TopicPartition, at: int) -> None:
+        self._at = at
+
+    async def position(self, _: TopicPartition) -> int:
+        return self._at
+
+    async def getmany(self, *_: TopicPartition, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        if self._at == self.given:
+            await asyncio.sleep(timeout_ms / 1000)
+            return {}
+        value = msgspec.json.encode(_letter(self._at))
+        self._at += 1
+        return {self._place: [SimpleNamespace(offset=self._at - 1, value=value)]}
+
+    async def stop(self) -> None:
+        type(self).stopped += 1
+
+
+def _letter(number: int) -> SealedLetter:
+    return SealedLetter(
+        topic="payments.events",
+        partition=0,
+        offset=number,
+        time="2026-07-01T10:00:00.000000Z",
+        code="INCOMPLETE",
+        message="m",
+        month="2026-07",
+        sealed="x" * LETTER_BYTES,
+    )
+
+
+class FakeProducer:
+    """Keeps the offsets of what it was given, unless it does not start."""
+
+    sent: list[bytes]
+    reached = True
+    stopped = 0
+
+    def __init__(self, **_: object) -> None:
+        """As aiokafka's, with options."""
+
+    async def start(self) -> None:
+        if not self.reached:
+            raise KafkaConnectionError
+
+    async def send_and_wait(self, _: str, value: bytes, partition: int) -> None:
+        self.sent.append(value)
+
+    async def stop(self) -> None:
+        type(self).stopped += 1
+
+
+class FakeRing:
+    """Has every key."""
+
+    damaged: frozenset[object] = frozenset()
+
+    def get(self, owners: list[object]) -> dict[object, bytes]:
+        return dict.fromkeys(owners, b"key")
+
+    def forget(self) -> None:
+        """It holds none."""
+
+
+@pytest.fixture(autouse=True)
+def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "KEYS_DSN": "postgresql://a@b/c",
+        "KEY_ENCRYPTION_KEY": "A" * 43 + "=",
+    }.items():
+        monkeypatch.setenv(f"WALLET_LEDGER_{name}", value)
+    monkeypatch.setattr(FakeProducer, "sent", [], raising=False)
+    for fake in (FakeConsumer, FakeProducer):
+        monkeypatch.setattr(fake, "stopped", 0)
+    monkeypatch.setattr(letters, "AIOKafkaConsumer", FakeConsumer)
+    monkeypatch.setattr(letters, "AIOKafkaProducer", FakeProducer)
+    monkeypatch.setattr(letters, "key_ring", lambda _: FakeRing())
+    monkeypatch.setattr(letters, "opened", lambda _, letter: str(letter.offset).encode())
+
+
+def test_a_redrive_of_two_holds_two() -> None:
+    tracemalloc.start()
+    try:
+        letters.redrive([LETTERS - 1, 7], None, as_json=True)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert FakeProducer.sent == [str(LETTERS - 1).encode(), b"7"], "in the order in which they were named"
+    assert most < LETTERS / 2 * LETTER_BYTES
+
+
+def test_a_redrive_without_numbers_sends_all() -> None:
+    letters.redrive([], "INCOMPLETE", as_json=False)
+    assert len(FakeProducer.sent) == LETTERS
+
+
+@pytest.mark.timeout(20)
+def test_a_kafka_that_goes_away_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(letters, "PATIENCE_SECONDS", 0.7, raising=False)
+    monkeypatch.setattr(FakeConsumer, "given", 3)
+    with pytest.raises(Silence, match="Kafka sent nothing for") as silence:
+        letters.show_all(None, 10, as_json=True)
+    assert silence.value.exit_code is ExitCode.UNREACHABLE
+    assert FakeConsumer.stopped == 1
+
+
+def test_a_producer_that_does_not_start_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeProducer, "reached", False)
+    with pytest.raises(KafkaConnectionError):
+        letters.redrive([7], None, as_json=True)
+    assert FakeProducer.stopped == 1
+
+
+def test_without_kafka_one_line_is_all() -> None:
+    argv = [sys.executable, "-m", "services.cli", "dead-letters", "list"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.UNREACHABLE
+    assert done.stderr.count("\n") == 1, done.stderr
