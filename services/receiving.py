@@ -128,6 +128,7 @@ def make_app(
     """
     app = CheckpointApp(
         reading.group,
+        env={},  # else BROKER_URL, APP_VERSION, WEB_PORT and 80 others, which are not meant for us, win over what follows
         broker=[f"aiokafka://{server}" for server in settings.kafka_bootstrap.split(",")],
         broker_credentials=_credentials(settings),
         broker_session_timeout=SESSION_SECONDS,
