@@ -103,9 +103,10 @@ def check(_: list[str]) -> int:
 
 def lock(_: list[str]) -> int:
     """Write what is pinned anew, packages, uv and jars: versions and hashes, never where files came from."""
-    if not PYTHON.exists():
-        _make_venv()
-    _logged(*BY_PIP, UV)
+    with _one_at_a_time():
+        if not PYTHON.exists():
+            _make_venv()
+        _logged(*BY_PIP, UV)
     options = ("--generate-hashes", "--universal", "--no-header", "--no-annotate", "--no-emit-index-url")
     for file, wanted in ((REQUIREMENTS, ("pyproject.toml", "--extra", "dev")), (UV, ("-",))):
         command = [str(PYTHON), "-m", "uv", "pip", "compile", "-q", *options, "--upgrade", *wanted]
@@ -120,14 +121,15 @@ def lock(_: list[str]) -> int:
 def clean(_: list[str]) -> int:
     """What can be made again."""
     caches = (ROOT / f".{tool}_cache" for tool in ("mypy", "ruff", "pytest", "import_linter"))
-    for folder in (VENV, CACHE, *caches):
-        shutil.rmtree(folder, ignore_errors=True)
+    with _one_at_a_time():
+        for folder in (VENV, CACHE / "kafka", *caches):  # not CACHE: others may have theirs there too
+            shutil.rmtree(folder, ignore_errors=True)
+        (CACHE / "install.log").unlink(missing_ok=True)  # not install.lock: others may wait for it
     return 0
 
 
 def install(_: Sequence[str] = ()) -> int:
     """Bring .venv and the broker's jars up to date; quick when nothing changed."""
-    CACHE.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time():
         wanted = _fingerprint()
         stamp = VENV / "installed"
@@ -166,9 +168,7 @@ def _make_venv() -> None:
         import ensurepip  # noqa: F401 - Debian packs it apart
         import venv
     except ImportError:
-        raise Failed(
-            f"{sys.executable} cannot make environments: on Debian, apt install python3-venv"
-        ) from None
+        raise Failed(f"{sys.executable} cannot make environments; Debian: apt install python3-venv") from None
     venv.create(VENV, with_pip=True, symlinks=True)
 
 
@@ -200,8 +200,8 @@ def _install_project() -> None:
 
 
 def _fingerprint() -> str:
-    """Changes when what is installed would."""
-    digest = hashlib.sha256(f"{sys.version} {sys.executable} {ROOT}".encode())
+    """Changes when what is installed would; in an activated .venv it is that of the Python which .venv links to."""
+    digest = hashlib.sha256(f"{sys.version} {os.path.realpath(sys.executable)} {ROOT}".encode())
     for file in (REQUIREMENTS, UV, JARS, Path(__file__), ROOT / "pyproject.toml"):
         digest.update(file.read_bytes())
     return digest.hexdigest()
@@ -246,6 +246,7 @@ def _step(what: str) -> Iterator[None]:
 def _one_at_a_time() -> Iterator[None]:
     import fcntl
 
+    CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "install.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

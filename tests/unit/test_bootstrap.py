@@ -1,6 +1,8 @@
 """What a person reads where the project cannot run, and that what is installed is what was asked for."""
 
+import fcntl
 import importlib.util
+import os
 import platform
 import re
 import shutil
@@ -61,6 +63,59 @@ def test_where_uv_finds_no_registry_pip_installs_the_very_same(
     assert all("--require-hashes" in argv for argv in asked)
     assert asked[1][asked[1].index("--python") + 1] == bootstrap.PYTHON, "whatever uv is told elsewhere"
     assert [argv[-1] for argv in asked] == [bootstrap.UV, bootstrap.REQUIREMENTS, bootstrap.REQUIREMENTS]
+
+
+def test_clean_leaves_what_others_have_in_the_cache_and_lets_nobody_install_meanwhile(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cache, remove, locked = tmp_path / "of-a-person", shutil.rmtree, []
+
+    def removes(folder: Path, ignore_errors: bool) -> None:
+        with (cache / "install.lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                locked.append(folder.name)
+        remove(folder, ignore_errors)
+
+    for folder in (tmp_path / ".venv", tmp_path / ".mypy_cache", cache / "kafka" / "org", cache / "browser"):
+        folder.mkdir(parents=True)
+    (cache / "install.log").touch()
+    for name, value in {"ROOT": tmp_path, "VENV": tmp_path / ".venv", "CACHE": cache}.items():
+        monkeypatch.setattr(bootstrap, name, value)
+    monkeypatch.setattr(shutil, "rmtree", removes)
+    assert bootstrap.main(["clean"]) == 0
+    assert {path.name for path in cache.iterdir()} == {"browser", "install.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {cache.name}
+    assert {".venv", "kafka"} <= set(locked), "an installation could begin meanwhile"
+
+
+def test_an_activated_environment_is_the_same_python(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", os.path.realpath(sys.executable))
+    outside = bootstrap._fingerprint()
+    (tmp_path / "python3").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
+    assert bootstrap._fingerprint() == outside
+    (tmp_path / "python3.12").touch()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3.12"))
+    assert bootstrap._fingerprint() != outside
+
+
+def test_lock_in_a_fresh_clone(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho pinned\n")
+    python.chmod(0o755)
+    written = {name: tmp_path / name.lower() for name in ("REQUIREMENTS", "UV")}
+    for name, path in {**written, "PYTHON": python, "CACHE": tmp_path / "cache"}.items():
+        monkeypatch.setattr(bootstrap, name, path)
+    monkeypatch.setattr(bootstrap, "BY_PIP", (python,))
+    monkeypatch.setattr(bootstrap, "install", lambda: 0)
+    assert bootstrap.main(["lock"]) == 0
+    assert [path.read_text() for path in written.values()] == ["pinned\n"] * 2
 
 
 def test_an_unknown_target_is_told_the_known_ones(
