@@ -17,6 +17,7 @@ FOLDER = Path(__file__).resolve().parent
 URL = "https://api.osv.dev/v1/querybatch"
 SECONDS_MAX = 60
 AT_ONCE_MAX = 1_000
+PAGES_MAX = 20
 ACCEPTED: dict[str, str] = {}
 """By its id at osv.dev, with the reason why it does not concern us."""
 
@@ -58,19 +59,36 @@ def holes(wanted: list[Package], url: str = URL) -> dict[Package, list[str]]:
     asked = [CANARY, *wanted]
     if len(asked) > AT_ONCE_MAX:
         raise Unchecked(f"more than {AT_ONCE_MAX} packages")
-    found = {
-        package: [str(one["id"]) for one in answer.get("vulns", ())]
-        for package, answer in zip(asked, _ask(asked, url), strict=True)
-    }
+    found = _known(asked, url)
     if not found.pop(CANARY):
         raise Unchecked(f"{url} knows nothing of a package that has holes")
     open_ones = {package: [one for one in ids if one not in ACCEPTED] for package, ids in found.items()}
     return {package: ids for package, ids in open_ones.items() if ids}
 
 
-def _ask(asked: list[Package], url: str) -> list[dict[str, Any]]:
+def _known(asked: list[Package], url: str) -> dict[Package, list[str]]:
+    """Of each package all pages: an answer that has more to say names the next one."""
+    found: dict[Package, list[str]] = {package: [] for package in asked}
+    pages = dict.fromkeys(asked, "")
+    for _ in range(PAGES_MAX):
+        answers = dict(zip(pages, _ask(pages, url), strict=True))
+        for package, answer in answers.items():
+            found[package] += [str(one["id"]) for one in answer.get("vulns", ())]
+        pages = {package: answer.get("next_page_token", "") for package, answer in answers.items()}
+        pages = {package: token for package, token in pages.items() if token}
+        if not pages:
+            return found
+    raise Unchecked(
+        f"the advisory database {url} has more than {PAGES_MAX} pages of {next(iter(pages)).name}"
+    )
+
+
+def _ask(asked: dict[Package, str], url: str) -> list[dict[str, Any]]:
+    """One page of each: that of its token, the first where that is empty."""
     queries = [
-        {"package": {"ecosystem": one.ecosystem, "name": one.name}, "version": one.version} for one in asked
+        {"package": {"ecosystem": one.ecosystem, "name": one.name}, "version": one.version}
+        | ({"page_token": token} if token else {})
+        for one, token in asked.items()
     ]
     request = urllib.request.Request(  # noqa: S310 - the address is ours
         url, json.dumps({"queries": queries}).encode(), {"content-type": "application/json"}

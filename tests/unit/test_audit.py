@@ -97,10 +97,35 @@ def test_an_accepted_hole_is_none(database: tuple[_Server, str], monkeypatch: py
     assert audit.holes([Package("PyPI", "uvicorn", "1")], url) == {}
 
 
+def paging(asked: dict[str, Any]) -> dict[str, Any]:
+    """Of uvicorn all is on the second page; where it is asked for that, nobody else is."""
+    answer: dict[str, Any] = knowing(CANARY.name)(asked)
+    for query, result in zip(asked["queries"], answer["results"], strict=True):
+        if query.get("page_token") == "second":
+            assert len(asked["queries"]) == 1
+            result["vulns"] = [{"id": "GHSA-2"}]
+        elif query["package"]["name"] == "uvicorn":
+            result["next_page_token"] = "second"
+    return answer
+
+
+def test_a_hole_on_the_second_page_is_named(database: tuple[_Server, str]) -> None:
+    server, url = database
+    server.answering = paging
+    wanted = [Package("PyPI", "uvicorn", "1"), Package("PyPI", "uvloop", "1")]
+    assert audit.holes(wanted, url) == {wanted[0]: ["GHSA-2"]}
+
+
+def endless(asked: dict[str, Any]) -> dict[str, Any]:
+    """Always another page."""
+    return {"results": [{"vulns": [{"id": "GHSA-1"}], "next_page_token": "more"} for _ in asked["queries"]]}
+
+
 @pytest.mark.parametrize(
     "answering",
     [
         pytest.param(knowing(), id="it knows nothing at all"),
+        pytest.param(endless, id="it never comes to an end"),
         pytest.param(lambda _: {"results": []}, id="it answers nothing"),
         pytest.param(lambda _: {"error": "no"}, id="it answers something else"),
         pytest.param(lambda _: [], id="it answers a list"),
