@@ -12,6 +12,7 @@ from typing import Any
 
 from services.mistakes import Mistake
 from services.standalone.place import make_enterable
+from services.standalone.writing import write_whole
 
 ROTATED_BYTES = 16 * 1024 * 1024
 
@@ -105,12 +106,5 @@ class Folder:
 
 
 def write_private(file: Path, content: dict[str, Any]) -> None:
-    """All or nothing, and readable by its owner only from the first byte on."""
-    fresh = file.with_name(f"{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
-        json.dump(content, output, indent=2)
-        output.write("\n")
-        output.flush()
-        os.fsync(output.fileno())
-    fresh.replace(file)
+    """As JSON, for the owner's eyes only."""
+    write_whole(file, f"{json.dumps(content, indent=2)}\n")

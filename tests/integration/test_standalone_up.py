@@ -55,6 +55,7 @@ class Up:
             stderr=subprocess.STDOUT,
             text=True,
             bufsize=1,
+            process_group=0,  # as a shell does
         )
         self.said: list[str] = []
 
@@ -199,6 +200,28 @@ def test_kill_9_leaves_no_orphan_and_the_next_start_goes_on(up: Callable[..., Up
     assert again.end() == 0, "and all the others run"
 
 
+def test_ctrl_c_while_the_databases_files_are_made(up: Callable[..., Up]) -> None:
+    one = up()
+    eventually(
+        lambda: [*one.data.glob("postgres/cluster.*/global/pg_control")], what="initdb in the midst of it"
+    )
+    os.killpg(one.process.pid, signal.SIGINT)
+    assert one.ended() == 130
+    assert "failed" not in "".join(one.said)
+
+
+def test_what_libpq_reads_elsewhere_is_not_meant_for_our_own_server(
+    up: Callable[..., Up], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "require")
+    monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
+    monkeypatch.setenv("PGSERVICE", "nobody-defined-it")
+    one = up(PLAY_VISITS="0")
+    one.ready()
+    variables = psutil.Process(one.pid_of("ledger")).environ()
+    assert not [name for name in variables if name.startswith("PG")]
+
+
 def test_two_at_once_and_a_folder_in_use(up: Callable[..., Up]) -> None:
     one, other = up("one"), up("other", HTTP_HOST="127.0.0.2")
     assert one.ready()["base_url"] == f"http://127.0.0.1:{one.port}"
@@ -223,11 +246,13 @@ def test_servers_and_secrets_of_others_are_used_and_not_fed(
     up: Callable[..., Up], kafka: str, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dsns = {f"{name}_DSN": postgres for name in ("STORE", "VIEWS", "KEYS")}
+    monkeypatch.setenv("PGSSLMODE", "prefer")
     configured = base64.b64encode(bytes(32)).decode()
     one = up(KAFKA_BOOTSTRAP=kafka, WEBHOOK_SECRET_KEY=configured, **dsns)
     ready = one.ready()
     assert ready["kafka"] == kafka
     assert ready["database"] == {"store": postgres, "views": postgres, "keys": postgres}
+    assert psutil.Process(one.pid_of("ledger")).environ()["PGSSLMODE"] == "prefer"
     monkeypatch.setenv("WALLET_LEDGER_DATA_DIR", str(one.data))
     beside_it = beside("views_dsn", "webhook_secret_key", "key_encryption_key")
     assert beside_it.webhook_secret_key.get_secret_value() == configured
