@@ -5,21 +5,20 @@ import asyncio
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, ClassVar
 
 import structlog
 from aiokafka.errors import KafkaError
 from faust.exceptions import ConsumerNotStarted
 
-from services.kafka import Reached
+from services.ends import Ends
 from services.receiving import CheckpointApp
 from services.running import end_anyhow, stopped, until_over
 
 EXIT_STOPPED, EXIT_FAILED = 0, 1
 WATCH_SECONDS = 1.0
 STARTING_SECONDS = 0.1
-ENDS_SECONDS_MAX = 5.0
 
 log = structlog.get_logger()
 
@@ -29,13 +28,13 @@ class Hangs(Exception):
 
 
 class FaustWatch(ABC):
-    """Looks from outside: it asks Kafka for the topic's ends, for a deaf consumer does not know them."""
+    """Looks from outside: it asks Kafka for the topic's ends itself, for a deaf consumer does not know them."""
 
     no_progress_seconds_max: ClassVar[float]
 
-    def __init__(self, app: CheckpointApp, reached: Reached) -> None:
+    def __init__(self, app: CheckpointApp, ends: Ends) -> None:
         self._app = app
-        self._reached = reached
+        self._ends = ends
         self._problems = {"assignment": "no partition is assigned yet"}
         self._since = time.monotonic()
         """When all was well last, as far as the consumer and what is behind it are concerned."""
@@ -59,20 +58,21 @@ class FaustWatch(ABC):
         """One round: the problems it finds; moves `_since` where there is no reason to worry."""
         now = time.monotonic()
         try:
-            tps = [tp for tp in self._app.consumer.assignment() if tp.topic == self._app.read_topic]
-            async with asyncio.timeout(ENDS_SECONDS_MAX):
-                ends = await self._app.consumer.highwaters(*tps) if tps else {}
+            partitions = self._app.received()
+            seen = await self._ends.seen(partitions)
         except ConsumerNotStarted:
             return {"assignment": "no partition is assigned"}
         except (KafkaError, TimeoutError) as error:
-            if not await self._reached():
-                self._since = time.monotonic()  # without Kafka there is no progress to miss
+            self._since = time.monotonic()  # without Kafka there is no progress to miss
             return {"kafka": f"no answer: {type(error).__name__}"}
-        return self._judge(now, {tp.partition: end for tp, end in ends.items()})
+        found = self._judge(now, partitions, seen.ends)
+        if seen.silent:
+            found["kafka"] = f"partitions of {self._app.read_topic} without an end: {seen.silent}"
+        return found
 
     @abstractmethod
-    def _judge(self, now: float, ends: Mapping[int, int]) -> dict[str, str]:
-        """As `_look`, with the ends of what is assigned as they were at `now`, of nothing if nothing is."""
+    def _judge(self, now: float, partitions: Collection[int], ends: Mapping[int, int]) -> dict[str, str]:
+        """As `_look`, of what is assigned; its ends as they were at `now`, as far as somebody says them."""
 
 
 async def live(

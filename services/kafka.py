@@ -2,20 +2,14 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, Protocol
-
-from aiokafka import AIOKafkaClient
-from aiokafka.errors import KafkaError
 
 from services.settings import Settings
 
-REACHED_SECONDS_MAX = 3.0
 STOP_SECONDS_MAX = 3.0
 
-Reached = Callable[[], Awaitable[bool]]
-"""Whether Kafka answers a stranger: where it does, a client that hears nothing is deaf."""
+ISOLATION_LEVEL = "read_committed"
+"""Of who reads what others publish, and of who asks where it ends: what a transaction took back was never said."""
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -65,18 +59,3 @@ async def ended(client: Client, seconds: float = STOP_SECONDS_MAX) -> None:
             stopping.result()
     finally:
         stopping.cancel()
-
-
-async def reached(settings: Settings) -> bool:
-    """Whether Kafka answers a client that is made for this question."""
-    client = AIOKafkaClient(**client_options(settings))
-    try:
-        async with asyncio.timeout(REACHED_SECONDS_MAX):
-            await client.bootstrap()
-    except (KafkaError, TimeoutError):
-        return False
-    finally:
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(REACHED_SECONDS_MAX):
-                await client.close()
-    return True

@@ -12,14 +12,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import faust
 import psycopg
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from faust.exceptions import ConsumerNotStarted
 from faust.tables import TableManager
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, StreamT, TransportT
 
-from services.kafka import ssl_context
+from services.kafka import ISOLATION_LEVEL, ssl_context
 from services.reading import Record
 from services.settings import Settings
 
@@ -39,6 +39,8 @@ class CheckpointApp(faust.App):
 
     next_offsets: NextOffsets
     read_topic: str
+    fetched: dict[int, int]
+    """The offset behind the last record that was fetched since the last rebalance, by partition."""
     failed: "asyncio.Future[None]"
     """Has the error if the checkpoints cannot be read; never a result."""
 
@@ -48,16 +50,46 @@ class CheckpointApp(faust.App):
     def _create_directories(self) -> None:
         """There are no tables to keep in any."""
 
+    def received(self) -> set[int]:
+        """The partitions that are assigned to this process.
+
+        Raises:
+            ConsumerNotStarted
+        """
+        return {tp.partition for tp in self.consumer.assignment() if tp.topic == self.read_topic}
+
+    def positions(self) -> dict[int, int]:
+        """Where fetching goes on, by partition; none where that is not known yet.
+
+        Raises:
+            ConsumerNotStarted
+        """
+        found: dict[int, int] = self.consumer.positions()  # type: ignore[attr-defined]
+        return found
+
     def leave_when_stopped(self) -> None:
         """For good, or for longer than a restart takes."""
         with suppress(ConsumerNotStarted):
             self.consumer.leave_when_stopped()  # type: ignore[attr-defined]
 
 
+class CheckpointThread(driver.AIOKafkaConsumerThread):
+    """Does not receive what a producer's transaction took back."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        """Faust asks for that only where it commits by transactions itself."""
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = ISOLATION_LEVEL
+        return consumer
+
+
 class CheckpointConsumer(driver.Consumer):
     """Reads from our checkpoints, and hands on bundles."""
 
     app: CheckpointApp
+
+    def _new_consumer_thread(self) -> CheckpointThread:
+        return CheckpointThread(self, loop=self.loop, beacon=self.beacon)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek to the checkpoints where Faust would seek to what its group committed.
@@ -75,6 +107,7 @@ class CheckpointConsumer(driver.Consumer):
         topic = self.app.read_topic
         wanted = {tp: offsets.get(tp.partition, 0) for tp in self.assignment() if tp.topic == topic}
         await self.seek_wait(wanted)
+        self.app.fetched.clear()  # what was given up with partitions is not missed
         return wanted
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:  # noqa: ASYNC109
@@ -88,9 +121,18 @@ class CheckpointConsumer(driver.Consumer):
         bundles = [(tp, records) for tp, records in fetched.items() if records]
         if not bundles:
             return {}
+        self.app.fetched.update({tp.partition: records[-1].offset + 1 for tp, records in bundles})
         tp, records = bundles[0]
         together = [record for _, bundle in bundles for record in bundle]
         return {tp: [replace(records[-1], key=None, value=together)]}
+
+    def positions(self) -> dict[int, int]:
+        """Looked at, not asked for: a position that is not known is waited for, and Faust's thread has two workers."""
+        subscription = self._thread._ensure_consumer()._subscription.subscription
+        if subscription is None or (assignment := subscription.assignment) is None:
+            return {}
+        states = {tp.partition: assignment.state_value(tp) for tp in assignment.tps}
+        return {number: state.position for number, state in states.items() if state.has_valid_position}
 
     def leave_when_stopped(self) -> None:
         """Let others have our partitions at once. aiokafka leaves a group without a name only; for a member with a
@@ -148,6 +190,7 @@ def make_app(
     )
     app.next_offsets = offsets
     app.read_topic = reading.topic
+    app.fetched = {}
     app.failed = asyncio.get_running_loop().create_future()
     topic = app.topic(reading.topic, key_serializer="raw", value_serializer="raw", acks=False)
 

@@ -6,6 +6,7 @@ from functools import partial
 from events.topics import PAYMENTS
 from services import health
 from services.coffin import MonthlyCoffin
+from services.ends import Ends
 from services.faust_process import cannot_go_on, live
 from services.inbox import Inbox
 from services.intake.asking import Asker
@@ -15,7 +16,6 @@ from services.intake.table import Table
 from services.intake.taking import Clock, Taking
 from services.intake.together import Together
 from services.intake.watch import Watch
-from services.kafka import reached
 from services.keyring import DataKeys, key_ring
 from services.reading import Record
 from services.receiving import Reading, make_app
@@ -45,12 +45,13 @@ async def run(settings: Settings, instance: str, micros: Clock, stop: asyncio.Ev
     ledger, wait_seconds = Together(asker, settings.shards), settings.upstream_wait_seconds
     taking = Taking(inbox, table, ledger, coffin, settings.upstream_mode, wait_seconds, micros)
     app = make_app(settings, READING, instance, taking.load, inbox.put)
-    watch = Watch(app, taking, partial(reached, settings))
+    ends = Ends(settings, READING.topic)
+    watch = Watch(app, taking, ends)
     port = settings.intake_metrics_port or settings.http_port + 3
     server = await health.serve(settings.http_host, port, watch.problems)
     await table.open()
     await asker.start()
     work = (watch.watch_forever(), asker.read_forever(), taking.work_forever(), publisher.publish_forever())
     closing = {"health": server.cleanup(), "database": table.close(), "kafka": asker.stop()}
-    closing["publisher"] = publisher.close()
+    closing |= {"publisher": publisher.close(), "ends": ends.close()}
     return await live(app, work, closing, partial(cannot_go_on, "intake"), stop)

@@ -1,10 +1,10 @@
-"""How intake is doing: ready while the ledger gives outcomes, or nothing waits for one."""
+"""How intake is doing: ready while the ledger gives outcomes and records come, or nothing waits for either."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from services.ends import Ends
 from services.faust_process import FaustWatch
 from services.intake.taking import Taking
-from services.kafka import Reached
 from services.receiving import CheckpointApp
 
 NOT_READY_SECONDS = 10.0
@@ -15,14 +15,19 @@ class Watch(FaustWatch):
 
     no_progress_seconds_max = 60.0
 
-    def __init__(self, app: CheckpointApp, taking: Taking, reached: Reached) -> None:
-        super().__init__(app, reached)
+    def __init__(self, app: CheckpointApp, taking: Taking, ends: Ends) -> None:
+        super().__init__(app, ends)
         self._taking = taking
 
-    def _judge(self, now: float, ends: Mapping[int, int]) -> dict[str, str]:
-        done = self._taking.next_offsets
-        behind = sum(max(0, end - done.get(partition, 0)) for partition, end in ends.items())
-        self._since = max(self._since, self._taking.last_progress) if behind else now
-        if behind and now - self._since > NOT_READY_SECONDS:
-            return {"ledger": f"{behind} records wait, for {now - self._since:.0f} s without an outcome"}
+    def _judge(self, now: float, partitions: Collection[int], ends: Mapping[int, int]) -> dict[str, str]:
+        """What lies between two records is nobody's: markers of transactions, and what expired before it was fetched."""
+        done, fetched, positions = self._taking.next_offsets, self._app.fetched, self._app.positions()
+        waiting = sum(max(0, fetched.get(one, 0) - done.get(one, 0)) for one in partitions)
+        unread = sum(max(0, end - positions.get(one, 0)) for one, end in ends.items())
+        self._since = max(self._since, self._taking.last_progress) if waiting or unread else now
+        seconds = now - self._since
+        if waiting and seconds > NOT_READY_SECONDS:
+            return {"ledger": f"{waiting} records wait, for {seconds:.0f} s without an outcome"}
+        if unread and seconds > NOT_READY_SECONDS:
+            return {"lag": f"{unread} records are not fetched, for {seconds:.0f} s"}
         return {}

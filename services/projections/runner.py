@@ -7,9 +7,9 @@ import structlog
 
 from events.topics import EVENTS
 from services import health
+from services.ends import Ends
 from services.faust_process import EXIT_FAILED, cannot_go_on, live
 from services.inbox import Inbox
-from services.kafka import reached
 from services.keyring import key_ring
 from services.mistakes import ExitCode
 from services.projections import metrics, verify
@@ -33,7 +33,8 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
     inbox, lag = Inbox(), Lag()
     writer = Writer(projector, inbox, lag)
     app = make_app(settings, READING, instance, writer.next_offsets, inbox.put)
-    watch = Watch(app, writer, lag, instance, partial(reached, settings))
+    ends = Ends(settings, READING.topic)
+    watch = Watch(app, writer, lag, instance, ends)
     port = settings.projections_metrics_port or settings.http_port + 2
     server = await health.serve(settings.http_host, port, watch.problems)
     samples = Samples(settings.views_dsn.get_secret_value())
@@ -41,7 +42,7 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
     work = (
         watch.watch_forever(), writer.write_forever(), _check(settings, watch), samples.renew_forever()
     )  # fmt: skip
-    closing = {"health": server.cleanup(), "database": writer.close(instance)}
+    closing = {"health": server.cleanup(), "ends": ends.close(), "database": writer.close(instance)}
     return await live(app, work, closing, _failed, stop)
 
 

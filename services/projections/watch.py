@@ -1,14 +1,13 @@
 """How the projections are doing: lag, readiness, heartbeat."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from faust.exceptions import ConsumerNotStarted
 
-from events.topics import EVENTS
+from services.ends import Ends
 from services.faust_process import FaustWatch
-from services.kafka import Reached
 from services.projections import metrics
 from services.projections.lag import Lag
 from services.projections.writer import Writer
@@ -23,8 +22,8 @@ class Watch(FaustWatch):
 
     no_progress_seconds_max = 30.0
 
-    def __init__(self, app: CheckpointApp, writer: Writer, lag: Lag, instance: str, reached: Reached) -> None:
-        super().__init__(app, reached)
+    def __init__(self, app: CheckpointApp, writer: Writer, lag: Lag, instance: str, ends: Ends) -> None:
+        super().__init__(app, ends)
         self._writer = writer
         self._lag = lag
         self._instance = instance
@@ -50,7 +49,7 @@ class Watch(FaustWatch):
     def assigned(self) -> set[int]:
         """The shards that this process has to project."""
         with suppress(ConsumerNotStarted):
-            return {tp.partition for tp in self._app.consumer.assignment() if tp.topic == EVENTS.name}
+            return self._app.received()
         return set()
 
     async def _look(self) -> dict[str, str]:
@@ -69,8 +68,8 @@ class Watch(FaustWatch):
             self._beating.result()
         self._beating = asyncio.ensure_future(self._writer.heartbeat(self._instance))
 
-    def _judge(self, now: float, ends: Mapping[int, int]) -> dict[str, str]:
-        if not ends:
+    def _judge(self, now: float, partitions: Collection[int], ends: Mapping[int, int]) -> dict[str, str]:
+        if not partitions:
             return {"assignment": "no shard is assigned"}
         self._lag.observe(now, ends)
         behind = self._lag.records(without=self._writer.halted())

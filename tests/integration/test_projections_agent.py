@@ -387,6 +387,54 @@ def test_a_process_that_receives_nothing_more_ends_and_its_successor_goes_on(
     expect(views, factory)
 
 
+LEADERLESS = """
+import pathlib, sys
+from aiokafka.cluster import ClusterMetadata
+from services.projections import __main__, watch
+from services.settings import Settings
+
+watch.Watch.no_progress_seconds_max = 4.0
+leader_for_partition = ClusterMetadata.leader_for_partition
+
+def leader(cluster, partition):
+    if partition.partition == 1 and pathlib.Path(sys.argv[1]).exists():
+        return -1
+    return leader_for_partition(cluster, partition)
+
+ClusterMetadata.leader_for_partition = leader
+sys.exit(__main__.main(Settings()))
+"""
+"""A projections process to whom Kafka says that shard 1 has no leader, while a folder is there."""
+
+
+def test_a_shard_without_a_leader_waits_alone(
+    views: Views, run: Callable[..., Process], tmp_path: Path
+) -> None:
+    """For longer than two questions that nobody answers would have taken to end all fetching, and the process."""
+    factory = business(views.factory(), customers=20)
+    publish(views.settings, factory.records)
+    leaderless, process = tmp_path / "leaderless", run()
+    process.kill()
+    process.command = [sys.executable, "-c", LEADERLESS, str(leaderless)]
+    process.start()
+    eventually(lambda: has_all(views, factory.records), "rows")
+    eventually(lambda: process.ready()[0] == 200, "ready")
+    leaderless.mkdir()
+    eventually(lambda: "{1: 'no leader'}" in str(process.ready()[1]), "the shard is named")
+    began = time.monotonic()
+    while time.monotonic() - began < 20:
+        records = [factory.credited(f"cus_{number}", 1) for number in range(20)]
+        publish(views.settings, records)
+        others = [record for record in records if record.shard != 1]
+        eventually(lambda: has_all(views, others), "rows of the others", 3)  # noqa: B023
+        assert process.popen.poll() is None
+    assert not has_all(views, factory.records)
+    leaderless.rmdir()
+    eventually(lambda: has_all(views, factory.records), "rows after that")
+    expect(views, factory)
+    eventually(lambda: process.ready()[0] == 200, "ready again")
+
+
 def test_a_lost_database_connection_is_made_again(views: Views, run: Callable[..., Process]) -> None:
     factory = business(views.factory(), customers=5)
     publish(views.settings, factory.records)

@@ -1,0 +1,95 @@
+"""When intake's watch worries: records wait for the ledger, or do not come. Offsets that no record has are not behind."""
+
+import asyncio
+import time
+from collections.abc import Collection
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.exceptions import ConsumerNotStarted
+
+from events.topics import PAYMENTS
+from services import faust_process
+from services.ends import Seen
+from services.faust_process import Hangs
+from services.intake import watch
+from services.intake.watch import Watch
+
+
+class Stage:
+    """A watch with everything around it played; one partition, in which record 6 is the last of 7 offsets."""
+
+    def __init__(self) -> None:
+        self.app: Any = SimpleNamespace(
+            received=lambda: {0}, positions=lambda: {0: 7}, fetched={0: 7}, read_topic=PAYMENTS.name, crashed=False
+        )  # fmt: skip
+        self.taking: Any = SimpleNamespace(next_offsets={0: 7}, last_progress=time.monotonic())
+        self.end = 7
+        self.watch = Watch(self.app, self.taking, self)  # type: ignore[arg-type]
+
+    async def seen(self, partitions: Collection[int]) -> Seen:
+        return Seen(dict.fromkeys(partitions, self.end), {})
+
+    async def run(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.watch.watch_forever()
+        except TimeoutError:
+            return
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr(faust_process, "WATCH_SECONDS", 0.005)
+    monkeypatch.setattr(faust_process, "STARTING_SECONDS", 0.005)
+    monkeypatch.setattr(watch, "NOT_READY_SECONDS", 0.05)
+    monkeypatch.setattr(Watch, "no_progress_seconds_max", 0.3)
+    return Stage()
+
+
+async def test_a_record_without_an_outcome_is_told_of_the_ledger_and_ends_the_process(stage: Stage) -> None:
+    stage.taking.next_offsets = {0: 6}
+    with pytest.raises(Hangs, match="'ledger': '1 records wait"):
+        await stage.run(2)
+
+
+async def test_records_that_do_not_come_are_no_fault_of_the_ledger_and_end_the_process(stage: Stage) -> None:
+    stage.end = 9
+    with pytest.raises(Hangs, match="'lag': '2 records are not fetched"):
+        await stage.run(2)
+
+
+async def test_a_place_that_is_never_found_ends_the_process(stage: Stage) -> None:
+    stage.app.positions, stage.app.fetched = dict, {}
+    with pytest.raises(Hangs, match="'lag': '7 records are not fetched"):
+        await stage.run(2)
+
+
+async def test_the_end_of_a_transaction_is_not_behind(stage: Stage) -> None:
+    stage.end, stage.app.positions = 8, lambda: {0: 8}
+    await stage.run(0.9)
+    assert stage.watch.problems() == {}
+
+
+@pytest.mark.parametrize("done", [{}, {0: 3}])
+async def test_what_expired_before_it_was_fetched_is_not_behind(stage: Stage, done: dict[int, int]) -> None:
+    stage.app.fetched, stage.taking.next_offsets = {}, done
+    await stage.run(0.9)
+    assert stage.watch.problems() == {}
+
+
+async def test_others_may_have_all_of_it(stage: Stage) -> None:
+    """What was fetched before is theirs."""
+    stage.app.received, stage.taking.next_offsets = set, {}
+    await stage.run(0.9)
+    assert stage.watch.problems() == {}
+
+
+async def test_a_consumer_that_never_starts_ends_the_process(stage: Stage) -> None:
+    def received() -> set[int]:
+        raise ConsumerNotStarted
+
+    stage.app.received = received
+    with pytest.raises(Hangs, match="assignment"):
+        await stage.run(2)
