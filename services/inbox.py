@@ -23,12 +23,12 @@ class Inbox:
         self._room.set()
 
     async def put(self, records: Sequence[Record]) -> None:
-        """Waits while the inbox is full; then all of them fit in."""
+        """Waits while the inbox is full; then all of them are taken in, so that it holds one bundle more at most."""
         await self._room.wait()
         self._records.extend(records)
         self._bytes += sum(len(record.value) for record in records)
         self._filled.set()
-        if len(self._records) >= RECORDS_MAX or self._bytes >= BYTES_MAX:
+        if self._is_full():
             self._room.clear()
 
     async def take(self) -> list[Record]:
@@ -41,7 +41,11 @@ class Inbox:
             batch.append(record)
             size += len(record.value)
         self._bytes -= size
-        self._room.set()
+        if not self._is_full():
+            self._room.set()
         if not self._records:
             self._filled.clear()
         return batch
+
+    def _is_full(self) -> bool:
+        return len(self._records) >= RECORDS_MAX or self._bytes >= BYTES_MAX

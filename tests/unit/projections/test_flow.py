@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.inbox import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, RECORDS_MAX, Inbox
+from services.inbox import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BYTES_MAX, RECORDS_MAX, Inbox
 from services.projections.lag import SAMPLES_MAX, Lag
 from services.reading import Record
 
@@ -47,6 +47,27 @@ async def test_a_full_inbox_holds_the_giver_back_until_something_is_taken() -> N
     while len(taken) <= RECORDS_MAX:
         taken += await inbox.take()
     assert taken == records(RECORDS_MAX + 1)
+
+
+async def test_a_backlog_of_large_records_stays_bounded_however_it_is_taken() -> None:
+    """What is taken at once may be less than what is given at once."""
+    inbox, bundle = Inbox(), records(1_000, size=4_096)
+    given = taken = most = 0
+
+    async def give() -> None:
+        nonlocal given
+        while True:
+            await inbox.put(bundle)
+            given += len(bundle)
+
+    giving = asyncio.ensure_future(give())
+    for _ in range(100):
+        await asyncio.sleep(0)
+        most = max(most, given - taken)
+        taken += len(await inbox.take())
+    giving.cancel()
+    assert most * 4_096 < BYTES_MAX + len(bundle) * 4_096
+    assert given > 50 * BATCH_BYTES_MAX // 4_096, "it goes on as soon as there is room"
 
 
 def test_lag_counts_records_and_the_time_since_they_were_seen() -> None:
