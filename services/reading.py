@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import KafkaTimeoutError, OffsetOutOfRangeError
 
 from events.topics import EVENTS
 from services.kafka import client_options, ended
@@ -26,7 +26,11 @@ class Record(NamedTuple):
 
 
 class Incomplete(Exception):
-    """The topic does not give what it says it has; nothing can be made of a part."""
+    """The log has lost its first records; nothing can be made of a part."""
+
+
+class Silent(KafkaTimeoutError):  # type: ignore[misc]
+    """Kafka gives nothing for too long: no word about the log. Try again later."""
 
 
 class BulkReader:
@@ -60,7 +64,8 @@ class BulkReader:
         """Records in order per shard, in batches, from `starts` up to `ends`, and none beyond.
 
         Raises:
-            Incomplete: the log begins later, or gives nothing for too long.
+            Incomplete: the log begins later.
+            Silent: nothing came for too long.
         """
         consumer, loop = self._consumer, asyncio.get_running_loop()
         wanted = {TopicPartition(EVENTS.name, s): ends[s] for s in starts if starts[s] < ends[s]}
@@ -85,7 +90,7 @@ class BulkReader:
                 silent_since = loop.time()
                 yield batch
             elif loop.time() - silent_since > SILENCE_SECONDS_MAX:
-                raise Incomplete(f"Kafka sent nothing for {SILENCE_SECONDS_MAX:.0f} s before the log's end")
+                raise Silent(f"Kafka sent nothing for {SILENCE_SECONDS_MAX:.0f} s before the log's end")
             for partition in [p for p in left if await consumer.position(p) >= wanted[p]]:
                 left.discard(partition)
                 consumer.pause(partition)

@@ -41,7 +41,7 @@ def sign(key: Path) -> None:
     try:
         heads = asyncio.run(_heads(settings))
     except Incomplete as error:
-        raise Mistake(str(error), ExitCode.UNREACHABLE) from error
+        raise Mistake(str(error), ExitCode.MISFIT) from error
     now = timestamp(int(datetime.now(UTC).timestamp() * 1e6))
     print(signed(Heads(time=now, heads=heads), private).decode())
 

@@ -73,7 +73,7 @@ async def load(settings: Settings, until: Mapping[int, int], *, forgets: bool) -
     `forgets` false: there may be no indexes yet, over which an erasure finds its rows; `forget` follows.
 
     Raises:
-        ChainBroken, Incomplete, psycopg.Error
+        ChainBroken, Incomplete, psycopg.Error, KafkaError
     """
     applier = shadow(settings, forgets=forgets)
     try:

@@ -7,14 +7,18 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from psycopg.rows import TupleRow
 
 from events.codec import genesis
 from events.topics import EVENTS
+from services import reading
+from services.console.mistakes import explain
 from services.ledger.verify import verify_shard as verify_store
+from services.mistakes import ExitCode
 from services.projections import verify
 from services.projections.verify import verify_shard as verify_views
+from services.reading import Silent
 from services.verifying import Kind, Throttle, confirmed
 from tests.docs.documents import ROOT
 from tests.integration.upkeep.conftest import ROUNDS, SHARDS, command, keys_of
@@ -149,6 +153,25 @@ async def test_damage_of_the_read_models_is_found(
 ) -> None:
     with system.views() as views, damaged(views, statement):
         assert await found(system, "views") == kinds
+
+
+@pytest.mark.parametrize("part", ["store", "views"])
+async def test_a_kafka_that_sends_nothing_is_no_damage(
+    system: System, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told to rebuild for it: the check is tried again, and the command says that Kafka does not answer."""
+
+    async def nothing(consumer: AIOKafkaConsumer, **wanted: int) -> dict[TopicPartition, object]:
+        await asyncio.sleep(0.01)
+        return {}
+
+    monkeypatch.setattr(reading, "SILENCE_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", nothing)
+    with pytest.raises(Silent, match="nothing") as silence:
+        await found(system, part)
+    mistake = explain(silence.value)
+    assert mistake is not None
+    assert mistake.exit_code is ExitCode.UNREACHABLE
 
 
 async def test_a_foreign_record_in_the_topic_is_found_and_ends_a_rebuild(system: System) -> None:
