@@ -29,6 +29,13 @@ class Break(NamedTuple):
 
 BREAKS = [
     Break(
+        "a receipt without its event is taken for none",
+        "services/ledger/statements.py",
+        "    LEFT JOIN stored_events AS e ON e.shard = r.shard",
+        "    JOIN stored_events AS e ON e.shard = r.shard",
+        ("tests/contract/test_store_reads.py",),
+    ),
+    Break(
         "the ledger works on a PostgreSQL that forgets",
         "services/ledger/store.py",
         "if row is None or row[0] != wanted:",
@@ -525,7 +532,7 @@ BREAKS = [
     Break(
         "other bytes in the topic are not noticed",
         "services/ledger/scan.py",
-        "return known.get(sequence) == value",
+        "return known[sequence] == value",
         "return sequence in known",
         ("tests/unit/ledger/test_relay_takeover.py",),
     ),

@@ -88,7 +88,7 @@ def _tell(outcome: Outcome, *, dry: bool) -> None:
             print(
                 f"shard {one.shard}: {would} {one.taken:,} events from the topic, up to sequence {one.sequence:,}"
             )
-        elif one.unpublished:
+        elif one.unpublished and not one.refused:
             print(
                 f"shard {one.shard}: {one.unpublished:,} events are not in the topic yet; a worker publishes them"
             )

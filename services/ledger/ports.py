@@ -33,6 +33,13 @@ class TopicDiverged(Exception):
     """`ledger.events` is ahead of the store or holds other bytes: the store was restored or is the wrong one."""
 
 
+class Damaged(Exception):
+    """An event of the store is neither compared nor published."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"the store's event at sequence {sequence} is missing or cannot be read")
+
+
 class NotKept(Exception):
     """Kafka did not take a dead letter: whether it has it is unknown."""
 
@@ -186,7 +193,7 @@ class Store(Protocol):
         ...
 
     async def events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:
-        """Committed events of a shard in order, from `sequence` + 1."""
+        """Committed events of a shard in order, from `sequence` + 1. Raises Damaged."""
         ...
 
     async def close(self) -> None:

@@ -26,7 +26,7 @@ class ReceiptKey(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """`event` is the outcome's stored bytes, from which the answer is built again."""
+    """`event` is the outcome's stored bytes, from which the answer is built again; empty where the store lacks them."""
 
     request_hash: str
     shard: int

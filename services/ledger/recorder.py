@@ -13,9 +13,9 @@ from eventsourcing.postgres import PostgresAggregateRecorder, PostgresDatastore
 from psycopg import Connection
 from psycopg.rows import DictRow, TupleRow, dict_row
 
-from events.codec import decode_envelope
+from events.codec import Malformed, decode_envelope
 from services.ledger import statements
-from services.ledger.ports import StoredRow
+from services.ledger.ports import Damaged, StoredRow
 
 
 class OneSession(PostgresDatastore):
@@ -64,9 +64,19 @@ class StreamRecorder(PostgresAggregateRecorder):
         raise NotImplementedError("events are written by PostgresStore.commit, behind the fence")
 
     def select_shard(self, shard: int, after: int, limit: int) -> list[StoredRow]:
-        """Events of a shard in order of sequence."""
+        """Events of a shard in order of sequence. Raises Damaged."""
         rows = self._session.execute(statements.EVENTS_AFTER, [shard, after, limit], binary=True).fetchall()
+        for expected, (*_, sequence) in enumerate(rows, after + 1):
+            if sequence != expected:
+                raise Damaged(expected)
         return [
-            StoredRow(stream, version, kind, value, shard, sequence, decode_envelope(value).subject.encode())
+            StoredRow(stream, version, kind, value, shard, sequence, _key(sequence, value))
             for stream, version, kind, value, shard, sequence in rows
         ]
+
+
+def _key(sequence: int, value: bytes) -> bytes:
+    try:
+        return decode_envelope(value).subject.encode()
+    except Malformed as error:
+        raise Damaged(sequence) from error

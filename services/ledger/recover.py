@@ -11,11 +11,11 @@ from uuid import UUID
 
 from events.codec import Malformed, decode_envelope, digest
 from services.ledger.beating import beating
-from services.ledger.ports import Broker, ShardRow, Store
+from services.ledger.ports import Broker, Damaged, ShardRow, Store
 from services.ledger.recover_report import Outcome
 from services.ledger.recover_tail import Tail, TailRefused
+from services.ledger.scan import check_stored, stored_run
 
-STORE_RUN_MAX = 500
 CLAIM_SECONDS = 15.0
 """A worker that refuses a shard looks at it again each 10 s, and holds it meanwhile."""
 CLAIM_RETRY_SECONDS = 0.5
@@ -94,6 +94,9 @@ class Recovery:
             for shard in lost:
                 self._tails[shard] = Tail(rows[shard], anywhere=True)
             await self._follow(dict.fromkeys(lost, 0))
+        for tail in self._tails.values():
+            if not tail.refused:
+                await self._check_unpublished(tail)
 
     async def _follow(self, starts: Mapping[int, int]) -> None:
         refused: set[int] = set()
@@ -102,7 +105,7 @@ class Recovery:
             self._read += 1
             try:
                 await self._take_one(tail, offset, value)
-            except TailRefused as error:
+            except (TailRefused, Damaged) as error:
                 tail.refuse(str(error))
                 refused.add(shard)
         for tail in self._tails.values():
@@ -123,19 +126,22 @@ class Recovery:
         tail.append(offset, envelope, value)
 
     async def _link(self, tail: Tail, sequence: int) -> bytes | None:
-        """The hash of what we have at this sequence; None where a dry run has not kept it."""
+        """The hash of what we have at this sequence; None where a dry run has not kept it. Raises Damaged."""
         if sequence in tail.recent:
             return tail.recent[sequence]
-        stored = await self._stored(tail, sequence)
-        assert self.dry or stored is not None, "what is committed can be read"
-        return None if stored is None else digest(stored)
-
-    async def _stored(self, tail: Tail, sequence: int) -> bytes | None:
-        """The store's bytes, read in runs."""
+        if self.dry and sequence > tail.stored:
+            return None
         if sequence not in tail.known:
-            rows = await self.store.events_after(tail.row.shard, sequence - 1, STORE_RUN_MAX)
+            rows = await stored_run(self.store, tail.row.shard, sequence - 1)
             tail.known = {row.sequence: row.value for row in rows}
-        return tail.known.get(sequence)
+        return digest(tail.known[sequence])
+
+    async def _check_unpublished(self, tail: Tail) -> None:
+        """Only the store has it: what is damaged there, nothing brings back."""
+        try:
+            await check_stored(self.store, tail.row.shard, tail.published, tail.stored)
+        except Damaged as error:
+            tail.refuse(str(error))
 
     async def _commit(self, tail: Tail) -> None:
         if tail.pending and not self.dry:

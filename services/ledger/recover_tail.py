@@ -46,6 +46,11 @@ class Tail:
         self.committed = self.row
         self.placed = self.anywhere or self.row.published_sequence == 0
 
+    @property
+    def stored(self) -> int:
+        """How far the store went before anything was taken."""
+        return self.row.sequence - self._taken
+
     def place(self, offset: int, envelope: Envelope) -> bool:
         """Whether this record counts: nothing is judged before the last known record was found again."""
         if envelope.shard != self.row.shard:

@@ -1,13 +1,13 @@
 """Reading `ledger.events` after a take-over or a failure: how far it holds what the store holds, byte for byte."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from events.codec import Malformed, decode_envelope
-from services.ledger.ports import Broker, Store
+from services.ledger.ports import Broker, Damaged, Store, StoredRow
 
 log = structlog.get_logger()
 
@@ -34,7 +34,8 @@ class Scan:
     async def advance(self, shards: Mapping[int, Published]) -> set[int]:
         """Move each to the highest contiguous sequence in the topic; the shards whose topic does not fit the store.
 
-        Reads on from the last known record. Where that record is not there any more, reads all of the shard. Stops
+        Reads on from the last known record. Where that record is not there any more, reads all of the shard. Nor does a
+        store fit that cannot be read where the topic is compared with it, or where the topic is to be continued. Stops
         where a shard diverges: what follows may be long, and all shards wait for it.
         """
         lost, diverged = await self._read(shards)
@@ -43,6 +44,9 @@ class Scan:
             for shard in lost:
                 shards[shard].published, shards[shard].published_offset = 0, -1
             diverged |= (await self._read({shard: shards[shard] for shard in lost}))[1]
+        for shard in sorted(shards.keys() - diverged):
+            if not await self._continues(shards[shard]):
+                diverged.add(shard)
         return diverged
 
     async def _read(self, shards: Mapping[int, Published]) -> tuple[set[int], set[int]]:
@@ -68,13 +72,44 @@ class Scan:
 
     async def _same(self, state: Published, known: dict[int, bytes], sequence: int, value: bytes) -> bool:
         """Whether the store holds these bytes at this sequence; reads the store in runs."""
-        if sequence > state.committed:
+        if not 0 < sequence <= state.committed:
             return False
         if sequence not in known:
             known.clear()
-            rows = await self._store.events_after(state.shard, sequence - 1, RUN_EVENTS_MAX)
+            try:
+                rows = await stored_run(self._store, state.shard, sequence - 1)
+            except Damaged as error:
+                _tell(state.shard, error)
+                return False
             known.update({row.sequence: row.value for row in rows})
-        return known.get(sequence) == value
+        return known[sequence] == value
+
+    async def _continues(self, state: Published) -> bool:
+        """Whether what the topic lacks can be read: what lies behind it would never be published."""
+        try:
+            await check_stored(self._store, state.shard, state.published, state.committed)
+        except Damaged as error:
+            _tell(state.shard, error)
+            return False
+        return True
+
+
+async def stored_run(store: Store, shard: int, after: int) -> Sequence[StoredRow]:
+    """What the store has next, one event at least. Raises Damaged."""
+    rows = await store.events_after(shard, after, RUN_EVENTS_MAX)
+    if not rows:
+        raise Damaged(after + 1)
+    return rows
+
+
+async def check_stored(store: Store, shard: int, after: int, until: int) -> None:
+    """Raises Damaged: one of these events."""
+    while after < until:
+        after = (await stored_run(store, shard, after))[-1].sequence
+
+
+def _tell(shard: int, error: Damaged) -> None:
+    log.error("stored_event_damaged", shard=shard, why=str(error))
 
 
 def _sequence(value: bytes) -> int | None:

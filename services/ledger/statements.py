@@ -45,17 +45,18 @@ KEEP_SNAPSHOTS = """
 """
 
 RECEIPTS = """
-    SELECT r.stream, r.origin, r.key_hash, r.request_hash, r.shard, r.sequence, e.state
+    SELECT r.stream, r.origin, r.key_hash, r.request_hash, r.shard, r.sequence, coalesce(e.state, '')
     FROM unnest(%b::uuid[], %b::text[], %b::bytea[]) AS k (stream, origin, key_hash)
     JOIN receipts AS r USING (stream, origin, key_hash)
-    JOIN stored_events AS e ON e.shard = r.shard AND e.sequence = r.sequence
+    LEFT JOIN stored_events AS e ON e.shard = r.shard AND e.sequence = r.sequence
 """
+"""One that points at no event is a receipt all the same: what it is for has happened."""
 
 ATTEMPTS = """
-    SELECT a.stream, a.request_hash, a.attempt, a.command_id, a.shard, a.sequence, e.state
+    SELECT a.stream, a.request_hash, a.attempt, a.command_id, a.shard, a.sequence, coalesce(e.state, '')
     FROM unnest(%b::uuid[], %b::text[], %b::int[]) AS k (stream, request_hash, attempt)
     JOIN keyless_attempts AS a USING (stream, request_hash, attempt)
-    JOIN stored_events AS e ON e.shard = a.shard AND e.sequence = a.sequence
+    LEFT JOIN stored_events AS e ON e.shard = a.shard AND e.sequence = a.sequence
     WHERE a.recorded >= %b
     ORDER BY a.sequence
 """

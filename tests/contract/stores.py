@@ -34,6 +34,14 @@ class StoreLab(Protocol):
         """The shard lives on another server now; `active`: here again."""
         ...
 
+    async def damage(self, shard: int, sequence: int, value: bytes | None) -> None:
+        """Somebody changes a stored event by hand; `None`: takes it away."""
+        ...
+
+    async def misplace(self, shard: int, sequence: int) -> None:
+        """Somebody changes a receipt and its attempt by hand: they point at no event."""
+        ...
+
     async def rows(self) -> list[ShardRow]:
         """All shard rows as committed, in order."""
         ...
@@ -60,6 +68,12 @@ class MemoryLab:
 
     async def move(self, shard: int, state: str = "moved") -> None:
         self._database.moved ^= {shard}
+
+    async def damage(self, shard: int, sequence: int, value: bytes | None) -> None:
+        self._database.damage(shard, sequence, value)
+
+    async def misplace(self, shard: int, sequence: int) -> None:
+        self._database.misplace(shard, sequence)
 
     async def rows(self) -> list[ShardRow]:
         return list(self._database.rows.values())
@@ -91,6 +105,19 @@ class PostgresLab:
     async def move(self, shard: int, state: str = "moved") -> None:
         await self._run("UPDATE shards SET state = %s WHERE shard = %s RETURNING 1", state, shard)
 
+    async def damage(self, shard: int, sequence: int, value: bytes | None) -> None:
+        if value is None:
+            delete = "DELETE FROM stored_events WHERE shard = %s AND sequence = %s RETURNING 1"
+            await self._run(delete, shard, sequence)
+        else:
+            change = "UPDATE stored_events SET state = %s WHERE shard = %s AND sequence = %s RETURNING 1"
+            await self._run(change, value, shard, sequence)
+
+    async def misplace(self, shard: int, sequence: int) -> None:
+        where = "SET sequence = 999 WHERE shard = %s AND sequence = %s RETURNING 1"
+        await self._run(f"UPDATE receipts {where}", shard, sequence)
+        await self._run(f"UPDATE keyless_attempts {where}", shard, sequence)
+
     async def rows(self) -> list[ShardRow]:
         found = await self._run(
             "SELECT shard, epoch, position, position_command_id, sequence, head, last_time, "
@@ -105,6 +132,6 @@ class PostgresLab:
         )
         return found
 
-    async def _run(self, statement: LiteralString, *parameters: int | str) -> list[tuple[Any, ...]]:
+    async def _run(self, statement: LiteralString, *parameters: int | str | bytes) -> list[tuple[Any, ...]]:
         async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
             return await (await connection.execute(statement, parameters)).fetchall()

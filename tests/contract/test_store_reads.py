@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from services.ledger.ports import (
     Attempt,
     Commit,
+    Damaged,
     Tried,
 )
 from services.ledger.receipts import Receipt, ReceiptKey
@@ -26,6 +27,23 @@ async def test_events_of_a_shard_come_in_order_and_in_runs(store_lab: StoreLab) 
     assert await store.events_after(0, 2, 2) == own[2:4]
     assert await store.events_after(0, 5, 100) == []
     assert await store.events_after(2, 0, 100) == []
+    await store.close()
+
+
+@pytest.mark.parametrize("value", [b"\x00{}", b"{}", None], ids=["no JSON", "no event", "missing"])
+async def test_a_damaged_event_is_not_handed_out_and_what_lies_beside_it_is(
+    value: bytes | None, store_lab: StoreLab
+) -> None:
+    store, rows = await opened(store_lab)
+    written = transaction(rows[0], rows[1], count=5).commit
+    await store.commit(written)
+    await store_lab.damage(0, 3, value)
+    for after, limit in ((0, 100), (1, 2), (2, 1)):
+        with pytest.raises(Damaged, match="event at sequence 3"):
+            await store.events_after(0, after, limit)
+    assert await store.events_after(0, 0, 2) == written.events[:2]
+    assert await store.events_after(0, 3, 100) == written.events[3:5]
+    assert await store.events_after(1, 0, 100) == written.events[5:]
     await store.close()
 
 
@@ -97,6 +115,21 @@ async def test_receipts_come_with_their_events(store_lab: StoreLab) -> None:
         key: Receipt(row.request_hash, row.shard, row.sequence, stored.value)
         for key, row, stored in zip(keys[1:], written.receipts[1:], written.events[1:], strict=True)
     }
+    await store.close()
+
+
+async def test_what_points_at_no_event_is_found_all_the_same(store_lab: StoreLab) -> None:
+    """It says that something happened, and not what."""
+    store, rows = await opened(store_lab)
+    written = transaction(rows[0], count=2, attempt=0).commit
+    await store.commit(written)
+    await store_lab.misplace(0, 2)
+    keys = [ReceiptKey(*row[:3]) for row in written.receipts]
+    tried = Attempt(written.attempts[0].stream, "1:ab", 0)
+    loaded = await store.load([], keys, [tried], NOW)
+    receipts = [Receipt("1:ab", 0, 1, written.events[0].value), Receipt("1:ab", 0, 999, b"")]
+    assert [loaded.receipts[key] for key in keys] == receipts
+    assert dict(loaded.attempts) == {tried: [Tried("c1", receipts[0]), Tried("c2", receipts[1])]}
     await store.close()
 
 

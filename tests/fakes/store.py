@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import Context
+from operator import attrgetter
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from events.codec import genesis
+from events.codec import Malformed, decode_envelope, genesis
 from services.ledger.ports import (
     Attempt,
     AttemptRow,
     Commit,
+    Damaged,
     KnownKey,
     Loaded,
     OwnershipLost,
@@ -69,9 +72,33 @@ class MemoryDatabase:
         self.refused: set[UUID] = set()
         """Streams whose events this database cannot store."""
 
+    def damage(self, shard: int, sequence: int, value: bytes | None) -> None:
+        """Somebody changes an event by hand; `None`: takes it away."""
+        rows = self.events[shard]
+        place = bisect_left(rows, sequence, key=attrgetter("sequence"))
+        found = rows.pop(place)
+        stream = self.streams[found.stream]
+        del stream[found.version]
+        if value is not None:
+            stream[found.version] = found._replace(value=value)
+            rows.insert(place, stream[found.version])
+
+    def misplace(self, shard: int, sequence: int) -> None:
+        """Somebody changes a receipt and its attempt by hand: they point at no event."""
+        for key, receipt in self.receipts.items():
+            if (receipt.shard, receipt.sequence) == (shard, sequence):
+                self.receipts[key] = receipt._replace(sequence=999)
+        for at, row in list(self.attempts.items()):
+            if at[:2] == (shard, sequence):
+                del self.attempts[at]
+                self.attempts[shard, 999, row.attempt] = row._replace(sequence=999)
+
     def event(self, shard: int, sequence: int) -> bytes:
-        """Sequences are gapless, so an event's place is its index."""
-        return self.events[shard][sequence - 1].value
+        """Empty where there is none."""
+        rows = self.events[shard]
+        place = bisect_left(rows, sequence, key=attrgetter("sequence"))
+        found = place < len(rows) and rows[place].sequence == sequence
+        return rows[place].value if found else b""
 
     def end(self, session: "MemoryStore | Orphan") -> None:
         """What a server does to a session: its locks are free at once, or when its COMMIT is done."""
@@ -288,7 +315,12 @@ class MemoryStore:
 
     async def events_after(self, shard: int, sequence: int, limit: int) -> list[StoredRow]:
         await self._begin("events_after")
-        rows = self.database.events[shard][sequence : sequence + limit]
+        stored = self.database.events[shard]
+        start = bisect_right(stored, sequence, key=attrgetter("sequence"))
+        rows = stored[start : start + limit]
+        for expected, row in enumerate(rows, sequence + 1):
+            if row.sequence != expected or not _readable(row.value):
+                raise Damaged(expected)
         await self.gate.after("events_after")
         return rows
 
@@ -313,3 +345,11 @@ class MemoryStore:
                     published_sequence=row.published_sequence,
                     published_offset=row.published_offset,
                 )
+
+
+def _readable(value: bytes) -> bool:
+    try:
+        decode_envelope(value)
+    except Malformed:
+        return False
+    return True

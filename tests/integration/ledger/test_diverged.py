@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
+from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -20,10 +21,12 @@ from tests.running import Process, System, eventually, running
 
 SHARDS = 3
 AHEAD = 1
-OTHER_BYTES = """
+LAST = "WHERE shard = %s AND sequence = (SELECT max(sequence) FROM stored_events WHERE shard = %s)"
+OTHER_BYTES = f"""
     UPDATE stored_events SET state = convert_to(replace(convert_from(state, 'UTF8'), '"amount":7', '"amount":9'), 'UTF8')
-    WHERE shard = %s AND sequence = (SELECT max(sequence) FROM stored_events WHERE shard = %s)
+    {LAST}
 """
+DAMAGED = f"UPDATE stored_events SET state = overlay(state placing '\\x00'::bytea from 1) {LAST}"
 
 
 @pytest.fixture
@@ -66,10 +69,13 @@ async def test_a_store_restored_from_a_backup_does_not_diverge_silently(system: 
     await only_the_shard_concerned_stands_still(system, backup)
 
 
-async def test_other_bytes_at_a_sequence_do_not_diverge_silently(system: System) -> None:
+@pytest.mark.parametrize("changed", [OTHER_BYTES, DAMAGED], ids=["another event", "no event"])
+async def test_other_bytes_at_a_sequence_do_not_diverge_silently(
+    changed: LiteralString, system: System
+) -> None:
     await written(system, credited=CUSTOMERS)
     with system.store() as store:
-        assert store.execute(OTHER_BYTES, [AHEAD, AHEAD]).rowcount == 1
+        assert store.execute(changed, [AHEAD, AHEAD]).rowcount == 1
     await only_the_shard_concerned_stands_still(system, system.settings.store_dsn)
 
 

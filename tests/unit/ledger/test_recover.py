@@ -120,10 +120,10 @@ async def test_repeated_records_are_taken_once() -> None:
     same(lost, world.database)
 
 
-async def refused(world: World, why: str, *, taken: int) -> None:
+async def refused(world: World, why: str, *, taken: int, dry: bool = False) -> None:
     shard = world.shard(A)
     before = list(world.database.events[shard])
-    outcome = await recover(world)
+    outcome = await recover(world, dry=dry)
     [line] = bad(outcome)
     assert why in line
     assert str(shard) in line
@@ -139,6 +139,29 @@ async def test_other_bytes_at_a_sequence_are_refused_and_never_written_over() ->
     events = world.database.events[world.shard(A)]
     events[-1] = events[-1]._replace(value=events[-1].value.replace(b'"amount":1', b'"amount":9'))
     await refused(world, "different events at sequence 4", taken=0)
+
+
+@simulated
+@pytest.mark.parametrize("value", [b"{", None])
+@pytest.mark.parametrize("dry", [True, False])
+async def test_a_damaged_event_in_the_store_is_told_and_nothing_is_taken_behind_it(
+    value: bytes | None, dry: bool
+) -> None:
+    world = World()
+    await spoken(world, before=3, after=2)
+    world.database.damage(world.shard(A), 4, value)
+    await refused(world, "event at sequence 4 is missing or cannot be read", taken=0, dry=dry)
+
+
+@simulated
+@pytest.mark.parametrize("value", [b"{", None])
+@pytest.mark.parametrize("sequence", [3, 4])
+async def test_a_damaged_event_that_the_topic_never_had_is_told(value: bytes | None, sequence: int) -> None:
+    world = World()
+    await spoken(world, before=3, after=0)
+    del world.kafka.events[world.shard(A)][2:]
+    world.database.damage(world.shard(A), sequence, value)
+    await refused(world, f"event at sequence {sequence} is missing or cannot be read", taken=0)
 
 
 @simulated

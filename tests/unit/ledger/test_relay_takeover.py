@@ -7,6 +7,7 @@ from structlog.typing import EventDict
 
 from events.replies import Outcome
 from events.topics import COMMANDS, EVENTS
+from services.ledger import relay
 from services.ledger.ownership import REFUSED_SECONDS
 from services.ledger.ports import TopicDiverged
 from tests.fakes.asking import REGISTER, credit
@@ -150,6 +151,62 @@ async def test_what_is_no_event_at_all_is_not_ours(foreign: bytes, logs: list[Ev
     shard = await spoken(world, 3)
     world.kafka.events[shard].append((b"", foreign))
     await refused_because(world, shard, logs)
+
+
+DAMAGES = pytest.mark.parametrize("value", [b"{", b"{}", None], ids=["no JSON", "no event", "missing"])
+
+
+def told_damaged(logs: list[EventDict], shard: int, sequence: int) -> None:
+    told = {(one["shard"], one["why"]) for one in logs if one["event"] == "stored_event_damaged"}
+    assert told == {(shard, f"the store's event at sequence {sequence} is missing or cannot be read")}
+
+
+@simulated
+@DAMAGES
+async def test_a_stored_event_that_is_damaged_stops_its_own_shard_only(
+    value: bytes | None, logs: list[EventDict]
+) -> None:
+    """The last one that is known to be in the topic: each take-over compares it."""
+    world = World()
+    shard = await spoken(world, 3)
+    world.database.damage(shard, 3, value)
+    await refused_because(world, shard, logs)
+    told_damaged(logs, shard, 3)
+
+
+@simulated
+@DAMAGES
+@pytest.mark.parametrize("sequence", [3, 4])
+async def test_a_damaged_event_is_not_published_and_stops_its_own_shard_only(
+    sequence: int, value: bytes | None, logs: list[EventDict]
+) -> None:
+    world = World()
+    shard = await spoken(world, 4)
+    del world.kafka.events[shard][2:]
+    world.database.damage(shard, sequence, value)
+    await refused_because(world, shard, logs)
+    told_damaged(logs, shard, sequence)
+
+
+@simulated
+async def test_an_event_that_is_damaged_before_it_is_published_ends_the_life_that_meets_it(
+    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one refuses its shard, and publishes what the others have."""
+    monkeypatch.setattr(relay, "QUEUED_BYTES_MAX", 0)
+    world = World()
+    shard = await spoken(world, 3)
+    async with world.node() as node:
+        await node.owning(4)
+        publish = node.gate.hold("publish")
+        node.gate.fail("publish", "before", FAILURE)
+        await world.ask(A, credit(5))
+        await publish.reached.wait()
+        world.database.damage(shard, 4, b"{")
+        publish.released.set()
+        assert isinstance(await node.end(), TopicDiverged)
+    await refused_because(world, shard, logs)
+    told_damaged(logs, shard, 4)
 
 
 @simulated

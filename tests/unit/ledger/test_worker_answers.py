@@ -308,6 +308,42 @@ async def test_a_poisoned_decision_is_answered_and_put_aside(monkeypatch: pytest
     assert [key for key, _ in world.kafka.dead_letters] == [f"{world.shard(A)}/2 FAILED".encode()]
 
 
+@pytest.mark.parametrize("late", [False, True])
+@simulated
+async def test_a_retry_whose_receipt_points_at_no_event_fails_and_no_other_command(
+    late: bool, optimism: None
+) -> None:
+    """Something happened, and nobody knows what: neither "not applied" nor another time."""
+    world = World(shards=1)
+    async with world.node() as node:
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(5), key="k")
+        world.database.misplace(0, 2)
+        deadline = node.clock.micros() - 1 if late else None
+        before, again, after = (
+            world.send(A, credit(1), key="new"),
+            world.send(A, credit(5), key="k", deadline=deadline),
+            world.send(B, REGISTER),
+        )
+        assert (await world.answer(before)).balance_after == 6
+        failed = await world.answer(again)
+        assert (await world.answer(after)).outcome is Outcome.APPLIED
+    assert (failed.outcome, failed.code) == (Outcome.FAILED, "INTERNAL_SERVER_ERROR")
+    assert [key for key, _ in world.kafka.dead_letters] == [b"0/3 FAILED"]
+    assert len(world.stored()) == 4
+
+
+@simulated
+async def test_a_keyless_retry_of_what_points_at_no_event_fails() -> None:
+    world = World(shards=1)
+    async with world.node():
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(5))
+        world.database.misplace(0, 2)
+        assert (await world.ask(A, credit(5), attempt=1)).outcome is Outcome.FAILED
+    assert len(world.stored()) == 2
+
+
 @simulated
 async def test_one_that_cannot_be_stored_is_found_by_halves() -> None:
     world = World(shards=1)
