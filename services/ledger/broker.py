@@ -6,14 +6,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
-from aiokafka.producer.message_accumulator import BatchBuilder
 
-from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS, Topic
+from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, Topic
 from services.kafka import STOP_SECONDS_MAX, client_options
-from services.ledger import metrics
 from services.ledger.command_log import (
     READ_SECONDS_MAX,
     CommandLog,
@@ -24,12 +21,10 @@ from services.ledger.command_log import (
     read_to_ends,
 )
 from services.ledger.ports import CommandRecord, NotKept, StoredRow
+from services.ledger.reply_pump import ReplyPump
 from services.producing import LastingProducer, discard
 from services.settings import Settings
 
-log = structlog.get_logger()
-
-REPLIES_QUEUED_MAX = 100_000
 REQUEST_BYTES_MAX = 4 * 1024 * 1024
 LETTERS_BATCH_BYTES = 512 * 1024  # sent together, those of a batch of commands have little time
 RENEW_SECONDS = 1.0  # a thrown-away publisher repeats what it holds for no longer
@@ -46,10 +41,7 @@ class KafkaBroker:
         self._publisher: AIOKafkaProducer | None = None
         self._replier: AIOKafkaProducer | None = None
         self._letters: LastingProducer | None = None
-        self._replies: dict[int, list[bytes]] = defaultdict(list)
-        self._replies_queued = 0
-        self._replies_ready = asyncio.Event()
-        self._reply_pump: asyncio.Task[None] | None = None
+        self._replies: ReplyPump | None = None
         self._retired: set[asyncio.Task[None]] = set()
         self._scanners: dict[str, list[AIOKafkaConsumer]] = defaultdict(list)
 
@@ -68,12 +60,11 @@ class KafkaBroker:
         self._publisher = await self._new_publisher()
         for topic in (COMMANDS, EVENTS):
             self._scanners[topic.name] = [await self._new_scanner(topic)]
-        self._reply_pump = asyncio.create_task(self._pump_replies())
+        self._replies = ReplyPump(self._replier)
 
     async def close(self) -> None:
-        if self._reply_pump is not None:
-            self._reply_pump.cancel()
-            await asyncio.gather(self._reply_pump, return_exceptions=True)
+        if self._replies is not None:
+            await self._replies.stop()
         readers = [scanner for idle in self._scanners.values() for scanner in idle]
         self._scanners.clear()
         for reader in readers if self._commands is None else [self._commands.consumer, *readers]:
@@ -85,9 +76,7 @@ class KafkaBroker:
             self._retire(self._letters.stop())
         if self._retired:
             await asyncio.wait(self._retired, timeout=STOP_SECONDS_MAX)
-        self._commands = self._replier = self._letters = self._publisher = self._reply_pump = None
-        self._replies.clear()
-        self._replies_queued = 0
+        self._commands = self._replier = self._letters = self._publisher = self._replies = None
 
     async def leaderless(self, shards: Collection[int]) -> set[int]:
         assert self._replier is not None
@@ -127,13 +116,8 @@ class KafkaBroker:
         return await self._commands.fetch(timeout_seconds, records_max)
 
     def reply(self, partition: int, value: bytes) -> None:
-        nowhere = partition >= REPLIES_PARTITIONS  # the producer would wait for it, and all others behind
-        if nowhere or self._replies_queued >= REPLIES_QUEUED_MAX:
-            metrics.REPLIES_DROPPED.inc()  # the asker will be told that the outcome is unknown
-            return
-        self._replies[partition].append(value)
-        self._replies_queued += 1
-        self._replies_ready.set()
+        assert self._replies is not None
+        self._replies.put(partition, value)
 
     async def dead_letter(self, key: bytes, value: bytes) -> None:
         assert self._letters is not None
@@ -210,38 +194,3 @@ class KafkaBroker:
             await let_go(scanner)
             raise
         return scanner
-
-    async def _pump_replies(self) -> None:
-        """Send what has gathered, one Kafka batch per partition, while the worker decides the next commands."""
-        while True:
-            await self._replies_ready.wait()
-            self._replies_ready.clear()
-            waiting, self._replies = self._replies, defaultdict(list)
-            self._replies_queued = 0
-            for partition, values in waiting.items():
-                try:
-                    await self._send_replies(partition, values)
-                except (TimeoutError, KafkaError) as error:
-                    metrics.REPLIES_DROPPED.inc(len(values))
-                    log.warning("replies_lost", count=len(values), error=type(error).__name__)
-
-    async def _send_replies(self, partition: int, values: list[bytes]) -> None:
-        assert self._replier is not None
-        batch = self._replier.create_batch()
-        for value in values:
-            if batch.append(key=None, value=value, timestamp=None) is None:
-                await self._hand_over(batch, partition)
-                batch = self._replier.create_batch()
-                batch.append(key=None, value=value, timestamp=None)
-        await self._hand_over(batch, partition)
-
-    async def _hand_over(self, batch: BatchBuilder, partition: int) -> None:
-        assert self._replier is not None
-        future = await self._replier.send_batch(batch, REPLIES.name, partition=partition)
-        future.add_done_callback(_note_lost_reply)
-
-
-def _note_lost_reply(future: "asyncio.Future[object]") -> None:
-    if not future.cancelled() and future.exception() is not None:
-        metrics.REPLIES_DROPPED.inc()
-        log.warning("replies_lost", error=type(future.exception()).__name__)
