@@ -21,11 +21,15 @@ class MonthlyCoffin:
         self._micros = micros
 
     async def seal(self, letter: tuple[int, int, bytes, str, str]) -> tuple[bytes, bytes]:
-        """Key and value for `ledger.dead-letters`, of a record's shard, offset and value, with a code and a message."""
+        """Key and value for `ledger.dead-letters`, of a record's shard, offset and value, with a code and a message.
+
+        Raises:
+            NoKey: that of this month.
+        """
         shard, offset, value, code, message = letter
         now = timestamp(self._micros())
         month, place = now[:7], f"{self._topic}/{shard}/{offset}"
-        key = await self._keys.named(month_owner(month))
+        key = await self._keys.named(month_owner(month), f"dead letters of {month}")
         body = SealedLetter(
             topic=self._topic,
             partition=shard,

@@ -39,6 +39,10 @@ class WrongKek(Mistake):
     """None of the data keys that lie there unwraps."""
 
 
+class NoKey(Exception):
+    """A key that is needed is not to be had."""
+
+
 class KeyRing:
     """One connection, one thread at a time. Owners are stream ids."""
 
@@ -187,11 +191,15 @@ class DataKeys:
     async def destroy(self, owners: set[UUID]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._ring.destroy, owners)
 
-    async def named(self, owner: UUID) -> bytes:
-        """The key of something that is no customer."""
+    async def named(self, owner: UUID, name: str) -> bytes:
+        """The key of something that is no customer. Raises NoKey, which says `name` and why."""
         found = await asyncio.get_running_loop().run_in_executor(
             self._thread, self._ring.get_or_create, {owner}
         )
+        if owner not in found:
+            damaged = owner in self._ring.damaged
+            why = "its row is damaged" if damaged else "it was destroyed, or this machine's clock is wrong"
+            raise NoKey(f"the key of {name} cannot be had: {why}")
         return found[owner]
 
     def forget(self) -> None:

@@ -137,7 +137,8 @@ def _problems(worker: Worker) -> dict[str, str]:
         )
     if worker.held:
         found["dead_letters"] = (
-            f"Kafka takes no dead letters, or no events: shards {sorted(worker.held)} wait, the others go on"
+            "Kafka takes no dead letters, or no events, or dead letters have no key: "
+            f"shards {sorted(worker.held)} wait, the others go on; the log says why"
         )
     if not worker.connected:
         found["store"] = "not connected to PostgreSQL and Kafka"

@@ -13,6 +13,7 @@ import structlog
 from msgspec import UNSET
 
 from events.codec import micros
+from services.keyring import NoKey
 from services.ledger import admission, metrics
 from services.ledger.admission import Asked, Bulk, Declined, One, Rejected
 from services.ledger.batch import Batch
@@ -156,7 +157,8 @@ class Settling:
     async def _keep(self, letters: Sequence[DeadLetter]) -> bool:
         """Dead letters first: the position moves past a record only when it is kept elsewhere.
 
-        Where Kafka does not take them their shards wait; for as long nobody else's are tried, for each try delays all.
+        Where they cannot be sealed, or Kafka does not take them, their shards wait; for as long nobody else's are tried, for
+        each try delays all.
         """
         if not letters or (not self._world.ownership.held and await self._sent(letters)):
             return True
@@ -167,10 +169,13 @@ class Settling:
 
     async def _sent(self, letters: Sequence[DeadLetter]) -> bool:
         world = self._world
-        sealed = [await world.coffin.seal(letter) for letter in letters]
         try:
+            sealed = [await world.coffin.seal(letter) for letter in letters]
             async with asyncio.timeout(LETTERS_SECONDS):
                 await asyncio.gather(*(world.broker.dead_letter(*one) for one in sealed))
+        except NoKey as error:
+            log.error("dead_letters_not_sealed", why=str(error))
+            return False
         except (NotKept, TimeoutError):
             return False
         for letter in letters:

@@ -30,7 +30,7 @@ class Coffin(Protocol):
     """Seals what could not be taken, for operators."""
 
     async def seal(self, letter: DeadLetter) -> tuple[bytes, bytes]:
-        """Key and value of the record for `ledger.dead-letters`."""
+        """Key and value of the record for `ledger.dead-letters`. Raises NoKey."""
         ...
 
 

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from events.sealing import new_key
+from services.keyring import NoKey
 from services.ledger.outcomes import DeadLetter
 from tests.fakes.gate import Gate
 
@@ -35,7 +36,14 @@ class MemoryKeys:
 
 
 class GlassCoffin:
-    """Implements `world.Coffin` without a seal: key `<shard>/<offset> <code>`, value as found."""
+    """Implements `world.Coffin` without a seal: key `<shard>/<offset> <code>`, value as found.
+
+    `keyless`: why the key of this month cannot be had.
+    """
+
+    keyless = ""
 
     async def seal(self, letter: DeadLetter) -> tuple[bytes, bytes]:
+        if self.keyless:
+            raise NoKey(self.keyless)
         return f"{letter.shard}/{letter.offset} {letter.code}".encode(), letter.value

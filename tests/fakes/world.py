@@ -50,6 +50,7 @@ class Node:
         world.nodes += 1
         self.gate = gate or Gate()
         self.clock = SimClock()
+        self.coffin = GlassCoffin()
         self.store = MemoryStore(world.database, self.gate, worker=f"worker-{world.nodes:04}")
         self.broker = MemoryBroker(world.kafka, self.gate)
         self.worker = Worker(
@@ -57,7 +58,7 @@ class Node:
             broker=self.broker,
             clock=self.clock,
             keys=MemoryKeys(world.keys, self.gate),
-            coffin=GlassCoffin(),
+            coffin=self.coffin,
             rules=RULES,
             shards=world.shards,
             acknowledge_topic=acknowledge_topic,

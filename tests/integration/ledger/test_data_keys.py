@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from uuid import uuid4
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 
 from events.ids import owner_of
 from events.replies import Outcome
+from services.coffin import month_owner
 from services.standalone.process import last_lines
 from tests.asking import TENANT, Asker, credit, customer_in, registration
 from tests.integration.ledger.conftest import SHARDS, audit
@@ -20,9 +22,8 @@ OTHER_KEK = SecretStr("A" * 43 + "=")
 
 
 @contextmanager
-def damaged(system: System, customer: str) -> Iterator[None]:
-    """His row, and as it was afterwards."""
-    owner = owner_of(TENANT, customer)
+def damaged(system: System, owner: UUID) -> Iterator[None]:
+    """Its row, and as it was afterwards."""
     with psycopg.connect(system.settings.keys_dsn.get_secret_value(), autocommit=True) as keys:
         [(whole,)] = keys.execute("SELECT wrapped FROM data_keys WHERE owner = %s", [owner]).fetchall()
         keys.execute(
@@ -43,7 +44,7 @@ async def test_a_damaged_row_fails_the_commands_of_its_customer_and_of_no_other(
     for customer in (mine, other):
         assert (await asker.ask(customer, registration(), uuid4().hex)).outcome is Outcome.APPLIED
     worker.kill()
-    with damaged(system, mine):
+    with damaged(system, owner_of(TENANT, mine)):
         worker.start()
         failed = await asker.ask(mine, credit(1), uuid4().hex)
         assert (failed.outcome, failed.code) == (Outcome.FAILED, "INTERNAL_SERVER_ERROR")
@@ -54,6 +55,30 @@ async def test_a_damaged_row_fails_the_commands_of_its_customer_and_of_no_other(
         worker.kill()
     worker.start()
     assert (await asker.ask(mine, credit(3), uuid4().hex)).balance_after == 3
+    await audit(system, asker)
+
+
+async def test_a_damaged_key_of_dead_letters_stops_the_shards_of_such_records_only(
+    system: System, asker: Asker
+) -> None:
+    worker = system.started("ledger")
+    mine, other = (customer_in(shard, SHARDS, uuid4().hex[:8]) for shard in (SHARD, SHARD + 1))
+    for customer in (mine, other):
+        assert (await asker.ask(customer, registration(), uuid4().hex)).outcome is Outcome.APPLIED
+    await asker.send_bytes(b"{", SHARD)
+    eventually(lambda: worker.metric("wallet_ledger_dead_letters_total") == 1, what="the month has a key")
+    worker.kill()
+    with damaged(system, month_owner(f"{datetime.now(UTC):%Y-%m}")):
+        worker.start()
+        assert (await asker.ask(mine, credit(1), uuid4().hex)).balance_after == 1
+        await asker.send_bytes(b"{", SHARD)
+        behind = await asker.send(mine, credit(2), uuid4().hex)
+        eventually(lambda: worker.said("dead_letters_not_sealed"), what="it is said")
+        assert (await asker.ask(other, credit(3), uuid4().hex)).balance_after == 3
+        assert f"[{SHARD}]" in worker.problems()["dead_letters"]
+        assert not worker.said("worker_starts_anew")
+    assert (await asker.reply(behind)).balance_after == 3
+    assert worker.returncode() is None
     await audit(system, asker)
 
 

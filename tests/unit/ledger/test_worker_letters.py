@@ -24,6 +24,9 @@ class Letters:
         self._hold = node.gate.hold("dead_letter") if how == "hangs" else None
         if how == "fails":
             self._kafka.leaderless.add((DEAD_LETTERS.name, 0))
+        self._coffin = node.coffin
+        if how == "no key":
+            self._coffin.keyless = "damaged"
         self.tries = 0
         node.gate.on_pass = self._passed
 
@@ -32,12 +35,13 @@ class Letters:
 
     def mend(self) -> None:
         self._kafka.leaderless.clear()
+        self._coffin.keyless = ""
         if self._hold is not None:
             self._hold.released.set()
 
 
 @simulated
-@pytest.mark.parametrize("how", ["hangs", "fails"])
+@pytest.mark.parametrize("how", ["hangs", "fails", "no key"])
 async def test_a_record_that_cannot_be_put_aside_stops_its_own_shard_only(
     how: str, logs: list[EventDict]
 ) -> None:
@@ -77,6 +81,8 @@ async def test_a_record_that_cannot_be_put_aside_stops_its_own_shard_only(
     ]
     assert {"shards": [0], "event": "dead_letters_not_kept", "action": "they wait before these records",
             "log_level": "error"} in logs  # fmt: skip
+    unsealed = {"event": "dead_letters_not_sealed", "why": "damaged", "log_level": "error"}
+    assert (unsealed in logs) == (how == "no key")
 
 
 @simulated
