@@ -12,7 +12,7 @@ from services.console.progress import bars
 from services.keyring import key_ring
 from services.ledger.broker import KafkaBroker
 from services.ledger.erasing import check_erased
-from services.ledger.ports import OwnershipLost
+from services.ledger.failures import OwnershipLost
 from services.ledger.recover import Recovery
 from services.ledger.recover_report import Outcome, bad
 from services.ledger.store import PostgresStore

@@ -21,7 +21,7 @@ from services.ledger import metrics, verify
 from services.ledger.batch import Rules
 from services.ledger.broker import KafkaBroker
 from services.ledger.erasing import check_erased
-from services.ledger.ports import OwnershipLost, TopicDiverged, WrongStore
+from services.ledger.failures import OwnershipLost, TopicDiverged, WrongStore
 from services.ledger.store import PostgresStore
 from services.ledger.worker import Worker
 from services.settings import Settings

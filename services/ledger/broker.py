@@ -20,7 +20,8 @@ from services.ledger.command_log import (
     read_from,
     read_to_ends,
 )
-from services.ledger.ports import CommandRecord, NotKept, StoredRow
+from services.ledger.failures import NotKept
+from services.ledger.ports import CommandRecord, StoredRow
 from services.ledger.reply_pump import ReplyPump
 from services.producing import LastingProducer, discard
 from services.settings import Settings

@@ -15,7 +15,8 @@ from psycopg.rows import DictRow, TupleRow, dict_row
 
 from events.codec import Malformed, decode_envelope
 from services.ledger import statements
-from services.ledger.ports import Damaged, StoredRow
+from services.ledger.failures import Damaged
+from services.ledger.ports import StoredRow
 
 
 class OneSession(PostgresDatastore):

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from events.codec import Malformed, decode_envelope, digest
 from services.ledger.beating import beating
-from services.ledger.ports import Broker, Damaged, ShardRow, Store
+from services.ledger.failures import Damaged
+from services.ledger.ports import Broker, ShardRow, Store
 from services.ledger.recover_report import Outcome
 from services.ledger.recover_tail import Tail, TailRefused
 from services.ledger.scan import check_stored, stored_run

@@ -13,8 +13,9 @@ from itertools import count
 import structlog
 
 from services.ledger import metrics, outgoing
+from services.ledger.failures import TopicDiverged
 from services.ledger.outgoing import Outgoing
-from services.ledger.ports import Broker, Clock, ShardRow, Store, StoredRow, TopicDiverged
+from services.ledger.ports import Broker, Clock, ShardRow, Store, StoredRow
 from services.ledger.scan import Published, Scan
 from services.logs import without_text
 from services.pace import Pace

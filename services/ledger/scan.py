@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import structlog
 
 from events.codec import Malformed, decode_envelope
-from services.ledger.ports import Broker, Damaged, Store, StoredRow
+from services.ledger.failures import Damaged
+from services.ledger.ports import Broker, Store, StoredRow
 
 log = structlog.get_logger()
 

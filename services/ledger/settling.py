@@ -19,8 +19,9 @@ from services.ledger.admission import Asked, Bulk, Declined, One, Rejected
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions, Read
 from services.ledger.erasing import erasing, erasures, may_erase
+from services.ledger.failures import KnownKey, NotKept, Unstorable
 from services.ledger.outcomes import DeadLetter, Unsure
-from services.ledger.ports import CommandRecord, KnownKey, NotKept, Unstorable
+from services.ledger.ports import CommandRecord
 from services.ledger.world import World
 
 log = structlog.get_logger()

@@ -13,19 +13,9 @@ from psycopg.rows import TupleRow
 
 from services.ledger import statements
 from services.ledger.election import Election
+from services.ledger.failures import KnownKey, OwnershipLost, Unstorable, WrongStore
 from services.ledger.loads import Loads
-from services.ledger.ports import (
-    Attempt,
-    Commit,
-    KnownKey,
-    Loaded,
-    OwnershipLost,
-    Peers,
-    ShardRow,
-    StoredRow,
-    Unstorable,
-    WrongStore,
-)
+from services.ledger.ports import Attempt, Commit, Loaded, Peers, ShardRow, StoredRow
 from services.ledger.receipts import ReceiptKey
 from services.ledger.recorder import StreamRecorder
 from services.ledger.snapshots import Snapshot

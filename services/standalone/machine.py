@@ -231,14 +231,9 @@ class Machine:
         """For scripts, and for commands beside us, a file; for people a panel."""
         databases = {name.removesuffix("_dsn"): self._secret(name) for name in DATABASES}
         kafka = self._settings.kafka_bootstrap
-        ready = {
-            "base_url": self.base_url,
-            "api_key": api_key,
-            "kafka": kafka,
-            "database": databases,
-            "secrets": {name: self._secret(name) for name in SECRETS},
-        }
-        write_private(self._folder.ready, ready)
+        settled = {name: self._secret(name) for name in SECRETS}
+        ready = {"base_url": self.base_url, "api_key": api_key, "kafka": kafka, "database": databases}
+        write_private(self._folder.ready, {**ready, "secrets": settled})
         rows = {
             "API": f"{self.base_url}, described at {self.base_url}/docs",
             "API key": api_key,

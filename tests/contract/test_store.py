@@ -6,13 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from events.codec import genesis
-from services.ledger.ports import (
-    Commit,
-    KnownKey,
-    OwnershipLost,
-    StoredRow,
-    Unstorable,
-)
+from services.ledger.failures import KnownKey, OwnershipLost, Unstorable
+from services.ledger.ports import Commit, StoredRow
 from tests.contract.stores import SHARDS, StoreLab
 from tests.contract.transactions import EVERY, NOBODY, freed, opened, transaction
 

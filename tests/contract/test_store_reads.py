@@ -6,12 +6,8 @@ from uuid import UUID, uuid5
 import pytest
 from msgspec.structs import replace
 
-from services.ledger.ports import (
-    Attempt,
-    Commit,
-    Damaged,
-    Tried,
-)
+from services.ledger.failures import Damaged
+from services.ledger.ports import Attempt, Commit, Tried
 from services.ledger.receipts import Receipt, ReceiptKey
 from services.ledger.snapshots import Snapshot
 from tests.contract.stores import StoreLab

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from services.ledger.ports import WrongStore
+from services.ledger.failures import WrongStore
 from services.ledger.store import PostgresStore
 
 OVERRULED = """

@@ -12,20 +12,8 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from events.codec import Malformed, decode_envelope, genesis
-from services.ledger.ports import (
-    Attempt,
-    AttemptRow,
-    Commit,
-    Damaged,
-    KnownKey,
-    Loaded,
-    OwnershipLost,
-    Peers,
-    ShardRow,
-    StoredRow,
-    Tried,
-    Unstorable,
-)
+from services.ledger.failures import Damaged, KnownKey, OwnershipLost, Unstorable
+from services.ledger.ports import Attempt, AttemptRow, Commit, Loaded, Peers, ShardRow, StoredRow, Tried
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
 from services.ledger.snapshots import Snapshot
 from tests.fakes.gate import Gate

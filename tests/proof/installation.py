@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from psycopg import OperationalError
 
-from services.ledger.ports import OwnershipLost, TopicDiverged
+from services.ledger.failures import OwnershipLost, TopicDiverged
 from services.ledger.recover_report import bad
 from services.projections.applying import CheckpointMoved
 from tests.fakes.broker import OutOfRange, PublishFailed

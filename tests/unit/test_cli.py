@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from services import cli, health
 from services.console.mistakes import beside, explain, load
-from services.ledger.ports import WrongStore
+from services.ledger.failures import WrongStore
 from services.mistakes import ExitCode, Mistake, WrongShards
 from services.settings import Settings
 from services.standalone.folder import Folder, write_private

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaTimeoutError
 from events.topics import COMMANDS, EVENTS
 from services.ledger import broker as broker_module
 from services.ledger.broker import KafkaBroker
-from services.ledger.ports import NotKept
+from services.ledger.failures import NotKept
 from services.settings import Settings
 from tests.fakes.simulation import simulated
 from tests.unit.test_producing import Producer

@@ -14,7 +14,7 @@ from events.requests import SettleInvoice
 from events.topics import EVENTS
 from services.ledger import outgoing
 from services.ledger import relay as relay_module
-from services.ledger.ports import TopicDiverged
+from services.ledger.failures import TopicDiverged
 from tests.fakes.asking import REGISTER, credit
 from tests.fakes.simulation import simulated, until
 from tests.fakes.world import World

@@ -8,7 +8,7 @@ from events.replies import Outcome, Reply
 from services.ledger import settling
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions
-from services.ledger.ports import Unstorable
+from services.ledger.failures import Unstorable
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.simulation import simulated, until
 from tests.fakes.world import Node, World

@@ -10,7 +10,7 @@ from events.requests import RefundToWallet
 from services.ledger import settling
 from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions
-from services.ledger.ports import KnownKey
+from services.ledger.failures import KnownKey
 from tests.fakes.asking import REGISTER, credit, stream_of
 from tests.fakes.simulation import sim_loop, simulated, until
 from tests.fakes.store import SessionLost

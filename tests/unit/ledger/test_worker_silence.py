@@ -1,7 +1,7 @@
 """Commits whose outcome is unknown, leases that ran out, fences that say no: a worker says nothing."""
 
 from events.replies import Outcome
-from services.ledger.ports import OwnershipLost
+from services.ledger.failures import OwnershipLost
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.simulation import simulated
 from tests.fakes.store import MemoryStore, SessionLost
