@@ -66,18 +66,19 @@ async def test_a_damaged_key_of_dead_letters_stops_the_shards_of_such_records_on
     for customer in (mine, other):
         assert (await asker.ask(customer, registration(), uuid4().hex)).outcome is Outcome.APPLIED
     await asker.send_bytes(b"{", SHARD)
-    eventually(lambda: worker.metric("wallet_ledger_dead_letters_total") == 1, what="the month has a key")
+    assert (await asker.ask(mine, credit(1), uuid4().hex)).balance_after == 1, "what cannot be read lies behind it"
+    assert worker.metric("wallet_ledger_dead_letters_total") == 1, "the month has a key"
     worker.kill()
     with damaged(system, month_owner(f"{datetime.now(UTC):%Y-%m}")):
         worker.start()
-        assert (await asker.ask(mine, credit(1), uuid4().hex)).balance_after == 1
+        assert (await asker.ask(mine, credit(1), uuid4().hex)).balance_after == 2
         await asker.send_bytes(b"{", SHARD)
         behind = await asker.send(mine, credit(2), uuid4().hex)
         eventually(lambda: worker.said("dead_letters_not_sealed"), what="it is said")
         assert (await asker.ask(other, credit(3), uuid4().hex)).balance_after == 3
         assert f"[{SHARD}]" in worker.problems()["dead_letters"]
         assert not worker.said("worker_starts_anew")
-    assert (await asker.reply(behind)).balance_after == 3
+    assert (await asker.reply(behind)).balance_after == 4
     assert worker.returncode() is None
     await audit(system, asker)
 
