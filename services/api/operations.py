@@ -102,7 +102,7 @@ OPERATIONS = (
     Operation(
         "post", "/v1/ledger-entries/bulk", "createLedgerEntries", "Enter up to 1,000 credits and debits at once",
         "Each item has its own key and its own outcome, with the status it would have got alone; 200 says that the "
-        "outcomes are in the items. Repeat the same request after 503, 504, or items with these.",
+        "outcomes are in the items. Repeat the same request after 503, 504, or items with these or 500.",
         "Wallets", Scope.WRITE, CreateLedgerEntries, BulkOutcomes, (PREFER,),
         (*INVALID_BODY, (503, "DEADLINE_EXCEEDED"), (504, "OUTCOME_UNKNOWN")), WRITE_HEADERS[1:],
     ),
@@ -136,7 +136,8 @@ OPERATIONS = (
     ),
     Operation(
         "post", "/blocklist/customers", "createBlocklistEntry", "Block a customer, by id or address",
-        "Exactly one of customer_id and email. An address must belong to one customer. The block is of the customer, "
+        "Exactly one of customer_id and email, and with an Idempotency-Key customer_id: an address may change hands. An "
+        "address must belong to one customer. The block is of the customer, "
         "not of the address, and cancels no subscription.",
         "Lifecycle", Scope.WRITE, BlockCustomer, BlockedCustomer, (KEY, PREFER),
         (*NOT_FOUND, *CLOSED, *INVALID_BODY, *WRITE), WRITE_HEADERS,

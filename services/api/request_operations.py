@@ -43,7 +43,7 @@ REQUESTS = (
         "post", "/refunds", "createRefund", "Ask for a refund to the card",
         "A request: upstream gives the money back, until then the refund is pending under this id. At most what was "
         "paid less all refunds that have not failed, and one at a time. Items say their amount with its tax, unless "
-        "there is one only.",
+        "there is one only. metadata may not hold wallet_action.",
         "Payments", Scope.REFUND, CreateRefund, Refund, (KEY, PREFER),
         (
             *_REFUND, (422, "LINE_ITEM_NOT_FOUND"), (422, "DUPLICATE_LINE_ITEMS_IN_REQUEST"),

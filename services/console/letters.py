@@ -171,10 +171,21 @@ async def _send(settings: Settings, records: list[tuple[SealedLetter, bytes]]) -
     producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **client_options(settings))
     try:
         await producer.start()
-        for letter, value in records:
-            await producer.send_and_wait(letter.topic, value, partition=letter.partition)
+        for sent, (letter, value) in enumerate(records):
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await producer.send_and_wait(letter.topic, value, partition=letter.partition)
+            except TimeoutError as error:
+                raise Mistake(_not_taken(sent, len(records)), ExitCode.UNREACHABLE) from error
     finally:
         await ended(producer)
+
+
+def _not_taken(sent: int, count: int) -> str:
+    return (
+        f"Kafka took {sent} of {count} letters and then nothing for {PATIENCE_SECONDS:.0f} s: redrive them again, "
+        "what was put back twice changes nothing"
+    )
 
 
 def _fields(number: int, letter: SealedLetter) -> dict[str, object]:

@@ -66,12 +66,15 @@ def beside(*required: str) -> Settings:
 
 def _left(folder: Path) -> dict[str, Any]:
     """Settings of the `up` that runs there; none where nothing does."""
+    from services.standalone.environment import forget_libpq
     from services.standalone.folder import Folder
 
     if not (ready := Folder(folder).told()):
         return {}
+    if ready.get("embedded"):
+        forget_libpq()
     databases = {f"{name}_dsn": dsn for name, dsn in ready["database"].items()}
-    return {**ready["secrets"], **databases, "kafka_bootstrap": ready["kafka"]}
+    return {**ready.get("secrets", {}), **databases, "kafka_bootstrap": ready["kafka"]}
 
 
 def _described(names: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 
 from events.topics import REPLIES, REPLIES_PARTITIONS
 from services.ledger import metrics
@@ -53,7 +52,7 @@ class ReplyPump:
             try:
                 while sent < len(values):
                     sent += await self._send(partition, values, sent)
-            except (TimeoutError, KafkaError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next ones are sent: nobody would miss the pump
                 _tell_lost(len(values) - sent, error)
 
     async def _send(self, partition: int, values: list[bytes], start: int) -> int:

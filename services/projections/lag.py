@@ -1,7 +1,7 @@
 """How far the read models are behind the topic, in records and in seconds."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 SAMPLES_MAX = 600
 
@@ -23,10 +23,10 @@ class Lag:
         """Records come from these offsets again."""
         self._done = dict(offsets)
 
-    def observe(self, now: float, ends: Mapping[int, int]) -> None:
-        """The topic's ends as of now; shards that are not named are no longer ours."""
-        self._ends = dict(ends)
-        for shard in self._waiting.keys() - ends.keys():
+    def observe(self, now: float, ends: Mapping[int, int], silent: Collection[int] = ()) -> None:
+        """The topic's ends as of now; `silent` shards are as they were, others that are not named are no longer ours."""
+        self._ends = {shard: end for shard, end in self._ends.items() if shard in silent} | dict(ends)
+        for shard in self._waiting.keys() - ends.keys() - set(silent):
             del self._waiting[shard]
         for shard, end in ends.items():
             waiting = self._waiting.setdefault(shard, deque())

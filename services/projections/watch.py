@@ -71,8 +71,9 @@ class Watch(FaustWatch):
     def _judge(self, now: float, partitions: Collection[int], ends: Mapping[int, int]) -> dict[str, str]:
         if not partitions:
             return {"assignment": "no shard is assigned"}
-        self._lag.observe(now, ends)
-        behind = self._lag.records(without=self._writer.halted())
+        silent = set(partitions) - ends.keys()
+        self._lag.observe(now, ends, silent)
+        behind = self._lag.records(without=self._writer.halted() | silent)  # theirs is no missing progress
         idle = not behind and (self._beating is None or self._beating.done())
         self._since = now if idle else max(self._since, self._writer.last_progress)
         return self._lagging(behind, self._lag.seconds(now))

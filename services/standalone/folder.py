@@ -5,16 +5,18 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from services.mistakes import Mistake
 from services.standalone.place import make_enterable
 from services.standalone.writing import write_whole
 
 ROTATED_BYTES = 16 * 1024 * 1024
+LOCK_TRIES, LOCK_SECONDS = 10, 0.05
 
 
 class Folder:
@@ -41,13 +43,11 @@ class Folder:
         except OSError as error:
             raise Mistake(f"cannot use the data folder {self.path}: {error.strerror}") from error
         with os.fdopen(file, "r+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(lock):
                 raise Mistake(
                     f"the data folder {self.path} is in use by process {lock.read().strip() or '?'}: "
                     "stop that one, or set WALLET_LEDGER_DATA_DIR"
-                ) from None
+                )
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
@@ -58,13 +58,19 @@ class Folder:
                 self._tell_nothing()
 
     def told(self) -> dict[str, Any]:
-        """What the `up` that runs here says of itself; empty where none does, whatever one that was killed left."""
+        """What the `up` that runs here says of itself; empty where none does, whatever one that was killed left.
+
+        Raises:
+            Mistake: it is another user's.
+        """
         try:
             with (self.path / "lock").open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return self._read_ready()
-        except FileNotFoundError:
+        except PermissionError as error:
+            raise Mistake(f"the data folder {self.path} belongs to another user: ask as that one") from error
+        except (FileNotFoundError, NotADirectoryError):
             pass
         return {}
 
@@ -108,3 +114,15 @@ class Folder:
 def write_private(file: Path, content: dict[str, Any]) -> None:
     """As JSON, for the owner's eyes only."""
     write_whole(file, f"{json.dumps(content, indent=2)}\n")
+
+
+def _locked(lock: TextIO) -> bool:
+    """A command that looks who runs here holds it for a moment."""
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_SECONDS)
+        else:
+            return True
+    return False

@@ -56,6 +56,7 @@ class Machine:
             }
         )
         self._all_ours = not settings.kafka_bootstrap and not self._secret("store_dsn")
+        self._embedded = False
         self._services: list[Service] = []
 
     def run(self) -> None:
@@ -104,7 +105,8 @@ class Machine:
     def _start_servers_and_prepare(self) -> None:
         """Servers of ours where the configuration names none; what can go on at the same time does."""
         missing = [name for name in DATABASES if not self._secret(name)]
-        if len(missing) == len(DATABASES):  # else a DSN of the configuration may count on them
+        self._embedded = len(missing) == len(DATABASES)
+        if self._embedded:  # else a DSN of the configuration may count on them
             forget_libpq()
         for name in set(DATABASES) - set(missing):
             reach_database(self._secret(name))
@@ -233,7 +235,7 @@ class Machine:
         kafka = self._settings.kafka_bootstrap
         settled = {name: self._secret(name) for name in SECRETS}
         ready = {"base_url": self.base_url, "api_key": api_key, "kafka": kafka, "database": databases}
-        write_private(self._folder.ready, {**ready, "secrets": settled})
+        write_private(self._folder.ready, {**ready, "embedded": self._embedded, "secrets": settled})
         rows = {
             "API": f"{self.base_url}, described at {self.base_url}/docs",
             "API key": api_key,

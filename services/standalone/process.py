@@ -12,6 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -19,9 +20,9 @@ from services.mistakes import ExitCode, Mistake
 from services.standalone.signals import pause
 
 PR_SET_PDEATHSIG = 1
-PORTS = range(
-    20_000, 32_000
-)  # below what systems hand out to clients, so that a server can have its port again
+LISTEN_SECONDS = 0.1
+PORTS = range(20_000, 32_000)
+"""Below what systems hand out to clients, so that a server can have its port again."""
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -45,6 +46,22 @@ def _dying_with_us(death_signal: int = signal.SIGKILL) -> Callable[[], None]:
     return before_exec
 
 
+def _started(
+    argv: Sequence[str | Path], death_signal: int, uid: int | None, **how: Any
+) -> "subprocess.Popen[Any]":
+    """In a session of its own: Ctrl-C is for us alone."""
+    return subprocess.Popen(  # noqa: S603 - argv is built by this package
+        [os.fspath(word) for word in argv],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_dying_with_us(death_signal),
+        user=uid,
+        group=uid,
+        extra_groups=[] if uid is not None else None,
+        **how,
+    )
+
+
 def spawn(
     argv: Sequence[str | Path],
     *,
@@ -54,42 +71,30 @@ def spawn(
     uid: int | None = None,
     death_signal: int = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own (Ctrl-C is for us alone). Without a log it writes where we do."""
+    """Start a child. Without a log it writes where we do."""
+    errors = subprocess.STDOUT if log else None
     with log.open("ab") if log else contextlib.nullcontext() as output:
-        return subprocess.Popen(  # noqa: S603 - argv is built by this package
-            [os.fspath(word) for word in argv],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT if log else None,
-            env=dict(env) if env is not None else None,
-            cwd=cwd,
-            start_new_session=True,
-            preexec_fn=_dying_with_us(death_signal),
-            user=uid,
-            group=uid,
-            extra_groups=[] if uid is not None else None,
-        )
+        return _started(argv, death_signal, uid, stdout=output, stderr=errors, env=env, cwd=cwd)
 
 
 def run(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], uid: int | None = None) -> None:
-    """Run a program to its end, in a session of its own too; its error output becomes the message when it fails."""
-    done = subprocess.run(  # noqa: S603 - argv is built by this package
-        [os.fspath(word) for word in argv],
-        cwd=cwd,
-        env=dict(env),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        start_new_session=True,
-        preexec_fn=_dying_with_us(),
-        user=uid,
-        group=uid,
-        extra_groups=[] if uid is not None else None,
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip() or done.stdout.strip()
-        raise StandaloneError(f"{Path(argv[0]).name} failed in {cwd}: {said}")
+    """Run a program to its end; its error output becomes the message when it fails. Raises Interrupted, and kills it."""
+    pipe = subprocess.PIPE
+    with _started(argv, signal.SIGKILL, uid, cwd=cwd, env=env, stdout=pipe, stderr=pipe, text=True) as child:
+        try:
+            output, errors = _heard(child)
+        finally:
+            child.kill()  # harmless where it has ended
+    if child.returncode != 0:
+        raise StandaloneError(f"{Path(argv[0]).name} failed in {cwd}: {errors.strip() or output.strip()}")
+
+
+def _heard(child: "subprocess.Popen[str]") -> tuple[str, str]:
+    """All that it says until it ends."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.communicate(timeout=LISTEN_SECONDS)
+        pause(0)
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:

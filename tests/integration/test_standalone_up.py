@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from services.console.mistakes import beside
@@ -220,6 +221,9 @@ def test_what_libpq_reads_elsewhere_is_not_meant_for_our_own_server(
     one.ready()
     variables = psutil.Process(one.pid_of("ledger")).environ()
     assert not [name for name in variables if name.startswith("PG")]
+    monkeypatch.setenv("WALLET_LEDGER_DATA_DIR", str(one.data))
+    beside_it = beside("views_dsn").views_dsn.get_secret_value()
+    psycopg.connect(beside_it, connect_timeout=5).close()  # a command in the same shell
 
 
 def test_two_at_once_and_a_folder_in_use(up: Callable[..., Up]) -> None:

@@ -351,6 +351,7 @@ def test_what_an_up_left_that_was_killed_counts_for_nothing(left: Path, tmp_path
     expect(said, ExitCode.SETTINGS, "not set: WALLET_LEDGER_KAFKA_BOOTSTRAP", "start `wallet-ledger up`")
     assert killed.told() == {}
     assert Folder(tmp_path / "never").told() == {}
+    assert Folder(left).told() == {}, "a file"
 
 
 def test_a_kafka_beside_that_does_not_answer_is_named(left: Path, run: Run) -> None:

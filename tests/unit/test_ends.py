@@ -17,12 +17,12 @@ LEADERS = {0: 1, 1: 2, 2: 1, 3: -1, 4: None}
 class Cluster:
     """Consumer and client of aiokafka in one: partition n of its two brokers ends at 10 n, unless one is deaf."""
 
-    made = 0
+    made: list["Cluster"]
     deaf: int | None = None
     away = False
 
     def __init__(self, **options: object) -> None:
-        Cluster.made += 1
+        Cluster.made.append(self)
         self._client = self.cluster = self
         self.stopped = False
 
@@ -53,7 +53,8 @@ class Cluster:
 def _cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ends, "AIOKafkaConsumer", Cluster)
     monkeypatch.setattr(ends, "ANSWER_SECONDS_MAX", 0.05)
-    for name, value in (("made", 0), ("deaf", None), ("away", False)):
+    monkeypatch.setattr(Cluster, "made", [], raising=False)
+    for name, value in (("deaf", None), ("away", False)):
         monkeypatch.setattr(Cluster, name, value)
 
 
@@ -62,8 +63,9 @@ async def test_partitions_without_a_leader_are_named_and_not_asked_for() -> None
     for _ in range(2):
         assert await asked.seen(LEADERS) == ({0: 0, 1: 10, 2: 20}, {3: "no leader", 4: "no leader"})
     assert await asked.seen([]) == ({}, {})
-    assert Cluster.made == 1
+    assert [one.stopped for one in Cluster.made] == [False]
     await asked.close()
+    assert [one.stopped for one in Cluster.made] == [True]
 
 
 async def test_a_leader_that_says_nothing_keeps_no_answer_of_another() -> None:
@@ -73,7 +75,7 @@ async def test_a_leader_that_says_nothing_keeps_no_answer_of_another() -> None:
     assert seen == ({0: 0, 2: 20}, {1: "its leader does not answer: TimeoutError"})
     Cluster.deaf = None
     assert (await asked.seen([0, 1, 2])).silent == {}
-    assert Cluster.made == 2, "whoever was not answered asks over a new connection"
+    assert [one.stopped for one in Cluster.made] == [True, False], "whoever was not answered asks anew"
 
 
 async def test_a_kafka_that_is_away_is_asked_as_by_a_stranger_until_it_is_back() -> None:
@@ -85,4 +87,4 @@ async def test_a_kafka_that_is_away_is_asked_as_by_a_stranger_until_it_is_back()
             await asked.seen([0])
     Cluster.away = False
     assert await asked.seen([0]) == ({0: 0}, {})
-    assert Cluster.made == 3
+    assert [one.stopped for one in Cluster.made] == [True, True, False]

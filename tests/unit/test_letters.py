@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaConnectionError
 from events.dead_letters import SealedLetter
 from services.console import letters
 from services.console.tail import Silence
-from services.mistakes import ExitCode
+from services.mistakes import ExitCode, Mistake
 
 LETTERS = 32
 LETTER_BYTES = 1024 * 1024
@@ -78,6 +78,7 @@ class FakeProducer:
 
     sent: list[bytes]
     reached = True
+    taken = LETTERS
     stopped = 0
 
     def __init__(self, **_: object) -> None:
@@ -88,6 +89,8 @@ class FakeProducer:
             raise KafkaConnectionError
 
     async def send_and_wait(self, _: str, value: bytes, partition: int) -> None:
+        if len(self.sent) == self.taken:
+            await asyncio.Future()
         self.sent.append(value)
 
     async def stop(self) -> None:
@@ -132,6 +135,14 @@ def test_a_redrive_of_two_holds_two() -> None:
         tracemalloc.stop()
     assert FakeProducer.sent == [str(LETTERS - 1).encode(), b"7"], "in the order in which they were named"
     assert most < LETTERS / 2 * LETTER_BYTES
+
+
+def test_a_redrive_gives_up_where_kafka_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeProducer, "taken", 3)
+    monkeypatch.setattr(letters, "PATIENCE_SECONDS", 0.05)
+    with pytest.raises(Mistake, match=f"took 3 of {LETTERS} letters") as caught:
+        letters.redrive([], None, as_json=True)
+    assert (caught.value.exit_code, FakeProducer.stopped) == (ExitCode.UNREACHABLE, 1)
 
 
 def test_a_redrive_without_numbers_sends_all() -> None:

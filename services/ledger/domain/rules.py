@@ -95,15 +95,22 @@ def _wanted(state: Foreign, payment_id: str, rules: frozenset[str]) -> Iterator[
     credited = max(0, payment.amount - to_card) if succeeded else 0
     if Rule.TOP_UP in rules:
         yield Target(Rule.TOP_UP, payment.currency, payment_id, credited)
+    else:  # it stays with the wallet, and so with what a dispute may hold
+        credited = _given(state)
     if Rule.DISPUTE in rules:
         yield from _disputed(state, payment, credited)
 
 
 def is_top_up(state: Foreign, rules: frozenset[str]) -> bool:
-    """Whether the wallet has, or gets, the money of the payment; also where the rule was switched off since."""
-    payment = state.payment
-    given = any(done.moved and key.startswith(f"{Rule.TOP_UP} ") for key, done in state.booked.items())
-    return payment is not None and payment.action == Rule.TOP_UP and (given or Rule.TOP_UP in rules)
+    """Whether the wallet has, or gets, the money of the payment; it has, where the rule was switched off since."""
+    if Rule.TOP_UP not in rules:
+        return _given(state) > 0
+    return state.payment is not None and state.payment.action == Rule.TOP_UP
+
+
+def _given(state: Foreign) -> int:
+    """What the wallet has of the payment by the rule for top-ups."""
+    return sum(done.moved for key, done in state.booked.items() if key.startswith(f"{Rule.TOP_UP} "))
 
 
 def _disputed(state: Foreign, payment: Seen, credited: int) -> Iterator[Target]:

@@ -66,7 +66,9 @@ async def test_a_damaged_key_of_dead_letters_stops_the_shards_of_such_records_on
     for customer in (mine, other):
         assert (await asker.ask(customer, registration(), uuid4().hex)).outcome is Outcome.APPLIED
     await asker.send_bytes(b"{", SHARD)
-    assert (await asker.ask(mine, credit(1), uuid4().hex)).balance_after == 1, "what cannot be read lies behind it"
+    assert (await asker.ask(mine, credit(1), uuid4().hex)).balance_after == 1, (
+        "what cannot be read lies behind it"
+    )
     assert worker.metric("wallet_ledger_dead_letters_total") == 1, "the month has a key"
     worker.kill()
     with damaged(system, month_owner(f"{datetime.now(UTC):%Y-%m}")):

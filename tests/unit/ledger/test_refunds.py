@@ -146,7 +146,10 @@ def test_what_a_rule_has_given_is_not_given_again_once_it_is_switched_off() -> N
     last(deck, [refund(4, to_wallet=True)])
     last(deck, [refund(5, 40, name="ref_2")])
     assert deck.balance(A) == 70, "nor is it taken, where that is switched off"
-    last(deck, [dispute(6, "dispute_won", 30)])
+    last(deck, [dispute(6, amount=110)])
+    last(deck, [refund(7, 70, name="ref_3")])
+    assert deck.balance(A) == 0, "nor does what went to the card give back what a dispute holds"
+    last(deck, [dispute(8, "dispute_won", 110)])
     assert deck.balance(A) == 100
 
 

@@ -110,8 +110,11 @@ async def test_what_waits_is_bounded_in_each_partition(monkeypatch: pytest.Monke
             assert dropped() == 5
 
 
-async def test_replies_that_are_lost_are_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that no batch was made of, and those whose batch fails later."""
+@pytest.mark.parametrize("why", [KafkaTimeoutError(), AssertionError("Unrecognized partition")])
+async def test_replies_that_are_lost_are_counted_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, why: Exception
+) -> None:
+    """Those that no batch was made of, and those whose batch fails later; the next ones are sent, whatever it was."""
     async with pumping() as (pump, replier):
         failing = asyncio.get_running_loop().create_future()
         handed: list[int] = []
@@ -119,7 +122,7 @@ async def test_replies_that_are_lost_are_counted_one_by_one(monkeypatch: pytest.
         async def send_batch(batch: BatchBuilder, *_: object, **__: object) -> "asyncio.Future[Any]":
             handed.append(batch.record_count())
             if handed == [2]:
-                raise KafkaTimeoutError
+                raise why
             return failing
 
         monkeypatch.setattr(replier, "send_batch", send_batch)

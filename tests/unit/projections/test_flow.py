@@ -102,6 +102,8 @@ def test_a_shard_that_never_moves_keeps_its_first_moment_in_bounded_memory() -> 
 def test_lag_forgets_shards_that_went_to_another_process() -> None:
     lag = Lag()
     lag.observe(1.0, {0: 5, 1: 5})
+    lag.observe(1.5, {1: 5}, silent=[0])
+    assert (lag.records()[0], lag.seconds(61.0)) == (5, 60.0), "nobody says its end: it is still behind"
     lag.observe(2.0, {1: 5})
     assert lag.records() == {1: 5}
     assert lag.records(without=[1]) == {}
