@@ -173,7 +173,7 @@ def up() -> None:
     played (`wallet-ledger upstream`).
 
     Servers that the settings name are used, the others are started. Once all answers, `ready.json` in the data
-    folder holds `base_url, api_key, kafka, database, secrets`. Ctrl-C stops everything; the data stays.
+    folder holds `base_url, api_key, kafka, database, embedded, secrets`. Ctrl-C stops everything; the data stays.
 
     Reads every `WALLET_LEDGER_*` variable, above all `…_DATA_DIR` and `…_HTTP_PORT`.
 

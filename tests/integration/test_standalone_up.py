@@ -121,7 +121,7 @@ def test_two_starts(up: Callable[..., Up]) -> None:
     first = up()
     ready = first.ready()
     assert ready["base_url"] == f"http://127.0.0.1:{first.port}"
-    assert set(ready) == {"base_url", "api_key", "kafka", "database", "secrets"}
+    assert set(ready) == {"base_url", "api_key", "kafka", "database", "embedded", "secrets"}
     assert stat.S_IMODE((first.data / "ready.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((first.data / "secrets.json").stat().st_mode) == 0o600
     assert f"a business is played --journal {first.data / 'upstream.json'}\n" in first.said

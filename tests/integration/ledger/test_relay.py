@@ -14,7 +14,7 @@ from services.ledger.broker import KafkaBroker
 from services.ledger.ports import StoredRow
 from services.ledger.worker import Worker
 from tests.asking import Asker, credit, customer_in, registration
-from tests.integration.ledger.conftest import SHARDS, audit
+from tests.integration.ledger.conftest import SHARDS, audit, published
 from tests.running import System, eventually
 
 STUMBLES = 6
@@ -102,6 +102,7 @@ async def test_what_is_committed_while_kafka_is_away_is_published_when_it_is_bac
     worker = system.service("ledger", "worker")
     worker.start()
     customer = (await customers(asker))[0]
+    await published(system)  # else these would lag, too
     with system.store() as holder, system.store() as watch:
         before = watch.execute("SELECT sequence FROM shards WHERE shard = 0").fetchall()
         with holder.transaction():
