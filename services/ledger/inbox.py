@@ -59,9 +59,7 @@ class Inbox:
                 room -= _commands(waiting[0])
                 run.append(waiting.popleft())
             if not run:
-                if (
-                    room >= quota
-                ):  # less than that is left by another one's long run: then it is only not its turn
+                if room >= quota:  # less is left by another one's long run: then it is only not its turn
                     self._passed_over = shard
                 break
             taken += run

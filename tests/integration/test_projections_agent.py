@@ -342,6 +342,14 @@ def test_processes_come_and_leave_and_nothing_is_lost_doubled_or_stuck(
     assert second.popen.poll() is None
 
 
+def played(process: Process, program: str, folder: Path) -> Process:
+    """The same process as a program that does something else while the folder is there."""
+    process.kill()
+    process.command = [sys.executable, "-c", program, str(folder)]
+    process.start()
+    return process
+
+
 DEAF = """
 import asyncio, pathlib, sys
 from services import receiving as agent
@@ -368,10 +376,8 @@ def test_a_process_that_receives_nothing_more_ends_and_its_successor_goes_on(
 ) -> None:
     factory = business(views.factory(), customers=20)
     publish(views.settings, factory.records)
-    deaf, process = tmp_path / "deaf", run()
-    process.kill()
-    process.command = [sys.executable, "-c", DEAF, str(deaf)]
-    process.start()
+    deaf = tmp_path / "deaf"
+    process = played(run(), DEAF, deaf)
     eventually(lambda: process.ready()[0] == 200, "ready")
     eventually(lambda: has_all(views, factory.records), "rows")
     deaf.mkdir()
@@ -413,10 +419,8 @@ def test_a_shard_without_a_leader_waits_alone(
     """For longer than two questions that nobody answers would have taken to end all fetching, and the process."""
     factory = business(views.factory(), customers=20)
     publish(views.settings, factory.records)
-    leaderless, process = tmp_path / "leaderless", run()
-    process.kill()
-    process.command = [sys.executable, "-c", LEADERLESS, str(leaderless)]
-    process.start()
+    leaderless = tmp_path / "leaderless"
+    process = played(run(), LEADERLESS, leaderless)
     eventually(lambda: has_all(views, factory.records), "rows")
     eventually(lambda: process.ready()[0] == 200, "ready")
     leaderless.mkdir()

@@ -1,6 +1,5 @@
 """When intake's watch worries: records wait for the ledger, or do not come. Offsets that no record has are not behind."""
 
-import asyncio
 import time
 from collections.abc import Collection
 from types import SimpleNamespace
@@ -10,14 +9,14 @@ import pytest
 from faust.exceptions import ConsumerNotStarted
 
 from events.topics import PAYMENTS
-from services import faust_process
 from services.ends import Seen
 from services.faust_process import Hangs
 from services.intake import watch
 from services.intake.watch import Watch
+from tests.unit.watching import WatchStage, hasten
 
 
-class Stage:
+class Stage(WatchStage):
     """A watch with everything around it played; one partition, in which record 6 is the last of 7 offsets."""
 
     def __init__(self) -> None:
@@ -31,20 +30,11 @@ class Stage:
     async def seen(self, partitions: Collection[int]) -> Seen:
         return Seen(dict.fromkeys(partitions, self.end), {})
 
-    async def run(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self.watch.watch_forever()
-        except TimeoutError:
-            return
-
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr(faust_process, "WATCH_SECONDS", 0.005)
-    monkeypatch.setattr(faust_process, "STARTING_SECONDS", 0.005)
+    hasten(monkeypatch, Watch)
     monkeypatch.setattr(watch, "NOT_READY_SECONDS", 0.05)
-    monkeypatch.setattr(Watch, "no_progress_seconds_max", 0.3)
     return Stage()
 
 

@@ -10,11 +10,11 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from events.topics import EVENTS
-from services import faust_process
 from services.ends import Seen
 from services.faust_process import Hangs
 from services.projections.lag import Lag
 from services.projections.watch import READY_LAG_RECORDS_MAX, Watch
+from tests.unit.watching import WatchStage, hasten
 
 
 class Ends:
@@ -53,7 +53,7 @@ class Writer:
         await self.answers.wait()
 
 
-class Stage:
+class Stage(WatchStage):
     """A watch with everything around it played."""
 
     def __init__(self) -> None:
@@ -63,20 +63,10 @@ class Stage:
         )
         self.watch = Watch(self.app, self.writer, self.lag, "one", self.kafka)  # type: ignore[arg-type]
 
-    async def run(self, seconds: float) -> None:
-        """Raises what the watch raises; returns if it does not within that time."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.watch.watch_forever()
-        except TimeoutError:
-            return
-
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr(faust_process, "WATCH_SECONDS", 0.005)
-    monkeypatch.setattr(faust_process, "STARTING_SECONDS", 0.005)
-    monkeypatch.setattr(Watch, "no_progress_seconds_max", 0.3)
+    hasten(monkeypatch, Watch)
     return Stage()
 
 
