@@ -1,13 +1,12 @@
 """The topics as an AsyncAPI 3 document: who sends what, under which promises."""
 
-from typing import Any
+import inspect
 
 from events.commands import ASKS, BULKS
 from events.facts import FACTS
 from events.for_upstream import REQUESTS_BY_TYPE
+from events.portable import Json
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, PAYMENTS, REPLIES, REQUESTS, TOPICS, Topic
-
-Json = dict[str, Any]
 
 SHARDS_DEFAULT = 32
 _CLOUD_EVENT = "application/cloudevents+json"
@@ -101,15 +100,10 @@ def _operations() -> Json:
 
 
 def _messages() -> Json:
-    made = {name: _cloud_event(name, "Envelope", fact.__name__, fact.__doc__) for name, fact in FACTS.items()}
+    made = {name: _cloud_event(name, "Envelope", fact) for name, fact in FACTS.items()}
+    made |= {name: _cloud_event(name, "Command", ask) for name, ask in (ASKS | BULKS).items()}
     made |= {
-        name: _cloud_event(name, "Command", ask.__name__, ask.__doc__) for name, ask in (ASKS | BULKS).items()
-    }
-    made |= {
-        _asked(name): {
-            **_cloud_event(name, "RequestEvent", data.__name__, data.__doc__),
-            "name": _asked(name),
-        }
+        _asked(name): {**_cloud_event(name, "RequestEvent", data), "name": _asked(name)}
         for name, data in REQUESTS_BY_TYPE.items()
     }
     made["reply"] = {
@@ -140,11 +134,11 @@ def _messages() -> Json:
     return made
 
 
-def _cloud_event(name: str, envelope: str, data: str, summary: str | None) -> Json:
+def _cloud_event(name: str, envelope: str, data: type) -> Json:
     return {
         "name": name,
-        "title": data,
-        "summary": summary or "",
+        "title": data.__name__,
+        "summary": inspect.cleandoc(data.__doc__ or ""),
         "contentType": _CLOUD_EVENT,
         "payload": {
             "allOf": [
@@ -153,7 +147,7 @@ def _cloud_event(name: str, envelope: str, data: str, summary: str | None) -> Js
                     "type": "object",
                     "properties": {
                         "type": {"const": name},
-                        "data": {"$ref": f"#/components/schemas/{data}"},
+                        "data": {"$ref": f"#/components/schemas/{data.__name__}"},
                     },
                 },
             ]

@@ -19,13 +19,12 @@ from events.dead_letters import SealedLetter
 from events.envelope import Envelope
 from events.facts import FACTS
 from events.for_upstream import REQUESTS_BY_TYPE, RequestEvent
+from events.portable import Json, portable
 from events.replies import Reply
 
 SCHEMAS = Path(__file__).parent / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DIFFERENCES_SHOWN_MAX = 20
-
-Json = dict[str, Any]
 
 
 def documents() -> dict[str, str]:
@@ -51,7 +50,7 @@ def documents() -> dict[str, str]:
 def schema(struct: type, name: str) -> Json:
     """A self-contained JSON Schema (2020-12) of one struct in its public form."""
     _, parts = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
-    public = {title: _public(part) for title, part in parts.items()}
+    public = {title: _public(portable(part)) for title, part in parts.items()}
     body: Json = public.pop(struct.__name__)
     definitions: Json = {}
     while missing := {
@@ -77,18 +76,16 @@ def components(ref_template: str) -> Json:
         *REQUESTS_BY_TYPE.values(),
     ]
     _, parts = msgspec.json.schema_components(structs, ref_template=ref_template)
-    return {title: _public(part) for title, part in sorted(parts.items()) if title != "Personal"}
+    return {title: _public(portable(part)) for title, part in sorted(parts.items()) if title != "Personal"}
 
 
 def _public(part: Any) -> Any:
-    """Without what lives in memory only, and with patterns that mean the same in ECMA 262 as in Python."""
+    """Without what lives in memory only."""
     if isinstance(part, list):
         return [_public(item) for item in part]
     if not isinstance(part, dict):
         return part
     made = {key: _public(value) for key, value in part.items()}
-    if isinstance(pattern := made.get("pattern"), str):
-        made["pattern"] = pattern.replace(r"\Z", "$")
     properties = made.get("properties")
     if isinstance(properties, dict):
         properties.pop("personal", None)

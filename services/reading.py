@@ -1,4 +1,4 @@
-"""`ledger.events` read in bulk, without a group: as fast as it comes, from given offsets to given ends."""
+"""A topic read without a group, as fast as it comes: from given offsets to given ends, or on and on."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError, OffsetOutOfRangeError
 
-from events.topics import EVENTS
+from events.topics import EVENTS, Topic
 from services.kafka import client_options, ended
 from services.settings import Settings
 
@@ -34,63 +34,94 @@ class Silent(KafkaTimeoutError):  # type: ignore[misc]
 
 
 class BulkReader:
-    """One consumer for some shards; open and close it, or use `async with`."""
+    """One consumer for some partitions of a topic; open and close it, or use `async with`.
 
-    def __init__(self, settings: Settings) -> None:
+    Of a topic that keeps its records for ever the first ones must be there; elsewhere they may expire while they are read.
+    """
+
+    def __init__(self, settings: Settings, topic: Topic = EVENTS) -> None:
+        self._topic = topic.name
         self._consumer = AIOKafkaConsumer(
             group_id=None,
             enable_auto_commit=False,
-            auto_offset_reset="none",
+            auto_offset_reset="none" if topic.retention_ms < 0 else "earliest",
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
             **client_options(settings),
         )
 
     async def __aenter__(self) -> "BulkReader":
-        await self._consumer.start()
-        await asyncio.sleep(0)  # aiokafka's own tasks must have begun, or stop() raises CancelledError
+        try:
+            await self._consumer.start()
+            await asyncio.sleep(0)  # aiokafka's own tasks must have begun, or stop() raises CancelledError
+        except BaseException:
+            await ended(self._consumer)
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await ended(self._consumer)
 
-    async def ends(self, shards: Iterable[int]) -> dict[int, int]:
-        """The offset behind the last record of each shard, now."""
-        found = await self._consumer.end_offsets([TopicPartition(EVENTS.name, shard) for shard in shards])
-        return {partition.partition: offset for partition, offset in found.items()}
+    async def begins(self, numbers: Iterable[int]) -> dict[int, int]:
+        """The offset of the first record of each partition, now."""
+        return _numbered(await self._consumer.beginning_offsets(self._partitions(numbers)))
+
+    async def ends(self, numbers: Iterable[int]) -> dict[int, int]:
+        """The offset behind the last record of each partition, now."""
+        return _numbered(await self._consumer.end_offsets(self._partitions(numbers)))
 
     async def read(
         self, starts: Mapping[int, int], ends: Mapping[int, int], records_max: int = RECORDS_MAX
     ) -> AsyncIterator[list[Record]]:
-        """Records in order per shard, in batches, from `starts` up to `ends`, and none beyond.
+        """Records in order per partition, in batches, from `starts` up to `ends`, and none beyond.
 
         Raises:
             Incomplete: the log begins later.
             Silent: nothing came for too long.
         """
-        consumer, loop = self._consumer, asyncio.get_running_loop()
-        wanted = {TopicPartition(EVENTS.name, s): ends[s] for s in starts if starts[s] < ends[s]}
+        loop = asyncio.get_running_loop()
+        wanted = {number: ends[number] for number in starts if starts[number] < ends[number]}
         if not wanted:
             return  # an empty assignment makes aiokafka's stop() wait for ever
-        consumer.assign(list(wanted))
-        for partition in wanted:
-            consumer.seek(partition, starts[partition.partition])
-        left, silent_since = set(wanted), loop.time()
+        self._place({number: starts[number] for number in wanted})
+        left, silent_since = set(self._partitions(wanted)), loop.time()
         while left:
-            try:
-                found = await consumer.getmany(timeout_ms=POLL_MS, max_records=records_max)
-            except OffsetOutOfRangeError as error:
-                raise Incomplete(f"{EVENTS.name} no longer has its first records") from error
-            batch = [
-                Record(partition.partition, record.offset, record.value or b"")
-                for partition, records in found.items()
-                for record in records
-                if record.offset < wanted[partition]
-            ]
-            if batch:
+            found = await self._next(records_max)
+            if batch := [record for record in found if record.offset < wanted[record.shard]]:
                 silent_since = loop.time()
                 yield batch
             elif loop.time() - silent_since > SILENCE_SECONDS_MAX:
-                raise Silent(f"Kafka sent nothing for {SILENCE_SECONDS_MAX:.0f} s before the log's end")
-            for partition in [p for p in left if await consumer.position(p) >= wanted[p]]:
+                raise Silent(f"sent nothing for {SILENCE_SECONDS_MAX:.0f} s before the log's end")
+            for partition in [p for p in left if await self._consumer.position(p) >= wanted[p.partition]]:
                 left.discard(partition)
-                consumer.pause(partition)
+                self._consumer.pause(partition)
+
+    async def follow(self, starts: Mapping[int, int]) -> AsyncIterator[list[Record]]:
+        """What is there from `starts` on, and what comes: without an end. Raises Incomplete."""
+        self._place(starts)
+        while True:
+            if batch := await self._next(RECORDS_MAX):
+                yield batch
+
+    def _partitions(self, numbers: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, number) for number in numbers]
+
+    def _place(self, starts: Mapping[int, int]) -> None:
+        self._consumer.assign(self._partitions(starts))
+        for number, offset in starts.items():
+            self._consumer.seek(TopicPartition(self._topic, number), offset)
+
+    async def _next(self, records_max: int) -> list[Record]:
+        """None where none came for a while."""
+        try:
+            found = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=records_max)
+        except OffsetOutOfRangeError as error:
+            raise Incomplete(f"{self._topic} no longer has its first records") from error
+        return [
+            Record(partition.partition, record.offset, record.value or b"")
+            for partition, records in found.items()
+            for record in records
+        ]
+
+
+def _numbered(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
+    return {partition.partition: offset for partition, offset in offsets.items()}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
-from services.api.openapi import Json
+from events.portable import Json
 
 _JSON = "application/json"
 _INTRODUCTION = """

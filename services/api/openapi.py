@@ -2,15 +2,14 @@
 
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import msgspec
 
+from events.portable import Json, portable
 from services.api.operation import COMMON_ERRORS, HEADER_SCHEMAS, HEADERS, Operation
 from services.api.operations import OPERATIONS
 from services.api.shapes import Error
 
-Json = dict[str, Any]
 _REF = "#/components/schemas/{name}"
 
 
@@ -19,7 +18,7 @@ def document() -> Json:
     types = {kind for operation in OPERATIONS for kind in (operation.body, operation.answer) if kind}
     ordered = [Error, *sorted(types, key=lambda kind: kind.__name__)]
     _, schemas = msgspec.json.schema_components(ordered, ref_template=_REF)
-    schemas = _with_common_patterns(schemas)
+    schemas = portable(schemas)
     paths: Json = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -54,18 +53,6 @@ _TAGS = {
     "Webhooks": "What upstream tells. Signed as Standard Webhooks are.",
     "Operations": "For whoever runs this service.",
 }
-
-
-def _with_common_patterns(schema: Any) -> Any:
-    r"""Python's end of a text, `\Z`, is a plain Z to other readers of JSON Schema."""
-    if isinstance(schema, dict):
-        return {
-            name: value.replace(r"\Z", "$")
-            if name == "pattern" and isinstance(value, str)
-            else _with_common_patterns(value)
-            for name, value in schema.items()
-        }
-    return [_with_common_patterns(part) for part in schema] if isinstance(schema, list) else schema
 
 
 def _version() -> str:

@@ -17,7 +17,7 @@ from services.console.mistakes import beside
 from services.console.progress import bars
 from services.console.tail import BrokenChain, Chain, Tail, Wanted
 from services.mistakes import ExitCode, Mistake
-from services.reading import BulkReader, Incomplete, Record
+from services.reading import BulkReader, Record
 from services.settings import Settings
 from services.topics import check_topics
 
@@ -38,10 +38,7 @@ def sign(key: Path) -> None:
     """Print one line: the last event of each shard, signed."""
     private = _private(key)
     settings = beside("kafka_bootstrap")
-    try:
-        heads = asyncio.run(_heads(settings))
-    except Incomplete as error:
-        raise Mistake(str(error), ExitCode.MISFIT) from error
+    heads = asyncio.run(_heads(settings))
     now = timestamp(int(datetime.now(UTC).timestamp() * 1e6))
     print(signed(Heads(time=now, heads=heads), private).decode())
 

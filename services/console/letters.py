@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer
 from msgspec.structs import replace
 
 from events.dead_letters import SealedLetter
@@ -17,12 +17,14 @@ from events.topics import DEAD_LETTERS
 from services.coffin import month_owner, opened
 from services.console.mistakes import beside
 from services.console.tables import show_table
-from services.console.tail import PATIENCE_SECONDS, POLL_MS, Silence
 from services.kafka import client_options, ended
 from services.keyring import KeyRing, key_ring
 from services.mistakes import ExitCode, Mistake
+from services.reading import BulkReader
 from services.settings import Settings
 
+PARTITION = 0
+PATIENCE_SECONDS = 30.0
 SHOWN_MAX = 1_000
 COLUMNS = ("letter", "put aside", "code", "topic", "partition", "offset", "why")
 
@@ -119,49 +121,19 @@ async def _gathered(settings: Settings, numbers: set[int], code: str | None) -> 
 
 
 async def _letters(settings: Settings) -> AsyncIterator[tuple[int, SealedLetter]]:
-    """All that the topic still has, by their offsets.
-
-    Raises:
-        Silence: Kafka does not give what it says it has.
-    """
-    place = TopicPartition(DEAD_LETTERS.name, 0)
-    consumer = AIOKafkaConsumer(
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",  # the oldest may expire between the look and the read
-        **client_options(settings),
-    )
-    try:
-        await consumer.start()
-        consumer.assign([place])
-        [end] = (await consumer.end_offsets([place])).values()
-        [at] = (await consumer.beginning_offsets([place])).values()
-        consumer.seek(place, at)
-        while records := await _next(consumer, place, end):
+    """All that the topic still has, by their offsets. Raises Silent."""
+    async with BulkReader(settings, DEAD_LETTERS) as reader:
+        starts, ends = await reader.begins([PARTITION]), await reader.ends([PARTITION])
+        async for records in reader.read(starts, ends):
             for record in records:
-                if record.offset < end and (letter := _read(record.offset, record.value)) is not None:
+                if (letter := _read(record.offset, record.value)) is not None:
                     yield record.offset, letter
-    finally:
-        await ended(consumer)
 
 
-async def _next(consumer: AIOKafkaConsumer, place: TopicPartition, end: int) -> list[ConsumerRecord]:
-    """None at the end."""
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await consumer.position(place) < end:
-                found: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(timeout_ms=POLL_MS)
-                if records := found.get(place):
-                    return records
-    except TimeoutError as error:
-        raise Silence from error
-    return []
-
-
-def _read(number: int, value: bytes | None) -> SealedLetter | None:
+def _read(number: int, value: bytes) -> SealedLetter | None:
     """None: no letter of ours. It is told, so that nobody takes it for one that was lost."""
     try:
-        return msgspec.json.decode(value or b"", type=SealedLetter)
+        return msgspec.json.decode(value, type=SealedLetter)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         print(f"record {number} of {DEAD_LETTERS.name} is no dead letter: it is left out", file=sys.stderr)
         return None

@@ -111,12 +111,18 @@ def _explain_servers(error: BaseException) -> Mistake | None:
     from psycopg import OperationalError
     from psycopg.errors import InsufficientPrivilege, UndefinedTable
 
+    from services.reading import Incomplete, Silent
+
     if isinstance(error, UndefinedTable | InsufficientPrivilege):
         cure = "run `wallet-ledger migrate`" if isinstance(error, UndefinedTable) else "grant it"
         return Mistake(
             f"PostgreSQL: {error.diag.message_primary}: {cure}, or correct {_listed(DSNS)}", ExitCode.MISFIT
         )
 
+    if isinstance(error, Incomplete):
+        return Mistake(str(error), ExitCode.MISFIT)
+    if isinstance(error, Silent):
+        return Mistake(f"Kafka {error}: its logs may say why", ExitCode.UNREACHABLE)
     if isinstance(error, KafkaError):
         return Mistake(_silent_kafka(type(error).__name__), ExitCode.UNREACHABLE)
     if isinstance(error, OperationalError):
@@ -141,9 +147,11 @@ def _explain_listening(error: BaseException) -> Mistake | None:
     """Where a file is the matter, the error names it; clients wrap what they meet."""
     if not isinstance(error, OSError) or error.filename is not None:
         return None
-    if isinstance(error, gaierror) or error.errno in (EADDRINUSE, EADDRNOTAVAIL, EACCES):
+    why = error.strerror or str(error)
+    nowhere = why.startswith("could not bind on any address")  # EADDRNOTAVAIL in asyncio since Python 3.13
+    if isinstance(error, gaierror) or nowhere or error.errno in (EADDRINUSE, EADDRNOTAVAIL, EACCES):
         return Mistake(
-            f"cannot serve: {error.strerror}; correct {variable('http_host')}, or choose another port by {_listed(PORTS)}"
+            f"cannot serve: {why}; correct {variable('http_host')}, or choose another port by {_listed(PORTS)}"
         )
     return None
 

@@ -3,28 +3,24 @@
 import asyncio
 import heapq
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import itemgetter
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from babel.numbers import format_currency, get_currency_precision
 
 from events.codec import Malformed, decode_envelope, decode_fact, digest
 from events.envelope import Envelope
 from events.facts import AnyFact, Movement, WalletCredited, WalletDebitRefused
 from events.sharding import shard_of
-from events.topics import EVENTS
 from services.console.mistakes import beside
-from services.kafka import client_options, ended
 from services.mistakes import ExitCode, Mistake
+from services.reading import BulkReader, Record
 from services.settings import Settings
 from services.topics import check_topics
 
-POLL_MS = 500
-PATIENCE_SECONDS = 30.0
 LAST_SHOWN = 20
 
 
@@ -48,15 +44,6 @@ class Seen(NamedTuple):
 
 class BrokenChain(Exception):
     """Events are missing, changed, or not events at all."""
-
-
-class Silence(Mistake):
-    """Kafka does not give what it says it has."""
-
-    exit_code = ExitCode.UNREACHABLE
-
-    def __init__(self) -> None:
-        super().__init__(f"Kafka sent nothing for {PATIENCE_SECONDS:.0f} s before the end of the log")
 
 
 @dataclass
@@ -103,18 +90,11 @@ class Tail:
     chains: dict[int, Chain] = field(default_factory=dict)
 
     async def events(self) -> AsyncIterator[Seen]:
-        """The events wanted. Raises BrokenChain and WrongTopic."""
+        """The events wanted. Raises BrokenChain, Incomplete, Silent and WrongTopic."""
         await check_topics(self.settings)
-        consumer = AIOKafkaConsumer(
-            enable_auto_commit=False, auto_offset_reset="none", **client_options(self.settings)
-        )
-        try:
-            await consumer.start()
-            ends = await self._place(consumer)
-            async for seen in self._select(consumer, ends):
+        async with BulkReader(self.settings) as reader:
+            async for seen in self._select(reader):
                 yield seen
-        finally:
-            await ended(consumer)
 
     def summary(self) -> str:
         """One line on what the chain says of the events that were read."""
@@ -126,71 +106,46 @@ class Tail:
         shards = "1 shard" if len(read) == 1 else f"{len(read)} shards"
         return f"{count:,} events in {shards}, {since}: no gap, all hashes fit, {repeated} repeated"
 
-    async def _place(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-        """Go to where reading starts; returns where the log ends now."""
-        shards = range(self.settings.shards) if self.wanted.shard is None else [self.wanted.shard]
-        if self.wanted.customer is not None:
-            shards = [shard_of(self.wanted.customer, self.settings.shards)]
-        partitions = [TopicPartition(EVENTS.name, shard) for shard in shards]
-        consumer.assign(partitions)
+    async def _select(self, reader: BulkReader) -> AsyncIterator[Seen]:
+        wanted, shards = self.wanted, self._shards()
         self.chains = {shard: Chain(shard) for shard in shards}
-        begins = await consumer.beginning_offsets(partitions)
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-        back = None if not self.wanted.from_end or self.wanted.customer else self.wanted.limit or 0
-        for partition in partitions:
-            start = begins[partition] if back is None else max(begins[partition], ends[partition] - back)
-            consumer.seek(partition, start)
-        return ends
-
-    async def _select(
-        self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]
-    ) -> AsyncIterator[Seen]:
-        wanted = self.wanted
+        starts, ends = await reader.begins(shards), await reader.ends(shards)
         if wanted.from_end:
-            for seen in await self._last(consumer, ends):
+            if wanted.customer is None:  # else any of the shard's events may be one of the last ones
+                starts = {shard: max(starts[shard], end - (wanted.limit or 0)) for shard, end in ends.items()}
+            for seen in await self._last(reader.read(starts, ends)):
                 yield seen
             if not wanted.follow:
                 return
+            starts = ends
+        batches = reader.follow(starts) if wanted.follow else reader.read(starts, ends)
         count = 0
-        async for seen in self._read(consumer, None if wanted.follow else ends):
+        async for seen in self._taken(batches):
             yield seen
             count += 1
             if not wanted.from_end and count == wanted.limit:
                 return
 
-    async def _last(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> list[Seen]:
-        """The last `limit` events before the ends, of all shards in order of time."""
+    def _shards(self) -> Collection[int]:
+        if self.wanted.customer is not None:
+            return [shard_of(self.wanted.customer, self.settings.shards)]
+        return range(self.settings.shards) if self.wanted.shard is None else [self.wanted.shard]
+
+    async def _last(self, batches: AsyncIterator[list[Record]]) -> list[Seen]:
+        """The last `limit` of these events, of all shards in order of time."""
         kept: list[tuple[tuple[str, int, int], Seen]] = []
-        async for seen in self._read(consumer, ends):
+        async for seen in self._taken(batches):
             heapq.heappush(kept, (_order(seen), seen))
             if len(kept) > (self.wanted.limit or 0):
                 heapq.heappop(kept)
         return [seen for _, seen in sorted(kept, key=itemgetter(0))]
 
-    async def _read(
-        self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int] | None
-    ) -> AsyncIterator[Seen]:
-        """What comes, until the ends if there are any."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + PATIENCE_SECONDS
-        while ends is None or not await _reached(consumer, ends):
-            async for seen in self._batch(consumer):
-                deadline = loop.time() + PATIENCE_SECONDS
-                yield seen
-            if ends is not None and loop.time() > deadline:
-                raise Silence
-
-    async def _batch(self, consumer: AIOKafkaConsumer) -> AsyncIterator[Seen]:
-        batches: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(timeout_ms=POLL_MS)
-        for partition, records in batches.items():
+    async def _taken(self, batches: AsyncIterator[list[Record]]) -> AsyncIterator[Seen]:
+        async for records in batches:
             for record in records:
-                seen = self.chains[partition.partition].take(record.value)
+                seen = self.chains[record.shard].take(record.value)
                 if seen is not None and self.wanted.customer in (None, seen.envelope.subject):
                     yield seen
-
-
-async def _reached(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
-    return all([await consumer.position(partition) >= end for partition, end in ends.items()])
 
 
 def _order(seen: Seen) -> tuple[str, int, int]:

@@ -167,7 +167,8 @@ def _with_reads() -> Plan:
 
 def _good(history: History) -> bool:
     kinds = {one.answer.kind for one in history.operations}
-    return {"applied", "refused"} <= kinds and any(read.balances for read in history.reads)
+    reads = any(read.balances for read in history.reads)
+    return {"applied", "refused"} <= kinds and reads and bool(history.memory)
 
 
 def _fingerprint(hash_seed: str) -> str:

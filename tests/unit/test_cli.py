@@ -256,7 +256,7 @@ def test_a_database_that_may_be_another_names_its_variable(kind: type[Exception]
     assert "WALLET_LEDGER_VIEWS_DSN" in str(mistake)
 
 
-@pytest.mark.parametrize(("host", "reason"), [("127.0.0.1", "in use"), ("192.0.2.1", "assign")])
+@pytest.mark.parametrize(("host", "reason"), [("127.0.0.1", "in use"), ("192.0.2.1", "assign|bind")])
 async def test_an_address_that_cannot_be_served_is_told(host: str, reason: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -13,9 +13,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from events.dead_letters import SealedLetter
+from services import reading
 from services.console import letters
-from services.console.tail import Silence
 from services.mistakes import ExitCode, Mistake
+from services.reading import Silent
 
 LETTERS = 32
 LETTER_BYTES = 1024 * 1024
@@ -48,7 +49,10 @@ class FakeConsumer:
     async def position(self, _: TopicPartition) -> int:
         return self._at
 
-    async def getmany(self, *_: TopicPartition, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+    def pause(self, _: TopicPartition) -> None:
+        """It was read to its end."""
+
+    async def getmany(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
         if self._at == self.given:
             await asyncio.sleep(timeout_ms / 1000)
             return {}
@@ -120,7 +124,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeProducer, "sent", [], raising=False)
     for fake in (FakeConsumer, FakeProducer):
         monkeypatch.setattr(fake, "stopped", 0)
-    monkeypatch.setattr(letters, "AIOKafkaConsumer", FakeConsumer)
+    monkeypatch.setattr(reading, "AIOKafkaConsumer", FakeConsumer)
     monkeypatch.setattr(letters, "AIOKafkaProducer", FakeProducer)
     monkeypatch.setattr(letters, "key_ring", lambda _: FakeRing())
     monkeypatch.setattr(letters, "opened", lambda _, letter: str(letter.offset).encode())
@@ -152,11 +156,10 @@ def test_a_redrive_without_numbers_sends_all() -> None:
 
 @pytest.mark.timeout(20)
 def test_a_kafka_that_goes_away_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(letters, "PATIENCE_SECONDS", 0.7, raising=False)
+    monkeypatch.setattr(reading, "SILENCE_SECONDS_MAX", 0.7)
     monkeypatch.setattr(FakeConsumer, "given", 3)
-    with pytest.raises(Silence, match="Kafka sent nothing for") as silence:
+    with pytest.raises(Silent, match="sent nothing for"):
         letters.show_all(None, 10, as_json=True)
-    assert silence.value.exit_code is ExitCode.UNREACHABLE
     assert FakeConsumer.stopped == 1
 
 

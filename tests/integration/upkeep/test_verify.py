@@ -172,6 +172,7 @@ async def test_a_kafka_that_sends_nothing_is_no_damage(
     mistake = explain(silence.value)
     assert mistake is not None
     assert mistake.exit_code is ExitCode.UNREACHABLE
+    assert str(mistake).startswith("Kafka sent nothing for 0 s")
 
 
 async def test_a_foreign_record_in_the_topic_is_found_and_ends_a_rebuild(system: System) -> None:
