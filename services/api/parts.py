@@ -105,8 +105,9 @@ async def reading(scope: AsgiScope) -> Visit:
     settings = visit.parts.settings
     if not (at_least := positions_of(visit.call, settings.shards)):
         return visit
-    wait, seconds = visit.parts.visibility.wait, settings.read_wait_seconds
-    if not all(await asyncio.gather(*(wait(*position, seconds) for position in at_least.items()))):
+    visibility, seconds = visit.parts.visibility, settings.read_wait_seconds
+    waits = (visibility.wait(*position, seconds) for position in at_least.items())
+    if not all(await asyncio.gather(*waits)) or not await visibility.confirm(at_least):
         raise not_yet_visible()
     return visit._replace(at_least=at_least)
 

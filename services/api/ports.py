@@ -1,6 +1,6 @@
 """What the routes need from the outside. Tests put fakes in their place."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -55,6 +55,14 @@ class Visibility(Protocol):
 
     async def wait(self, shard: int, sequence: int, seconds: float) -> bool:
         """True as soon as the read models have this position, False when the time is over."""
+        ...
+
+    async def confirm(self, at_least: Mapping[int, int]) -> bool:
+        """Whether the tables have these positions (sequence by shard), asked of them: `wait` believes what it heard.
+
+        Raises:
+            ViewsUnavailable
+        """
         ...
 
     def owe(self, shard: int, sequence: int) -> None:

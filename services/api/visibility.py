@@ -1,7 +1,7 @@
 """How far the read models are, as this process knows: one LISTEN connection, and a look each 100 ms as fallback."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 
 import psycopg
@@ -67,6 +67,17 @@ class PostgresVisibility:
         else:
             metrics.VISIBILITY_MISSED.inc()
         return visible
+
+    async def confirm(self, at_least: Mapping[int, int]) -> bool:
+        """See `ports.Visibility`. Where the tables are older than was heard, all that was heard is forgotten."""
+        found = await self._checkpoints()
+        has = dict(found)
+        if all(has.get(shard, 0) >= sequence for shard, sequence in at_least.items()):
+            return True
+        log.error("read models are older than they said", positions=dict(at_least))
+        self._forget()
+        self._note(found)
+        return False
 
     def reached(self) -> list[int]:
         """See `ports.Visibility`: what was said at the commits, so never ahead of the tables."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 from unittest import mock
@@ -131,6 +131,9 @@ class Blind:
     """A visibility that never waits: reads are checked against the log instead."""
 
     async def wait(self, shard: int, sequence: int, seconds: float) -> bool:
+        return False
+
+    async def confirm(self, at_least: Mapping[int, int]) -> bool:
         return False
 
     def owe(self, shard: int, sequence: int) -> None: ...

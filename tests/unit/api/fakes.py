@@ -215,6 +215,7 @@ class FakeVisibility:
 
     def __init__(self) -> None:
         self.visible = True
+        self.confirmed = True
         self.waits: list[tuple[int, int, float]] = []
         self.owed: list[tuple[int, int]] = []
         self.sequences = [0, 7, 0, 12]
@@ -222,6 +223,9 @@ class FakeVisibility:
     async def wait(self, shard: int, sequence: int, seconds: float) -> bool:
         self.waits.append((shard, sequence, seconds))
         return self.visible
+
+    async def confirm(self, at_least: Mapping[int, int]) -> bool:
+        return self.confirmed
 
     def owe(self, shard: int, sequence: int) -> None:
         self.owed.append((shard, sequence))

@@ -227,6 +227,9 @@ async def test_a_list_can_wait_for_the_positions_of_another(api: Api, client: ht
     api.visibility.visible = False
     answer = await client.get(CUSTOMERS, headers={"ledger-position": "1:7,3:12"})
     assert (answer.status_code, answer.json()["code"]) == (503, "NOT_YET_VISIBLE")
+    api.visibility.visible, api.visibility.confirmed = True, False
+    answer = await client.get(CUSTOMERS, headers={"ledger-position": "1:7,3:12"})
+    assert answer.json()["code"] == "NOT_YET_VISIBLE", "it was heard, and the tables do not have it"
     for wrong in ("1:7,", "1:7;3:12", ",", "4:1", "0:1,0:1,0:1,0:1,0:1", "1:7,x"):
         assert (await client.get(CUSTOMERS, headers={"ledger-position": wrong})).status_code == 422
 

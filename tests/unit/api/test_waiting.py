@@ -74,6 +74,17 @@ async def test_a_sequence_never_goes_back() -> None:
     assert await visibility.wait(0, 5, 0)
 
 
+async def test_what_was_heard_is_asked_of_the_tables() -> None:
+    """Another server may have taken the place of the one that said it; and whoever may connect to it may say anything."""
+    visibility = await waiting(Checkpoints())
+    visibility._note([(0, 8)])
+    assert await visibility.confirm({0: 5, 1: 0})
+    assert await visibility.wait(0, 8, 0), "what was heard since the look is not forgotten"
+    assert not await visibility.confirm({0: 8})
+    assert not await visibility.wait(0, 8, 0)
+    assert await visibility.wait(0, 5, 0)
+
+
 async def test_owed_positions_are_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     visibility = await waiting(Checkpoints())
     assert visibility.lag_seconds() == 0
