@@ -14,8 +14,8 @@ from services.console.upkeep import projections
 from services.console.webhook_commands import webhooks
 
 EPILOG = (
-    "Settings are WALLET_LEDGER_* variables; a command's help names those it reads. In the folder of a running "
-    "`wallet-ledger up`, commands that end by themselves need none. "
+    "Settings are WALLET_LEDGER_* variables; a command's help names those it reads besides LOG_LEVEL, LOG_JSON and "
+    "STARTS_WHEN. In the folder of a running `wallet-ledger up`, commands that end by themselves need none. "
     "Exit codes: 0 done, 1 a defect, 2 wrong use, 3 a setting is missing or wrong, 4 Kafka or PostgreSQL does not "
     "answer, 5 what is there does not fit (topics, shards, a broken chain), 6 the answer was no."
 )
@@ -90,8 +90,8 @@ def ledger() -> None:
     Any number may run; each shard has one owner, and another worker takes over within seconds.
 
     Reads `WALLET_LEDGER_KAFKA_*`, `…_STORE_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_REQUEST_HASH_SECRET`,
-    `…_SHARDS`, `…_CURRENCIES`, `…_WALLET_RULES`, `…_ACKNOWLEDGE`, `…_VERIFY_EVENTS_PER_SECOND`, `…_HTTP_HOST`,
-    `…_LEDGER_METRICS_PORT`.
+    `…_SHARDS`, `…_CURRENCIES`, `…_WALLET_RULES`, `…_ACKNOWLEDGE`, `…_VERIFY_EVENTS_PER_SECOND`, `…_INSTANCE` (a name),
+    `…_HTTP_HOST`, `…_LEDGER_METRICS_PORT` (else `…_HTTP_PORT` and one).
 
         wallet-ledger ledger
     """
@@ -106,7 +106,8 @@ def intake() -> None:
     Any number may run; they share the partitions. What cannot be understood goes to `ledger.dead-letters`.
 
     Reads `WALLET_LEDGER_KAFKA_*`, `…_VIEWS_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_SHARDS`, `…_UPSTREAM_MODE`,
-    `…_UPSTREAM_WAIT_SECONDS`, `…_INSTANCE` (where several run on one machine), `…_HTTP_HOST`, `…_INTAKE_METRICS_PORT`.
+    `…_UPSTREAM_WAIT_SECONDS`, `…_INSTANCE` (where several run on one machine), `…_HTTP_HOST`, `…_INTAKE_METRICS_PORT`
+    (else `…_HTTP_PORT` and three).
 
         wallet-ledger intake
     """
@@ -236,14 +237,11 @@ def version(as_json: Json = False) -> None:
         found = installed("wallet-ledger")
     except PackageNotFoundError:
         found = "not installed"
-    _lines([found], as_json, key="version")
+    print(json.dumps({"version": found}) if as_json else found)
 
 
-def _lines(lines: list[str], as_json: bool, key: str = "done") -> None:
-    if as_json:
-        print(json.dumps({key: lines[0] if key == "version" else lines}))
-    else:
-        print(*lines, sep="\n")
+def _lines(lines: list[str], as_json: bool) -> None:
+    print(json.dumps({"done": lines})) if as_json else print(*lines, sep="\n")
 
 
 if __name__ == "__main__":

@@ -37,15 +37,15 @@ class Settings(BaseSettings):
     kafka_port: int = Field(0, ge=0, le=65535, description="of the broker that `up` runs; 0: any free one")
 
     # PostgreSQL: three databases, because their backups live by different rules
-    store_dsn: SecretStr = Field(SecretStr(""), description="events, receipts, shards (ledger only)")
-    views_dsn: SecretStr = Field(SecretStr(""), description="read models and API keys")
+    store_dsn: SecretStr = Field(SecretStr(""), description="events, receipts, shards")
+    views_dsn: SecretStr = Field(SecretStr(""), description="read models, API keys, webhook endpoints")
     keys_dsn: SecretStr = Field(SecretStr(""), description="wrapped data keys of customers; own backup")
     postgres_port: int = Field(0, ge=0, le=65535, description="of the server that `up` runs; 0: any free one")
 
     # Secrets
     key_encryption_key: SecretStr = Field(SecretStr(""), description="32 bytes, base64: wraps data keys")
     webhook_secret_key: SecretStr = Field(
-        SecretStr(""), description="32 bytes, base64: wraps the secrets of webhook endpoints (api)"
+        SecretStr(""), description="32 bytes, base64: wraps the secrets of webhook endpoints"
     )
     request_hash_secret: SecretStr = Field(SecretStr(""), description="HMAC secret of request hashes")
 

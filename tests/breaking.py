@@ -320,8 +320,8 @@ BREAKS = [
     Break(
         "half an erasure is left",
         "services/ledger/admission.py",
-        "if isinstance(ask, EraseCustomer):",
-        "if False:",
+        "return passed and not isinstance(ask, EraseCustomer)",
+        "return passed",
         ("tests/unit/ledger/test_worker_erasing.py",),
     ),
     Break(
@@ -518,8 +518,8 @@ BREAKS = [
     Break(
         "a command is applied after its deadline",
         "services/ledger/admission.py",
-        "if deadline is not None and deadline < now:",
-        "if deadline is not None and deadline < 0:",
+        "micros(command.deadline) < now",
+        "micros(command.deadline) < 0",
         ("tests/unit/ledger/test_admission.py",),
     ),
     Break(

@@ -8,7 +8,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from services.api import metrics
 from services.api.call import Call
 
-_HEADERS = (
+SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -39,7 +39,7 @@ class Edge:
                 status = message["status"]
                 message["headers"] = [
                     *message["headers"],
-                    *_HEADERS,
+                    *SECURITY_HEADERS,
                     *call.limits,
                     (b"content-security-policy", call.policy),
                     (b"x-request-id", call.request_id),

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from services.api.call import API_POLICY
+from services.api.edge import SECURITY_HEADERS
 from services.api.shapes import Error
 
 HEAD_BYTES_MAX = 32 * 1024
@@ -103,8 +105,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: bytes, code: str, message: str) -> None:
         body = msgspec.json.encode(Error(code=code, message=message))
+        headers = (*SECURITY_HEADERS, (b"content-security-policy", API_POLICY))
         self.transport.write(
-            b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-            b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n%b" % (status, len(body), body)
+            b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
+            % (status, len(body), b"".join(b"%b: %b\r\n" % header for header in headers), body)
         )
         self.transport.close()

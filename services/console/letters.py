@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,14 +12,16 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from msgspec.structs import replace
 
+from events.codec import Malformed, decode_command
 from events.dead_letters import SealedLetter
 from events.sealing import Unsealable
-from events.topics import DEAD_LETTERS
+from events.topics import COMMANDS, DEAD_LETTERS
 from services.coffin import month_owner, opened
 from services.console.mistakes import beside
 from services.console.tables import show_table
 from services.kafka import client_options, ended
 from services.keyring import KeyRing, key_ring
+from services.ledger.admission import is_late
 from services.mistakes import ExitCode, Mistake
 from services.reading import BulkReader
 from services.settings import Settings
@@ -56,7 +59,7 @@ def show(number: int) -> None:
 
 
 def redrive(numbers: list[int], code: str | None, *, as_json: bool) -> None:
-    """Back to where they came from; repeating is harmless where the fact is known by then."""
+    """Back to where they came from, but commands past their deadline. Harmless where the fact is known by then."""
     settings = _settings()
     found = asyncio.run(_gathered(settings, set(numbers), code))
     if numbers:
@@ -64,9 +67,27 @@ def redrive(numbers: list[int], code: str | None, *, as_json: bool) -> None:
             raise Mistake(f"there is no dead letter {min(missing)} (any more)", ExitCode.REFUSED)
         found = {number: found[number] for number in numbers}
     with _ring(settings) as ring:
-        records = [(letter, _open(ring, letter)) for letter in found.values()]
-    asyncio.run(_send(settings, records))
-    print(json.dumps({"redriven": sorted(found)}) if as_json else f"{len(found)} sent in again")
+        records = {number: (letter, _open(ring, letter)) for number, letter in found.items()}
+    late = {number for number, record in records.items() if _late(*record)}
+    sent = [number for number in records if number not in late]
+    asyncio.run(_send(settings, [records[number] for number in sent]))
+    if as_json:
+        print(json.dumps({"redriven": sorted(sent), "late": sorted(late)}))
+        return
+    print(f"{len(sent)} sent in again")
+    if late:
+        print(
+            f"{len(late)} left: past their deadline, no worker applies them; their callers ask again with the key"
+        )
+
+
+def _late(letter: SealedLetter, value: bytes) -> bool:
+    if letter.topic != COMMANDS.name:
+        return False
+    try:
+        return is_late(*decode_command(value), time.time_ns() // 1_000)
+    except Malformed:
+        return False
 
 
 def _settings() -> Settings:

@@ -15,7 +15,7 @@ def run(context: typer.Context) -> None:
 
     Reads `WALLET_LEDGER_KAFKA_*`, `…_VIEWS_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_SHARDS`,
     `…_INSTANCE` (where several run on one machine), `…_VERIFY_EVENTS_PER_SECOND`, `…_HTTP_HOST`,
-    `…_PROJECTIONS_METRICS_PORT`.
+    `…_PROJECTIONS_METRICS_PORT` (else `…_HTTP_PORT` and two).
 
         wallet-ledger projections
     """
@@ -35,7 +35,7 @@ def projections_rebuild(
     """Make the read models again from `ledger.events`, while reads and writes go on, and put them in place.
 
     Fills shadow tables in the schema `rebuild`, builds their indexes, catches up and swaps them in one transaction.
-    Killed at any moment and started again, it goes on. API keys are kept.
+    Killed at any moment and started again, it goes on. API keys, webhook endpoints and what intake remembers are kept.
 
     Reads `WALLET_LEDGER_KAFKA_*`, `…_VIEWS_DSN`, `…_KEYS_DSN`, `…_KEY_ENCRYPTION_KEY`, `…_SHARDS`.
 

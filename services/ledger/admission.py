@@ -110,7 +110,7 @@ def read(record: CommandRecord, shards: int, now: int, available: bool) -> One:
     """`now` in microseconds; `available` false while the shard may take nothing (its relay is too far behind)."""
     try:
         command, ask = decode_command(record.value)
-        deadline = None if command.deadline is UNSET else micros(command.deadline)
+        late = is_late(command, ask, now)
         if command.effectivetime is not UNSET:
             micros(command.effectivetime)
         asked = _asked(record, command, ask)
@@ -120,15 +120,23 @@ def read(record: CommandRecord, shards: int, now: int, available: bool) -> One:
         return _rejected(record, Outcome.MALFORMED, "WRONG_SHARD", "the customer lives in another partition")
     if isinstance(ask, AnyBulk) and (wrong := _limits(command, ask)) is not None:
         return _rejected(record, Outcome.MALFORMED, "INVALID_COMMAND", wrong)
-    if isinstance(ask, EraseCustomer):  # a worker may have destroyed the key and died: it must be recorded
-        return asked
-    if deadline is not None and deadline < now:
-        late = "read after its deadline; not applied"
-        return Declined(asked, _rejected(record, Outcome.LATE, "DEADLINE_EXCEEDED", late))
-    if not available:
+    if late:
+        why = "read after its deadline; not applied"
+        return Declined(asked, _rejected(record, Outcome.LATE, "DEADLINE_EXCEEDED", why))
+    if not available and not isinstance(ask, EraseCustomer):  # as with its deadline
         behind = "events cannot be published; not applied"
         return Declined(asked, _rejected(record, Outcome.UNAVAILABLE, "SHARD_UNAVAILABLE", behind))
     return asked
+
+
+def is_late(command: Command, ask: AnyAsk | AnyBulk, now: int) -> bool:
+    """Whether it came after its deadline. Erasures never do: a worker may have destroyed the key and died.
+
+    Raises:
+        Malformed: the deadline is no moment.
+    """
+    passed = command.deadline is not UNSET and micros(command.deadline) < now
+    return passed and not isinstance(ask, EraseCustomer)
 
 
 def _asked(record: CommandRecord, command: Command, ask: AnyAsk | AnyBulk) -> Asked | Bulk:

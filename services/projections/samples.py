@@ -4,7 +4,6 @@ import asyncio
 
 import psycopg
 import structlog
-from psycopg.errors import Diagnostic
 
 from services.projections.tables import READ_MODELS
 from services.sessions import KEEPALIVES
@@ -14,6 +13,10 @@ log = structlog.get_logger()
 LOOK_SECONDS = 600.0
 TABLES = [table.name for table in READ_MODELS]
 ANYBODY = "SELECT EXISTS (SELECT FROM customers WHERE erased_at IS NOT NULL)"
+
+
+class NotOwned(Exception):
+    """PostgreSQL passes over tables of another owner, and only warns."""
 
 
 class Samples:
@@ -38,23 +41,25 @@ class Samples:
                 await asyncio.to_thread(renew, self._dsn)
             except psycopg.Error as error:  # it is tried again
                 self.due = True
-                log.warning("samples_not_renewed", error=type(error).__name__)
+                log.warning("samples_not_renewed", why=type(error).__name__)
+            except NotOwned as error:
+                self.due = True
+                log.warning("samples_not_renewed", why=str(error))
 
 
 def renew(dsn: str) -> bool:
     """Whether they were taken: where nobody was ever erased they are left alone.
 
     Raises:
+        NotOwned: at least one table was passed over.
         psycopg.Error: the database is away.
     """
+    passed_over: list[str] = []
     with psycopg.connect(dsn, autocommit=True, **KEEPALIVES) as connection:
-        connection.add_notice_handler(_tell)
+        connection.add_notice_handler(lambda notice: passed_over.append(notice.message_primary or ""))
         anybody = connection.execute(ANYBODY).fetchone() == (True,)
         if anybody:
             connection.execute(f"ANALYZE {', '.join(TABLES)}")
+    if passed_over:
+        raise NotOwned(passed_over[0])
     return anybody
-
-
-def _tell(notice: Diagnostic) -> None:
-    """Tables of another owner are passed over with a warning."""
-    log.warning("samples_not_renewed", why=notice.message_primary)

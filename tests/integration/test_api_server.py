@@ -209,6 +209,8 @@ def test_hostile_bytes_get_a_4xx_or_nothing(shared: Process, head: bytes) -> Non
 def test_a_head_has_an_end(shared: Process, head: bytes) -> None:
     received = shared.send(head)
     assert received.startswith(b"HTTP/1.1 431 "), received[:200]
+    assert b"\r\nx-frame-options: DENY\r\n" in received
+    assert b"\r\ncontent-security-policy: " in received
     assert json.loads(received.partition(b"\r\n\r\n")[2])["code"] == "HEADERS_TOO_LARGE"
     assert httpx.get(f"{shared.base_url}/livez").status_code == 200
 

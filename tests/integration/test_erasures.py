@@ -1,11 +1,13 @@
 """Erased customers in the read models: nothing personal is left, and just what a rebuild would make without the key."""
 
 import json
+import secrets
 from collections.abc import Callable
 
 import psycopg
 import pytest
 from msgspec.structs import replace
+from psycopg.conninfo import make_conninfo
 
 from events.facts import CustomerErased
 from events.ids import owner_of
@@ -166,8 +168,19 @@ def test_samples_of_the_planner_are_taken_anew(views: Views) -> None:
         assert due.due
         known = "SELECT count(*) FROM pg_stats WHERE concat(histogram_bounds, most_common_vals) LIKE '%4@new.example%'"
         assert session.execute(known).fetchone() != (0,)
+        with pytest.raises(samples.NotOwned, match="permission denied"):
+            samples.renew(_as_another(session, views.dsn))
+        assert session.execute(known).fetchone() != (0,)
         assert samples.renew(views.dsn)
         assert session.execute(known).fetchone() == (0,)
+
+
+def _as_another(session: psycopg.Connection, dsn: str) -> str:
+    """A role that may read and write the tables and does not own them."""
+    name = f"reader_{secrets.token_hex(4)}"
+    session.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
+    session.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}")
+    return make_conninfo(dsn, user=name, password=name)
 
 
 def test_a_restored_key_is_destroyed_at_the_next_start(views: Views) -> None:

@@ -40,7 +40,8 @@ BANS = [
         """
         benchmarks/__main__.py benchmarks/report.py benchmarks/growth/__main__.py benchmarks/growth/loader.py
         services/api/gateway.py services/api/health.py services/api/keys.py
-        services/console/heads.py services/console/keys.py services/console/upstream.py services/console/webhooks.py
+        services/console/heads.py services/console/keys.py services/console/letters.py services/console/upstream.py
+        services/console/webhooks.py
         services/intake/__main__.py services/ledger/__main__.py
         services/projections/writer.py
         """,

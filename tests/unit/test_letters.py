@@ -1,6 +1,7 @@
 """`dead-letters …` without a Kafka that behaves: what it holds in memory, and that it comes to an end."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import tracemalloc
@@ -11,14 +12,31 @@ import msgspec
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
+from msgspec import UNSET
+from msgspec.structs import replace
 
+from events.codec import encode_ask, encode_command
+from events.commands import Command, CreditWallet, Origin
 from events.dead_letters import SealedLetter
+from events.topics import COMMANDS
 from services import reading
 from services.console import letters
 from services.mistakes import ExitCode, Mistake
 from services.reading import Silent
 
 LETTERS = 32
+COMMAND = Command(
+    id="one",
+    source="/tests",
+    type=CreditWallet.TYPE,
+    subject="cus_1",
+    businessid="biz_tests",
+    mode="test",
+    origin=Origin.SYSTEM,
+    actor="tests",
+    correlationid="one",
+    data=encode_ask(CreditWallet(currency="USD", amount=1)),
+)
 LETTER_BYTES = 1024 * 1024
 
 
@@ -26,6 +44,7 @@ class FakeConsumer:
     """A topic that makes its letters as they are read, up to `given`."""
 
     given = LETTERS
+    topic = "payments.events"
     stopped = 0
 
     def __init__(self, **_: object) -> None:
@@ -56,7 +75,7 @@ class FakeConsumer:
         if self._at == self.given:
             await asyncio.sleep(timeout_ms / 1000)
             return {}
-        value = msgspec.json.encode(_letter(self._at))
+        value = msgspec.json.encode(_letter(self.topic, self._at))
         self._at += 1
         return {self._place: [SimpleNamespace(offset=self._at - 1, value=value)]}
 
@@ -64,9 +83,9 @@ class FakeConsumer:
         type(self).stopped += 1
 
 
-def _letter(number: int) -> SealedLetter:
+def _letter(topic: str, number: int) -> SealedLetter:
     return SealedLetter(
-        topic="payments.events",
+        topic=topic,
         partition=0,
         offset=number,
         time="2026-07-01T10:00:00.000000Z",
@@ -152,6 +171,20 @@ def test_a_redrive_gives_up_where_kafka_takes_no_more(monkeypatch: pytest.Monkey
 def test_a_redrive_without_numbers_sends_all() -> None:
     letters.redrive([], "INCOMPLETE", as_json=False)
     assert len(FakeProducer.sent) == LETTERS
+
+
+@pytest.mark.parametrize(("deadline", "put_back"), [("2026-07-01T10:00:00.000000Z", False), (UNSET, True)])
+def test_a_command_past_its_deadline_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], deadline: Any, put_back: bool
+) -> None:
+    """No worker would apply it, and nobody would be told."""
+    value = encode_command(replace(COMMAND, deadline=deadline))
+    monkeypatch.setattr(letters, "opened", lambda *_: value)
+    monkeypatch.setattr(FakeConsumer, "topic", COMMANDS.name)
+    letters.redrive([7], None, as_json=True)
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"redriven": [7] if put_back else [], "late": [] if put_back else [7]}
+    assert FakeProducer.sent == ([value] if put_back else [])
 
 
 @pytest.mark.timeout(20)
