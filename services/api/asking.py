@@ -16,7 +16,7 @@ from events.sharding import shard_of
 from services.api import errors
 from services.api.auth import Caller
 from services.api.call import Call
-from services.api.parsing import attempt_of, wants_no_wait
+from services.api.parsing import wants_no_wait
 from services.api.ports import (
     Gateway,
     NotHandedOver,
@@ -64,6 +64,7 @@ class Asking:
         subject = customer_id or customer_id_from_key(caller.tenant, key or ticket.command_id)
         command = self.command(call, caller, subject, ask.TYPE, encode_ask(ask), key, ticket)
         reply = await self.ask(command, keyed=key is not None)
+        call.heard = True
         if reply.outcome is not Outcome.APPLIED:
             raise not_applied(reply)
         shard, sequence = parse_position(reply.position)
@@ -93,7 +94,7 @@ class Asking:
             actor=caller.key_id,
             correlationid=call.request_id.decode(),
             idempotencykey=UNSET if key is None else key,
-            attempt=attempt_of(call),
+            attempt=call.attempt,
             deadline=ticket.deadline,
             replyto=ticket.replyto,
             awaited=not wants_no_wait(call),

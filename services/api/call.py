@@ -44,7 +44,8 @@ class Call:
     """Made once per request by the edge, found by handlers in the scope."""
 
     __slots__ = (
-        "_body_bytes_max", "_receive", "address", "headers", "limits", "policy", "query", "repeated", "request_id",
+        "_body_bytes_max", "_receive", "address", "attempt", "headers", "heard", "limits", "policy", "query", "repeated",
+        "request_id",
     )  # fmt: skip
 
     def __init__(self, scope: HTTPScope, receive: Receive, body_bytes_max: int) -> None:
@@ -57,6 +58,11 @@ class Call:
                 found[name] = value
         self.headers = found
         self.query = scope["query_string"]
+        count = found.get(b"x-stainless-retry-count", b"")
+        self.attempt = int(count) if count.isdigit() and len(count) <= 2 else 0
+        """How often the SDK has sent this request before; 0 for anything else."""
+        self.heard = False
+        """Whether the ledger has answered it."""
         self.policy = API_POLICY
         client = scope.get("client")  # ASGI need not say it
         self.address = client[0] if client is not None else ""

@@ -7,6 +7,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api import metrics
 from services.api.call import Call
+from services.api.turned_away import TurnedAway
 
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -15,6 +16,7 @@ SECURITY_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+NOT_APPLIED = frozenset({408, 429, 503})
 
 
 class Edge:
@@ -23,6 +25,7 @@ class Edge:
     def __init__(self, app: ASGIApp, body_bytes_max: int) -> None:
         self._app = app
         self._body_bytes_max = body_bytes_max
+        self._turned_away = TurnedAway()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -30,6 +33,10 @@ class Edge:
             return
         started = perf_counter()
         call = Call(scope, receive, self._body_bytes_max)
+        request = (call.headers.get(b"authorization"), scope["method"], scope["path"])
+        attempt = call.attempt
+        if attempt and (goes_as := self._turned_away.take((*request, attempt - 1), started)) is not None:
+            call.attempt = goes_as
         scope.setdefault("state", {})["call"] = call  # a server without lifespan has no state
         status = 500
 
@@ -49,5 +56,10 @@ class Edge:
         try:
             await self._app(scope, receive, answer)
         finally:
+            ended = perf_counter()
+            if status in NOT_APPLIED and not call.heard and scope["method"] != "GET":
+                self._turned_away.note((*request, attempt), ended, following=0)
+            elif call.attempt != attempt:
+                self._turned_away.note((*request, attempt), ended, following=call.attempt + 1)
             route = scope.get("path_template") or "other"
-            metrics.request(str(route), scope["method"], status, perf_counter() - started)
+            metrics.request(str(route), scope["method"], status, ended - started)

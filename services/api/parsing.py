@@ -204,12 +204,6 @@ def wants_no_wait(call: Call) -> bool:
     return any(part.strip().lower() == b"respond-async" for part in prefer.split(b","))
 
 
-def attempt_of(call: Call) -> int:
-    """How often the SDK has sent this request before; 0 for anything else."""
-    text = call.headers.get(b"x-stainless-retry-count", b"")
-    return int(text) if text.isdigit() and len(text) <= 2 else 0
-
-
 @overload
 def number_of(query: Mapping[str, str], name: str, default: int, largest: int, least: int = 0) -> int: ...
 @overload
