@@ -145,15 +145,19 @@ def _whole() -> Statement:
 WHOLE = _whole()
 """A payment with its refunds and disputes."""
 
-_INSTANCE = "o.instance_id, o.licence_key_id, o.customer_id, o.name, o.created_at"
+_INSTANCE = "i.instance_id, i.licence_key_id, i.customer_id, i.name, i.created_at"
+# With its key, which says whose it is.
+_WITH_KEY = """licence_key_instances i JOIN licence_keys o ON o.business_id = i.business_id AND o.mode = i.mode
+    AND o.licence_key_id = i.licence_key_id AND o.customer_id = i.customer_id"""
+_OF_LAST_TOLD = f"{_MINE}{_LAST_TOLD.format(table='licence_keys', key='licence_key_id')}"
 INSTANCE = walled(
-    f"SELECT p_.sequence, {_INSTANCE} FROM licence_key_instances o JOIN checkpoints p_ ON p_.shard = o.shard "
-    f"WHERE {_MINE} AND o.instance_id = %(id)s ORDER BY o.created_at DESC, o.licence_key_id, o.customer_id LIMIT 1"
+    f"SELECT p_.sequence, {_INSTANCE} FROM {_WITH_KEY} JOIN checkpoints p_ ON p_.shard = i.shard "
+    f"WHERE {_OF_LAST_TOLD} AND i.instance_id = %(id)s ORDER BY i.created_at DESC, i.licence_key_id LIMIT 1"
 )
-_INSTANCES = "ORDER BY o.created_at DESC, o.instance_id DESC LIMIT %(limit)s OFFSET %(offset)s"
-INSTANCES = walled(f"SELECT {_INSTANCE} FROM licence_key_instances o WHERE {_MINE} {_INSTANCES}")
+_INSTANCES = "ORDER BY i.created_at DESC, i.instance_id DESC LIMIT %(limit)s OFFSET %(offset)s"
+INSTANCES = walled(f"SELECT {_INSTANCE} FROM {_WITH_KEY} WHERE {_OF_LAST_TOLD} {_INSTANCES}")
 INSTANCES_OF_KEY = walled(
-    f"SELECT {_INSTANCE} FROM licence_key_instances o WHERE {_MINE} AND o.licence_key_id = %(licence_key_id)s {_INSTANCES}"
+    f"SELECT {_INSTANCE} FROM {_WITH_KEY} WHERE {_OF_LAST_TOLD} AND i.licence_key_id = %(licence_key_id)s {_INSTANCES}"
 )
 
 

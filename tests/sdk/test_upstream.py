@@ -373,6 +373,24 @@ async def test_a_payment_told_of_two_customers_belongs_to_whom_it_was_told_of_la
     assert (await client.payments.list(customer_id="cus_a")).items == []
 
 
+async def test_a_licence_key_told_of_two_customers_is_activated_where_it_was_told_of_last(
+    business: Business, client: AsyncDodoPayments
+) -> None:
+    listed = [{"id": "lki_1", "name": "laptop"}, {"id": "lki_2", "name": "phone"}]
+    business.told("cus_a", upstream.licence_key(1, "lic_1", instances=listed))
+    business.told("cus_b", upstream.licence_key(3, "lic_1", instances=listed[:1]))
+    business.told("cus_c", upstream.licence_key(2, "lic_1", instances=listed))
+    business.told("cus_c", upstream.licence_key(2, "lic_2", instances=[{"id": "lki_3"}]))
+    business.apply()
+    assert (await client.license_keys.retrieve("lic_1")).customer_id == "cus_b"
+    assert (await client.license_key_instances.retrieve("lki_1")).license_key_id == "lic_1"
+    with pytest.raises(dodopayments.NotFoundError):
+        await client.license_key_instances.retrieve("lki_2")
+    of_key = await client.license_key_instances.list(license_key_id="lic_1")
+    assert [one.id for one in of_key.items] == ["lki_1"]
+    assert {one.id for one in (await client.license_key_instances.list()).items} == {"lki_1", "lki_3"}
+
+
 async def test_of_an_erased_customer_the_money_is_left(business: Business, client: AsyncDodoPayments) -> None:
     business.customer("cus_mai")
     business.told("cus_mai", *upstream.business("cus_mai"))
