@@ -1,5 +1,6 @@
 """How moments are written."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from msgspec import Meta
@@ -11,3 +12,12 @@ Timestamp = Annotated[
         description="RFC 3339, UTC, microseconds",
     ),
 ]
+
+
+def in_utc(moment: datetime) -> datetime:
+    """UTC where it does not say.
+
+    Raises:
+        OverflowError: it is at the end of the calendar, and has no UTC.
+    """
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,11 +1,13 @@
 """From what upstream told to what the SDK reads. Ours counts before what is stored in clear, that before what came."""
 
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from events.times import in_utc
 from services.api.foreign_ports import Data, Instance, Part, Person, Told, Whole
 from services.api.foreign_shapes import (
     NO_CURRENCY,
@@ -27,10 +29,16 @@ R = TypeVar("R", bound=RefundListItem)
 D = TypeVar("D", bound=Dispute)
 N = TypeVar("N", bound=SubscriptionBase)
 
+_TIMES = ("_at", "_date")
+"""How names of times end."""
+
 
 def shaped(shape: type[S], ours: Data, *told: Data) -> S:
-    """Ours as it is; of what was told the first source that has a field. Null says nothing, nor does another type."""
-    sources = [_said(source) for source in (ours, *told)]
+    """Ours as it is; of what was told the first source that has a field. Null says nothing, nor does another type.
+
+    Null in ours says that there is none: what is not known here is not in it.
+    """
+    sources = [ours, *(_said(shape, source) for source in told)]
     merged: Data = {}
     for source in reversed(sources):
         merged |= source
@@ -45,13 +53,40 @@ def shaped(shape: type[S], ours: Data, *told: Data) -> S:
     return shape(**fitting)
 
 
-def _said(source: Data) -> Data:
-    said = {name: value for name, value in source.items() if value is not None}
+def _said(shape: type[Struct], source: Data) -> Data:
+    """Of the shape's fields those that say something."""
+    said = {
+        name: _in_utc(name, source[name]) for name in shape.__struct_fields__ if source.get(name) is not None
+    }
     if isinstance(said.get("metadata"), dict):
         said["metadata"] = {
             name: value for name, value in said["metadata"].items() if isinstance(value, str | int | float)
         }
+    if isinstance(said.get("billing"), dict):
+        said["billing"] = {name: value for name, value in said["billing"].items() if value is not None}
     return said
+
+
+def _in_utc(name: str, value: Any) -> Any:
+    """Its times, by their names; metadata is the business's own."""
+    match value:
+        case str() if name.endswith(_TIMES):
+            return _moment(value)
+        case dict() if name != "metadata":
+            return {within: _in_utc(within, part) for within, part in value.items()}
+        case list():
+            return [_in_utc(name, part) for part in value]
+    return value
+
+
+def _moment(text: str) -> datetime | str | None:
+    """What is no time is left as it came: as a field it does not fit. What has no UTC says nothing."""
+    try:
+        return in_utc(msgspec.convert(text, datetime))
+    except msgspec.ValidationError:
+        return text
+    except OverflowError:
+        return None
 
 
 def payment(shape: type[P], business_id: str, told: Told, **more: Any) -> P:
@@ -63,7 +98,6 @@ def payment(shape: type[P], business_id: str, told: Told, **more: Any) -> P:
         "currency": row["currency"],
         "total_amount": row["total_amount"],
         "brand_id": row["brand_id"],
-        "subscription_id": row["subscription_id"],
         "refund_status": refund_status(row),
         "dispute_status": row["disputed"],
         **more,
@@ -190,10 +224,10 @@ def _refund(shape: type[R], business_id: str, told: Told | Part, row: Data, **ou
         "created_at": told.created_at,
         "payment_id": row["payment_id"],
         "status": row["status"],
-        "amount": amount,
-        "currency": row["currency"] or row["payment_currency"],
         "is_partial": told.known.get("is_partial", partial),
     }
+    money = {"amount": amount, "currency": row["currency"] or row["payment_currency"]}
+    ours |= {name: value for name, value in money.items() if value is not None}
     return shaped(shape, ours, told.known, told.object)
 
 

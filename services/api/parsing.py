@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar, overload
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from events.ids import parse_position
+from events.times import in_utc
 from services.api.call import Call
 from services.api.errors import (
     ApiError,
@@ -230,8 +231,7 @@ def moment_of(query: Mapping[str, str], name: str) -> datetime | None:
     try:
         if not _MOMENT.fullmatch(text):
             raise ValueError(name)
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError) as error:
         raise _not_a_moment(name) from error
 

@@ -1,12 +1,13 @@
 """Bodies of requests about upstream's objects, made into what the ledger is asked, or refused. Pure."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from events.requests import RefundItem, RequestRefund, RequestSubscriptionChange, SubscriptionChange
+from events.times import in_utc
 from services.api.errors import ApiError, invalid_body, invalid_parameters
 from services.api.foreign_ports import Told
 from services.api.request_shapes import CreateRefund, UpdateSubscription
@@ -102,7 +103,7 @@ def _amount(amount: int | None, tax_inclusive: bool) -> int:
 def _moment(value: datetime) -> str:
     """As we write moments; UTC where it does not say."""
     try:
-        moment = value.astimezone(UTC) if value.tzinfo else value
+        moment = in_utc(value)
     except OverflowError as error:
         raise invalid_parameters("next_billing_date is not a time in these ages") from error
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

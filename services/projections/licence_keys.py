@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from msgspec import Struct, UnsetType
 
 from events.foreign import ForeignId
 from events.recorded import LicenceKeyRecorded
+from events.times import in_utc
 from services.projections.event import Event
 from services.projections.newest import Newest, common, folded, upsert
 from services.projections.statement import Statement, statement
@@ -159,7 +160,7 @@ def _utc(moment: datetime | None, otherwise: str) -> str:
     """A time at the end of the calendar has no UTC."""
     try:
         if moment is not None:
-            return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+            return in_utc(moment).isoformat()
     except OverflowError:
         pass
     return otherwise

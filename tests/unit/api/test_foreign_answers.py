@@ -12,6 +12,7 @@ from msgspec import Struct
 from services.api import foreign_answers as answers
 from services.api.foreign_ports import Data, Part, Person, Told, Whole
 from services.api.foreign_shapes import (
+    BillingAddress,
     Dispute,
     DisputeListItem,
     GetDispute,
@@ -104,3 +105,70 @@ def test_what_fits_is_shown_beside_what_does_not() -> None:
     assert answer.next_billing_date == MOMENT
     assert (answer.previous_billing_date, answer.product_id) == (datetime(2026, 11, 1, tzinfo=UTC), "pdt_1")
     assert answer.tax_id is None
+
+
+def test_what_is_known_to_be_nothing_is_not_asked_of_the_object() -> None:
+    """Only refunds that succeeded count, and disputes that were told of."""
+    came = {"refund_status": "full", "dispute_status": "dispute_lost"}
+    for shape in (Payment, PaymentListItem):
+        answer = shown(shape, came)
+        assert isinstance(answer, PaymentListItem | Payment)
+        assert answer.refund_status is None
+    assert isinstance(answer, PaymentListItem)
+    assert answer.dispute_status is None
+
+
+def test_what_is_not_known_is_asked_of_the_object() -> None:
+    """A refund whose payment was not told of has neither amount nor currency of its own."""
+    row = ROWS["refund_id"] | {"payment_total": None, "payment_currency": None}
+    told = Told(PERSON, MOMENT, MOMENT, {"refund_id": "ref_1"}, {"amount": 7, "currency": "XYZ"}, row)
+    answer = answers.refund(Refund, "bus_one", told)
+    assert (answer.amount, answer.currency) == (7, "XYZ")
+
+
+@pytest.mark.parametrize(
+    ("came", "told"),
+    [
+        ("2026-11-01T02:00:00+07:00", "2026-10-31T19:00:00Z"),
+        ("2026-11-01T02:00:00", "2026-11-01T02:00:00Z"),
+        ("2026-11-01T02:00:00.5Z", "2026-11-01T02:00:00.500000Z"),
+    ],
+)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+def test_times_of_the_object_are_told_in_utc(shape: type[Struct], came: str, told: str) -> None:
+    times = {field.name for field in msgspec.structs.fields(shape) if "datetime" in str(field.type)}
+    ours = {"created_at"}
+    answer = msgspec.json.decode(msgspec.json.encode(shown(shape, dict.fromkeys(times, came))))
+    assert {name: answer[name] for name in times - ours} == dict.fromkeys(times - ours, told)
+
+
+def test_times_within_the_object_are_told_in_utc_and_metadata_as_it_is() -> None:
+    period = {"subscription_id": "sub_1", "proration_factor": "1"}
+    came = {
+        "service_periods": [
+            period | {"starts_at": "2026-11-01T00:00:00+07:00", "ends_at": "2026-12-01T00:00:00"}
+        ],
+        "metadata": {"sent_at": "2026-11-01T00:00:00+07:00"},
+    }
+    answer = msgspec.json.decode(msgspec.json.encode(shown(Payment, came)))
+    [shown_period] = answer["service_periods"]
+    assert shown_period == period | {"starts_at": "2026-10-31T17:00:00Z", "ends_at": "2026-12-01T00:00:00Z"}
+    assert answer["metadata"] == came["metadata"]
+    change = shown(Subscription, {"scheduled_change": {"effective_at": "2026-11-01T00:00:00+07:00"}})
+    assert isinstance(change, Subscription)
+    assert msgspec.to_builtins(change)["scheduled_change"] == {"effective_at": "2026-10-31T17:00:00Z"}
+
+
+def test_a_time_that_utc_has_not_is_left_out() -> None:
+    came = {"updated_at": "0001-01-01T00:00:00+14:00", "metadata": {"a": 1}}
+    answer = shown(Payment, came)
+    assert isinstance(answer, Payment)
+    assert (answer.updated_at, answer.metadata) == (None, {"a": 1})
+
+
+def test_an_address_without_a_country_keeps_the_rest() -> None:
+    answer = shown(
+        Payment, {"billing": {"country": None, "city": "Hue", "street": "1 Lê Lợi", "state": None}}
+    )
+    assert isinstance(answer, Payment)
+    assert answer.billing == BillingAddress(city="Hue", street="1 Lê Lợi")
