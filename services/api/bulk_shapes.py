@@ -1,6 +1,5 @@
 """Bodies of `POST /v1/ledger-entries/bulk`."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -9,7 +8,7 @@ from events.commands import BULK_ENTRIES_MAX, CustomerIdText
 from events.facts import Reference
 from events.money import AMOUNT_MAX
 from events.personal import IdempotencyKey, Reason
-from services.api.shapes import CurrencyCode
+from services.api.shapes import CurrencyCode, Moment
 
 
 class BulkItem(Struct, frozen=True, kw_only=True):
@@ -40,7 +39,7 @@ class BulkOutcome(Struct, frozen=True, kw_only=True):
     replayed: Annotated[bool, Meta(description="this key had its outcome before")] = False
     entry_id: str | None = None
     balance: Annotated[int | None, Meta(description="after the entry, in minor units")] = None
-    created_at: datetime | None = None
+    created_at: Moment | None = None
     ledger_position: str | None = None
 
 

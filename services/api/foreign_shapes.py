@@ -3,10 +3,11 @@
 Enumerations are text: a word that upstream has newly learned is passed on, not hidden.
 """
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
+
+from services.api.shapes import Moment
 
 Objects = list[dict[str, Any]]
 Pairs = dict[str, str | int | float | bool]
@@ -57,8 +58,8 @@ class SubscriptionServicePeriod(Struct, frozen=True, kw_only=True):
     """What a payment pays for."""
 
     subscription_id: str
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: Moment
+    ends_at: Moment
     proration_factor: str
 
 
@@ -67,7 +68,7 @@ class PaymentBase(Struct, frozen=True, kw_only=True):
 
     payment_id: str
     customer: CustomerLimitedDetails
-    created_at: datetime
+    created_at: Moment
     currency: str
     total_amount: Minor
     brand_id: str
@@ -111,14 +112,14 @@ class RefundListItem(Struct, frozen=True, kw_only=True):
     refund_id: str
     payment_id: str
     business_id: str
-    created_at: datetime
+    created_at: Moment
     is_partial: bool
     status: str
     amount: Minor | None = None
     currency: str | None = None
     network_reference: str | None = None
     network_reference_type: str | None = None
-    network_reference_updated_at: datetime | None = None
+    network_reference_updated_at: Moment | None = None
     reason: str | None = None
 
 
@@ -136,7 +137,7 @@ class Dispute(Struct, frozen=True, kw_only=True):
     dispute_id: str
     payment_id: str
     business_id: str
-    created_at: datetime
+    created_at: Moment
     amount: Annotated[str, Meta(description="minor units, as text")]
     currency: str
     dispute_stage: str
@@ -181,7 +182,7 @@ class Payment(PaymentBase, frozen=True, kw_only=True):
     product_cart: list[ProductCart] | None = None
     settlement_tax: Minor | None = None
     tax: Minor | None = None
-    updated_at: datetime | None = None
+    updated_at: Moment | None = None
 
 
 class LineItem(Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """Licence keys, as the SDK `dodopayments` knows them; see `foreign_shapes`."""
 
-from datetime import datetime
-
 from msgspec import Struct
+
+from services.api.shapes import Moment
 
 
 class LicenseKey(Struct, frozen=True, kw_only=True):
@@ -11,7 +11,7 @@ class LicenseKey(Struct, frozen=True, kw_only=True):
     id: str
     brand_id: str
     business_id: str
-    created_at: datetime
+    created_at: Moment
     customer_id: str
     source: str
     status: str
@@ -19,7 +19,7 @@ class LicenseKey(Struct, frozen=True, kw_only=True):
     key: str = ""
     product_id: str = ""
     activations_limit: int | None = None
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
     payment_id: str | None = None
     subscription_id: str | None = None
 
@@ -29,7 +29,7 @@ class LicenseKeyInstance(Struct, frozen=True, kw_only=True):
 
     id: str
     business_id: str
-    created_at: datetime
+    created_at: Moment
     license_key_id: str
     name: str
 

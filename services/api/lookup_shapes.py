@@ -1,6 +1,5 @@
 """Bodies of answers under `/v1`: ours, not the SDK's."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -8,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from events.facts import Cause
 from events.money import AMOUNT_MAX
 from services.api.lookups import COUNTED_MAX
-from services.api.shapes import CurrencyCode, Metadata
+from services.api.shapes import CurrencyCode, Metadata, Moment
 
 Status = Literal["active", "blocked", "closed"]
 MinorUnits = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="minor units")]
@@ -29,9 +28,9 @@ class CustomerDetail(Struct, frozen=True, kw_only=True):
     metadata: Metadata
     preferred_locale: str | None
     status: Status
-    created_at: datetime
-    updated_at: datetime
-    erased_at: datetime | None
+    created_at: Moment
+    updated_at: Moment
+    erased_at: Moment | None
     balances: dict[CurrencyCode, MinorUnits]
 
 
@@ -66,7 +65,7 @@ class LedgerEntry(Struct, frozen=True, kw_only=True):
     counter_account: str
     reference: str | None
     reason: str | None
-    created_at: datetime
+    created_at: Moment
     position: Annotated[str, Meta(description="<shard>:<sequence> of its event")]
 
 
@@ -88,7 +87,7 @@ class CustomerTransaction(Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=AMOUNT_MAX, description="minor units, of what has succeeded")
     ]
     currency: CurrencyCode
-    created_at: datetime
+    created_at: Moment
     pricing_type: PricingType
     payment_method: Annotated[str | None, Meta(description="Card, UPI, …; null where upstream does not say")]
 

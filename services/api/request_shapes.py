@@ -1,6 +1,5 @@
 """Bodies of what is asked about upstream's objects, and of settlements. Null is like absent, as the SDK sends it."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -10,7 +9,7 @@ from events.foreign import Count, ForeignId
 from events.money import AMOUNT_MAX, Amount
 from events.personal import LongReason, Name, Reason, ReturnUrl
 from events.requests import CARTS_MAX, REFUND_ITEMS_MAX, Comment, TaxId
-from services.api.shapes import CurrencyCode, Metadata
+from services.api.shapes import CurrencyCode, Metadata, Moment
 
 Minor = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="minor units")]
 Interval = Literal["Day", "Week", "Month", "Year"]
@@ -80,7 +79,7 @@ class UpdateSubscription(Struct, frozen=True, kw_only=True):
     customer_name: Name | None = None
     disable_on_demand: dict[str, Any] | None = None
     metadata: Metadata | None = None
-    next_billing_date: datetime | None = None
+    next_billing_date: Moment | None = None
     pause: bool | None = None
     status: (
         Literal["pending", "active", "on_hold", "paused", "cancelled", "failed", "expired", "past_due"] | None
@@ -111,7 +110,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     remaining: Minor
     balance: Minor
     entry_id: str | None
-    created_at: datetime
+    created_at: Moment
 
 
 class CreateTopUp(Struct, frozen=True, kw_only=True):
@@ -131,7 +130,7 @@ class TopUp(Struct, frozen=True, kw_only=True):
     status: Literal["pending"] = "pending"
     currency: CurrencyCode
     amount: Minor
-    created_at: datetime
+    created_at: Moment
 
 
 class CustomerRequest(Struct, frozen=True, kw_only=True):
@@ -143,8 +142,8 @@ class CustomerRequest(Struct, frozen=True, kw_only=True):
     object_id: str | None
     currency: CurrencyCode | None
     amount: Minor | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
 
 class CustomerRequestList(Struct, frozen=True, kw_only=True):

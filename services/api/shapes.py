@@ -29,6 +29,7 @@ Metadata = Annotated[
     dict[MetadataKey, MetadataText | MetadataInt | float | bool],
     Meta(description=f"at most {METADATA_KEYS_MAX} pairs"),
 ]
+Moment = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})]
 CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="ISO 4217 code")]
 Source = Literal["blocklist_page", "customer_page", "payment_page", "dispute_page", "api"]
 EventType = Literal[
@@ -91,11 +92,11 @@ class Customer(Struct, frozen=True, kw_only=True):
     """A customer of a business."""
 
     business_id: str
-    created_at: datetime
+    created_at: Moment
     customer_id: str
     email: str
     name: str
-    blocked_at: datetime | None = None
+    blocked_at: Moment | None = None
     blocklist_entry_id: str | None = None
     metadata: Metadata
     phone_number: str | None
@@ -114,10 +115,10 @@ class CustomerStatus(Struct, frozen=True, kw_only=True):
 
     customer_id: str
     status: Literal["active", "blocked", "closed"]
-    blocked_at: datetime | None = None
+    blocked_at: Moment | None = None
     blocklist_entry_id: str | None = None
-    closed_at: datetime | None = None
-    erased_at: datetime | None = None
+    closed_at: Moment | None = None
+    erased_at: Moment | None = None
 
 
 class BlockCustomer(Struct, frozen=True, kw_only=True):
@@ -133,7 +134,7 @@ class BlockedCustomer(Struct, frozen=True, kw_only=True):
     """An entry of the blocklist. A block cancels no subscription, and there are no notes."""
 
     id: str
-    created_at: datetime
+    created_at: Moment
     customer_email: str
     customer_id: str
     customer_name: str
@@ -145,7 +146,7 @@ class BlockedCustomer(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     remaining_subscription_ids: list[str] | None = None
     subscriptions_swept: bool | None = None
-    unblocked_at: datetime | None = None
+    unblocked_at: Moment | None = None
 
 
 class BlocklistPage(Struct, frozen=True, kw_only=True):
@@ -164,10 +165,10 @@ class CustomerWallet(Struct, frozen=True, kw_only=True):
     """The balance of one customer in one currency."""
 
     balance: Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="minor units")]
-    created_at: datetime
+    created_at: Moment
     currency: CurrencyCode
     customer_id: str
-    updated_at: datetime
+    updated_at: Moment
 
 
 class WalletList(Struct, frozen=True, kw_only=True):
@@ -187,7 +188,7 @@ class CustomerWalletTransaction(Struct, frozen=True, kw_only=True):
     amount: int
     before_balance: int
     business_id: str
-    created_at: datetime
+    created_at: Moment
     currency: CurrencyCode
     customer_id: str
     event_type: EventType

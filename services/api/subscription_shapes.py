@@ -1,6 +1,5 @@
 """Subscriptions, as the SDK `dodopayments` knows them; see `foreign_shapes`."""
 
-from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -14,6 +13,7 @@ from services.api.foreign_shapes import (
     Objects,
     Pairs,
 )
+from services.api.shapes import Moment
 
 INTERVAL = "Month"
 
@@ -31,9 +31,9 @@ class SubscriptionBase(Struct, frozen=True, kw_only=True):
     subscription_id: str
     status: str
     customer: CustomerLimitedDetails
-    created_at: datetime
-    next_billing_date: datetime
-    previous_billing_date: datetime
+    created_at: Moment
+    next_billing_date: Moment
+    previous_billing_date: Moment
     billing: BillingAddress = BillingAddress()
     cancel_at_next_billing_date: bool = False
     currency: str = NO_CURRENCY
@@ -49,12 +49,12 @@ class SubscriptionBase(Struct, frozen=True, kw_only=True):
     subscription_period_interval: str = INTERVAL
     tax_inclusive: bool = False
     trial_period_days: int = 0
-    cancelled_at: datetime | None = None
+    cancelled_at: Moment | None = None
     cancelled_by: str | None = None
     customer_business_name: str | None = None
     discount_cycles_remaining: int | None = None
     discount_id: str | None = None
-    paused_at: datetime | None = None
+    paused_at: Moment | None = None
     payment_method_id: str | None = None
     scheduled_change: dict[str, Any] | None = None
     tax_id: str | None = None
@@ -80,7 +80,7 @@ class Subscription(SubscriptionBase, frozen=True, kw_only=True):
     cancellation_feedback: str | None = None
     custom_field_responses: list[CustomFieldResponse] | None = None
     discounts: Objects | None = None
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
 
 
 class SubscriptionPage(Struct, frozen=True, kw_only=True):

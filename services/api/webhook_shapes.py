@@ -1,18 +1,18 @@
 """The webhook door for the OpenAPI document and the docs page; what is read of a delivery is in `webhooks`."""
 
-from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from services.api.operation import TEXT, Operation, Parameter
+from services.api.shapes import Moment
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
     """The envelope of Standard Webhooks as upstream sends it. A structured CloudEvent is taken, too."""
 
     type: str
-    timestamp: datetime
+    timestamp: Moment
     data: dict[str, Any]
     business_id: str | None = None
 

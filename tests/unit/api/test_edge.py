@@ -1,12 +1,15 @@
 """What every answer has, the pages, and what goes wrong inside."""
 
 import re
+import sys
 from html import escape
 
 import httpx
 import jsonschema
+import msgspec
 import pytest
 from litestar import Litestar
+from msgspec import Struct
 from structlog.testing import capture_logs
 
 from services.api.openapi import document
@@ -93,6 +96,22 @@ def test_the_document_describes_every_route() -> None:
         if path not in ("/openapi.json", "/docs", "/docs/docs.css")
     }
     assert {(operation.method, operation.path) for operation in OPERATIONS} == routes
+
+
+def test_every_time_in_the_document_is_told_as_one() -> None:
+    """By the Structs themselves: whatever is a datetime here."""
+    schemas = document()["components"]["schemas"]
+    modules = [
+        module for name, module in sys.modules.items() if re.fullmatch(r"services\.api\.\w*shapes", name)
+    ]
+    named = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
+    kinds = {kind for kind in named if issubclass(kind, Struct) and kind.__name__ in schemas}
+    rest = schemas.keys() - {kind.__name__ for kind in kinds}
+    assert not any(schemas[name].get("properties") for name in rest)
+    for kind in kinds:
+        times = {field.name for field in msgspec.structs.fields(kind) if "datetime" in str(field.type)}
+        told = schemas[kind.__name__].get("properties", {})
+        assert {name for name, schema in told.items() if "'date-time'" in str(schema)} == times, kind
 
 
 async def test_the_document_is_valid_openapi(client: httpx.AsyncClient) -> None:

@@ -49,6 +49,13 @@ ENTRIES = "/v1/ledger-entries"
             CustomerLookup(balance_gte=0, balance_lte=2**53 - 1, currency="INR", limit=100),
         ),
         (
+            "created_at_gte=2026-01-01t07:00:00.123456789%2B07:00&created_at_lte=2026-01-01t00:00:00.1234567z",
+            CustomerLookup(
+                created_at_gte=datetime(2026, 1, 1, microsecond=123456, tzinfo=UTC),
+                created_at_lte=datetime(2026, 1, 1, microsecond=123456, tzinfo=UTC),
+            ),
+        ),
+        (
             "created_at_gte=2026-01-01&created_at_lte=2026-01-02T00:00:00%2B01:00&status=blocked",
             CustomerLookup(
                 created_at_gte=datetime(2026, 1, 1, tzinfo=UTC),
