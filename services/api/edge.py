@@ -1,4 +1,4 @@
-"""What every answer gets, whoever made it: request id, security headers, a measurement."""
+"""What every request and answer gets: its path as sent, a request id, security headers, a measurement."""
 
 from time import perf_counter
 
@@ -6,7 +6,9 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api import metrics
+from services.api.answers import json
 from services.api.call import Call
+from services.api.shapes import Error
 from services.api.turned_away import TurnedAway
 
 SECURITY_HEADERS = (
@@ -17,6 +19,7 @@ SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
 )
 NOT_APPLIED = frozenset({408, 429, 503})
+_NOWHERE = json(Error(code="NOT_FOUND", message="No such route"), status=404)
 
 
 class Edge:
@@ -33,11 +36,14 @@ class Edge:
             return
         started = perf_counter()
         call = Call(scope, receive, self._body_bytes_max)
-        request = (call.headers.get(b"authorization"), scope["method"], scope["path"])
+        scope.setdefault("state", {})["call"] = call  # a server without lifespan has no state
+        # Routed as sent: an encoded slash belongs to an id. The router would drop empty parts, and find something else.
+        path = scope["path"] = scope["raw_path"].decode("latin-1")
+        app = _NOWHERE if "//" in path or path.endswith("/") else self._app
+        request = (call.headers.get(b"authorization"), scope["method"], path)
         attempt = call.attempt
         if attempt and (goes_as := self._turned_away.take((*request, attempt - 1), started)) is not None:
             call.attempt = goes_as
-        scope.setdefault("state", {})["call"] = call  # a server without lifespan has no state
         status = 500
 
         async def answer(message: Message) -> None:
@@ -54,7 +60,7 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive, answer)
+            await app(scope, receive, answer)
         finally:
             ended = perf_counter()
             if status in NOT_APPLIED and not call.heard and scope["method"] != "GET":

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import NamedTuple, cast
+from urllib.parse import unquote
 
 from litestar.types import Scope as AsgiScope
 
@@ -49,13 +50,18 @@ class Visit(NamedTuple):
     caller: Caller
     parts: Parts
     path: dict[str, str]
-    """Path parameters as sent."""
+    """Path parameters, decoded."""
     at_least: dict[int, int]
     """Sequence by shard that the answer has to include."""
 
 
 def parts_of(scope: AsgiScope) -> Parts:
     return cast(Parts, scope["litestar_app"].state["parts"])
+
+
+def path_of(scope: AsgiScope) -> dict[str, str]:
+    """Paths are routed as sent, see `Edge`."""
+    return {name: unquote(value) for name, value in scope["path_params"].items()}
 
 
 def as_of(visit: Visit, customer_id: str, sequence: int) -> dict[str, str]:
@@ -131,4 +137,4 @@ async def _visit(scope: AsgiScope, needed: Scope) -> Visit:
     parts = parts_of(scope)
     call: Call = scope["state"]["call"]
     caller = await parts.auth.caller(call, needed)
-    return Visit(call, caller, parts, scope["path_params"], {})
+    return Visit(call, caller, parts, path_of(scope), {})

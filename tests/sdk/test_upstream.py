@@ -391,6 +391,16 @@ async def test_a_licence_key_told_of_two_customers_is_activated_where_it_was_tol
     assert {one.id for one in (await client.license_key_instances.list()).items} == {"lki_1", "lki_3"}
 
 
+async def test_an_id_may_hold_what_a_path_is_made_of(business: Business, client: AsyncDodoPayments) -> None:
+    for name in ("a", "a/line-items", "a/", "%2F?#"):
+        business.told("cus_1", upstream.payment(1, name))
+    business.apply()
+    listed = {one.payment_id for one in (await client.payments.list()).items}
+    assert {(await client.payments.retrieve(name)).payment_id for name in listed} == listed
+    assert len(listed) == 4
+    assert (await client.payments.retrieve_line_items("a/line-items")).currency == "USD"
+
+
 async def test_of_an_erased_customer_the_money_is_left(business: Business, client: AsyncDodoPayments) -> None:
     business.customer("cus_mai")
     business.told("cus_mai", *upstream.business("cus_mai"))

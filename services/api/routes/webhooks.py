@@ -7,7 +7,7 @@ from services.api import metrics
 from services.api.answers import Answer, json
 from services.api.call import Call
 from services.api.errors import ApiError
-from services.api.parts import parts_of
+from services.api.parts import parts_of, path_of
 from services.api.webhook_shapes import WebhookTaken
 
 
@@ -17,7 +17,7 @@ async def take(scope: Scope) -> Answer:
     parts = parts_of(scope)
     call: Call = scope["state"]["call"]
     try:
-        fresh = await parts.door.take(call, scope["path_params"]["endpoint"], parts.settings.body_bytes_max)
+        fresh = await parts.door.take(call, path_of(scope)["endpoint"], parts.settings.body_bytes_max)
     except ApiError as error:
         metrics.webhook(error.code.lower())
         raise

@@ -3,6 +3,7 @@
 import re
 import sys
 from html import escape
+from typing import Any
 
 import httpx
 import jsonschema
@@ -39,6 +40,42 @@ async def test_a_request_id_is_kept_if_it_can_be_one(client: httpx.AsyncClient) 
         assert answer.headers["x-request-id"].startswith("req_")
         seen.add(answer.headers["x-request-id"])
     assert len(seen) == 5
+
+
+async def test_an_id_with_a_slash_is_one_part_of_a_path(api: Api, client: httpx.AsyncClient) -> None:
+    """And no part of another address: `%2F` is no end of a part, and what is left empty is no address at all."""
+    asked: list[str] = []
+
+    async def told(*of: Any) -> None:
+        asked.append(of[-1])
+
+    api.foreign.one = api.foreign.payment = api.foreign.instance = told  # type: ignore[method-assign,assignment]
+    for path in (
+        "/payments/a%2Fb", "/payments/a%2Fline-items", "/payments/%2f/line-items", "/payments/pay%2F", "/refunds/a%252Fb",
+        "/license_key_instances/%7E%25", "/subscriptions/%2F%2F",
+    ):  # fmt: skip
+        assert (await client.get(path)).status_code == 404
+    assert asked == ["a/b", "a/line-items", "/", "pay/", "a%2Fb", "~%", "//"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/customers/",
+        "//customers",
+        "/payments/pay_1/",
+        "/payments//line-items",
+        "/customers//wallets",
+        "/payments//pay_1",
+    ],
+)
+async def test_a_path_with_an_empty_part_is_none(api: Api, client: httpx.AsyncClient, path: str) -> None:
+    """An id that is empty by mistake must not lead to the address of something else."""
+    for method in ("GET", "POST", "PATCH", "OPTIONS"):
+        answer = await client.request(method, f"http://test{path}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+        assert answer.headers["x-request-id"]
+    assert (api.foreign.asked, api.ledger.commands) == ([], [])
 
 
 async def test_a_defect_shows_its_request_id_and_nothing_else(api: Api, client: httpx.AsyncClient) -> None:
