@@ -101,15 +101,15 @@ BREAKS = [
     Break(
         "the retry of what the api turned away gets the answer of another",
         "services/api/edge.py",
-        "            call.attempt = goes_as\n",
-        "            pass\n",
+        "self._turned_away.attempt(request, said, started)",
+        "said",
         ("tests/unit/api/test_wallets.py",),
     ),
     Break(
         "the repetition of such a retry is applied again",
-        "services/api/edge.py",
-        "following=call.attempt + 1",
-        "following=0",
+        "services/api/turned_away.py",
+        "now, went_as + 1)",
+        "now, 0)",
         ("tests/unit/api/test_wallets.py",),
     ),
     Break(

@@ -41,9 +41,8 @@ class Edge:
         path = scope["path"] = scope["raw_path"].decode("latin-1")
         app = _NOWHERE if "//" in path or path.endswith("/") else self._app
         request = (call.headers.get(b"authorization"), scope["method"], path)
-        attempt = call.attempt
-        if attempt and (goes_as := self._turned_away.take((*request, attempt - 1), started)) is not None:
-            call.attempt = goes_as
+        said = call.attempt
+        call.attempt = self._turned_away.attempt(request, said, started)
         status = 500
 
         async def answer(message: Message) -> None:
@@ -63,9 +62,7 @@ class Edge:
             await app(scope, receive, answer)
         finally:
             ended = perf_counter()
-            if status in NOT_APPLIED and not call.heard and scope["method"] != "GET":
-                self._turned_away.note((*request, attempt), ended, following=0)
-            elif call.attempt != attempt:
-                self._turned_away.note((*request, attempt), ended, following=call.attempt + 1)
+            turned_away = status in NOT_APPLIED and not call.heard and scope["method"] != "GET"
+            self._turned_away.ended(request, said, call.attempt, ended, turned_away=turned_away)
             route = scope.get("path_template") or "other"
             metrics.request(str(route), scope["method"], status, ended - started)

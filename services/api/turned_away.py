@@ -16,26 +16,34 @@ Note = tuple[float, int]
 
 
 class TurnedAway:
-    """`request`: what a repetition has in common with it, and its number; `now` in seconds."""
+    """`request`: what its repetitions have in common; `said`: their number as the SDK counts; `now` in seconds."""
 
     def __init__(self) -> None:
         self._notes: dict[int, list[Note]] = {}
 
-    def note(self, request: Hashable, now: float, following: int) -> None:
-        """What follows this request is attempt `following` for the ledger."""
+    def attempt(self, request: Hashable, said: int, now: float) -> int:
+        """The number as which this one goes to the ledger. Each note is for one repetition."""
+        if not said:
+            return 0
+        name = hash((request, said - 1))
+        notes = _young(self._notes.pop(name, ()), now)
+        if notes[1:]:
+            self._notes[name] = notes[1:]
+        return notes[0][1] if notes else said
+
+    def ended(self, request: Hashable, said: int, went_as: int, now: float, *, turned_away: bool) -> None:
+        """What follows it is new where it was turned away, and else goes on counting from it."""
+        if turned_away:
+            self._note((request, said), now, 0)
+        elif went_as != said:
+            self._note((request, said), now, went_as + 1)
+
+    def _note(self, request: Hashable, now: float, following: int) -> None:
         if len(self._notes) >= KEPT_MAX:
             self._notes = {one: kept for one, notes in self._notes.items() if (kept := _young(notes, now))}
         name = hash(request)  # it holds a secret
         if name in self._notes or len(self._notes) < KEPT_MAX:
             self._notes[name] = [*_young(self._notes.get(name, ()), now), (now, following)]
-
-    def take(self, request: Hashable, now: float) -> int | None:
-        """As which attempt the repetition of this request goes on, once for each note; None: as what it says."""
-        name = hash(request)
-        notes = _young(self._notes.pop(name, ()), now)
-        if notes[1:]:
-            self._notes[name] = notes[1:]
-        return notes[0][1] if notes else None
 
 
 def _young(notes: Sequence[Note], now: float) -> list[Note]:
