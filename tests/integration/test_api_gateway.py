@@ -151,6 +151,9 @@ async def test_in_flight_is_bounded(gateway: KafkaGateway, ledger: TinyLedger) -
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(result) for result in results] == [OutcomeUnknown] * 3
     assert len(ledger.received) == 3
+    ledger.answering = lambda one, _: Reply(correlation=one.id, outcome=Outcome.APPLIED)
+    assert (await gateway.ask(command(gateway), 0)).outcome is Outcome.APPLIED
+    assert gateway._pending == {}
 
 
 async def test_old_replies_are_not_read(

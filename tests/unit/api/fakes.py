@@ -215,6 +215,8 @@ class FakeVisibility:
 
     def __init__(self) -> None:
         self.visible = True
+        self.missing: set[int] = set()
+        """Shards that are not visible."""
         self.confirmed = True
         self.waits: list[tuple[int, int, float]] = []
         self.owed: list[tuple[int, int]] = []
@@ -222,7 +224,7 @@ class FakeVisibility:
 
     async def wait(self, shard: int, sequence: int, seconds: float) -> bool:
         self.waits.append((shard, sequence, seconds))
-        return self.visible
+        return self.visible and shard not in self.missing
 
     async def confirm(self, at_least: Mapping[int, int]) -> bool:
         return self.confirmed

@@ -99,7 +99,7 @@ async def test_reads_are_waited_for_in_every_shard(
     assert sorted((shard, sequence) for shard, sequence, _ in api.visibility.waits) == list(
         enumerate(api.ledger.sequences)
     )
-    api.visibility.visible = False
+    api.visibility.missing = {2}
     answer = await enter(client, *(item(customer, key="2") for customer in customers))
     assert answer.headers["ledger-applied"] == "false"
     answer = await client.post(

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from services.api import breaker as breaker_module
+from services.api import visibility as visibility_module
 from services.api.breaker import Breaker
 from services.api.health import Checks
 from services.api.ports import ViewsUnavailable
@@ -56,6 +57,19 @@ async def test_a_notification_wakes_those_it_concerns() -> None:
     await visibility.stop()
 
 
+async def test_who_waits_no_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the table would be asked for ever."""
+    monkeypatch.setattr(visibility_module, "_POLL_SECONDS", 0)
+    visibility = await waiting(Checkpoints())
+    shown = asyncio.create_task(visibility.wait(0, 6, 5))
+    assert not await visibility.wait(1, 1, 0.001)
+    visibility._note([(0, 6)])
+    assert await shown
+    assert visibility._waiting == [[], []]
+    assert visibility._poller is not None
+    await asyncio.wait_for(visibility._poller, 5)
+
+
 async def test_a_lost_notification_costs_a_look_at_the_table() -> None:
     visibility = await waiting(checkpoints := Checkpoints())
     checkpoints.away = True
@@ -86,14 +100,19 @@ async def test_what_was_heard_is_asked_of_the_tables() -> None:
 
 
 async def test_owed_positions_are_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = [100.0]
+    monkeypatch.setattr(visibility_module, "monotonic", lambda: moment[0])
     visibility = await waiting(Checkpoints())
     assert visibility.lag_seconds() == 0
     visibility.owe(0, 6)
-    await asyncio.sleep(0.02)
+    moment[0] += 3
     visibility.owe(0, 7)
-    assert visibility.lag_seconds() >= 0.02
+    assert visibility.lag_seconds() == 3
     visibility._note([(0, 7)])
     assert visibility.lag_seconds() == 0
+    visibility.owe(0, 8)
+    moment[0] += 2
+    assert visibility.lag_seconds() == 2
 
 
 async def test_what_a_caller_made_up_is_no_lag() -> None:

@@ -87,6 +87,24 @@ async def test_shards_are_handed_back_with_all_answers_given() -> None:
     assert len(world.replies(asked)) == 1
 
 
+@simulated
+async def test_an_answer_that_waits_for_the_topic_to_be_scanned_is_given_before_the_shards_are() -> None:
+    """After a failure nothing is being sent that the hand-over could wait for."""
+    world = World()
+    async with world.node(acknowledge_topic=True) as node:
+        node.gate.fail("publish", "after", PublishFailed("away"))
+        renew, leave = node.gate.hold("renew_publisher"), node.gate.hold("leave")
+        asked = world.send(A, REGISTER)
+        await renew.reached.wait()
+        node.worker.stop()
+        await leave.reached.wait()
+        leave.released.set()
+        await asyncio.sleep(0.1)
+        renew.released.set()
+        assert await node.end() is None
+    assert len(world.replies(asked)) == 1
+
+
 @pytest.mark.parametrize(
     "acknowledge_topic", [True, False], ids=["all wait for the topic", "the asker waits"]
 )

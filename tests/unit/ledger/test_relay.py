@@ -16,6 +16,7 @@ from services.ledger import outgoing
 from services.ledger import relay as relay_module
 from services.ledger.failures import TopicDiverged
 from tests.fakes.asking import REGISTER, credit
+from tests.fakes.gate import Hold
 from tests.fakes.simulation import simulated, until
 from tests.fakes.world import World
 from tests.unit.ledger.publishing import FAILURE, A, spoken
@@ -173,6 +174,30 @@ async def test_what_does_not_fit_the_queues_is_read_from_the_store(monkeypatch: 
 
 
 @simulated
+async def test_what_did_not_fit_is_not_left_out_when_there_is_room_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outgoing, "BATCH_EVENTS_MAX", 1)
+    world = World()
+    shard = world.shard(A)
+    async with world.node() as node:
+        publish = node.gate.hold("publish")
+        for ask in (REGISTER, credit(1), credit(1)):
+            await world.ask(A, ask)
+        await publish.reached.wait()
+        queue = node.worker._relay._shards[shard].queue
+        monkeypatch.setattr(relay_module, "QUEUED_BYTES_MAX", queue.size)
+        await world.ask(A, credit(1))
+        release_one(publish)
+        await until(lambda: world.sequences(shard) == [1])
+        assert (queue.last, queue.size < relay_module.QUEUED_BYTES_MAX) == (3, True), "the fourth did not fit"
+        await world.ask(A, credit(1))
+        publish.released.set()
+        await world.taken()
+    assert world.sequences(shard) == [1, 2, 3, 4, 5]
+
+
+@simulated
 async def test_a_full_batch_waits_for_no_company(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shard with much to publish is not held to one batch in a calm moment."""
     monkeypatch.setattr(outgoing, "BATCH_EVENTS_MAX", 3)
@@ -247,6 +272,12 @@ async def test_a_batch_ends_between_two_commands(monkeypatch: pytest.MonkeyPatch
 # --- lag ---
 
 
+def release_one(publish: Hold) -> None:
+    """Who waits there goes on; the next one waits again."""
+    publish.released.set()
+    publish.released.clear()
+
+
 @simulated
 async def test_a_shard_takes_nothing_while_too_many_events_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "LAG_EVENTS_MAX", 3)
@@ -281,3 +312,20 @@ async def test_a_shard_takes_nothing_while_its_events_wait_too_long() -> None:
         assert (await world.ask(A, credit(1))).balance_after == 2
         await asyncio.sleep(60)
         assert (await world.ask(A, credit(1))).balance_after == 3
+
+
+@simulated
+async def test_a_shard_that_is_behind_and_gets_on_has_not_waited_too_long() -> None:
+    world = World()
+    async with world.node() as node:
+        publish = node.gate.hold("publish")
+        await world.ask(A, REGISTER)
+        await publish.reached.wait()
+        await world.ask(A, credit(1))
+        await asyncio.sleep(20)
+        release_one(publish)
+        await until(lambda: world.sequences(world.shard(A)) == [1])
+        await asyncio.sleep(15)
+        assert (await world.ask(A, credit(1))).outcome is Outcome.APPLIED
+        publish.released.set()
+        await world.taken()
