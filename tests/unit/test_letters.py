@@ -25,6 +25,8 @@ from services.mistakes import ExitCode, Mistake
 from services.reading import Silent
 
 LETTERS = 32
+MALFORMED = (3, 9)
+"""All others are incomplete."""
 COMMAND = Command(
     id="one",
     source="/tests",
@@ -89,7 +91,7 @@ def _letter(topic: str, number: int) -> SealedLetter:
         partition=0,
         offset=number,
         time="2026-07-01T10:00:00.000000Z",
-        code="INCOMPLETE",
+        code="MALFORMED" if number in MALFORMED else "INCOMPLETE",
         message="m",
         month="2026-07",
         sealed="x" * LETTER_BYTES,
@@ -169,8 +171,13 @@ def test_a_redrive_gives_up_where_kafka_takes_no_more(monkeypatch: pytest.Monkey
 
 
 def test_a_redrive_without_numbers_sends_all() -> None:
-    letters.redrive([], "INCOMPLETE", as_json=False)
+    letters.redrive([], None, as_json=False)
     assert len(FakeProducer.sent) == LETTERS
+
+
+def test_a_redrive_of_a_code_sends_those_of_the_code() -> None:
+    letters.redrive([], "MALFORMED", as_json=False)
+    assert FakeProducer.sent == [str(number).encode() for number in MALFORMED]
 
 
 @pytest.mark.parametrize(("deadline", "put_back"), [("2026-07-01T10:00:00.000000Z", False), (UNSET, True)])

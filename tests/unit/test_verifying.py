@@ -109,7 +109,8 @@ def board() -> Board:
 
 
 async def test_only_what_is_found_twice_counts() -> None:
-    looks = [Checked(1, 9, [DAMAGE, DAMAGE._replace(sequence=8)]), Checked(1, 10, [DAMAGE])]
+    first, second = [DAMAGE._replace(sequence=8), DAMAGE], [DAMAGE, DAMAGE._replace(sequence=9)]
+    looks = [Checked(1, 9, first), Checked(1, 10, second)]
 
     async def check(_: int) -> Checked:
         return looks.pop(0)
