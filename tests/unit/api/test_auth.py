@@ -81,6 +81,20 @@ async def test_a_revoked_key_works_no_longer_than_five_seconds(table: Table, now
         await refused
 
 
+async def test_a_key_is_as_old_as_the_question(table: Table, now: list[float]) -> None:
+    """It may have been revoked while its answer was under way."""
+
+    async def slow(digest: bytes) -> Caller | None:
+        now[0] += remembered.EXPIRED_SECONDS
+        return await table.lookup(digest)
+
+    authenticator = Authenticator(slow, Limits())
+    assert await ask(authenticator) == CALLER
+    table.caller = None
+    with pytest.raises(ApiError, match="UNAUTHORIZED"):
+        await ask(authenticator)
+
+
 async def test_a_key_in_use_is_read_again_in_the_background(table: Table, now: list[float]) -> None:
     authenticator = Authenticator(table.lookup, Limits())
     await ask(authenticator)

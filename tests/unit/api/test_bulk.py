@@ -11,6 +11,7 @@ from events.codec import COMMAND_BYTES_MAX, decode_command, encode_command
 from events.commands import BULK_CUSTOMERS_MAX, EnterInBulk
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
+from services.api import bulk as bulk_module
 from services.api.bulk import RECORD_BYTES_MAX, split
 from services.api.bulk_shapes import BulkItem
 from services.api.errors import ApiError
@@ -107,6 +108,21 @@ async def test_reads_are_waited_for_in_every_shard(
     )
     assert answer.headers["preference-applied"] == "respond-async"
     assert "ledger-applied" not in answer.headers
+
+
+async def test_reads_are_waited_for_until_they_show_the_last_entry_of_a_shard(
+    api: Api, client: httpx.AsyncClient, customers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its second record may repeat what is older than what its first one did."""
+    monkeypatch.setattr(bulk_module, "BULK_CUSTOMERS_MAX", 1)
+    one, other = customers[0], customers[-1]  # of one shard
+    await enter(client, item(other))
+    api.visibility.waits.clear()
+    found = (await enter(client, item(one), item(other))).json()["items"]
+    assert [entry["replayed"] for entry in found] == [False, True]
+    assert [(shard, sequence) for shard, sequence, _ in api.visibility.waits] == [
+        (0, api.ledger.sequences[0])
+    ]
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,18 @@ async def test_what_was_applied_after_a_decline_or_long_after_it_is_what_is_repe
 
 
 @simulated
+async def test_what_was_declined_long_ago_is_not_what_is_repeated() -> None:
+    """A caller repeats a 503 by itself within seconds."""
+    world = World()
+    async with world.node():
+        await world.ask(A, REGISTER)
+        await world.ask(A, credit(5))
+        await declined(world, 0.5)
+        await asyncio.sleep(20)
+        assert (await world.ask(A, credit(5), attempt=1)).replayed
+
+
+@simulated
 async def test_where_a_504_was_said_nothing_is_repeated_by_itself() -> None:
     """What comes is the retry of the one before, whose answer was lost."""
     world = World()
