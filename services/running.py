@@ -31,13 +31,13 @@ async def until_over(work: Sequence[asyncio.Future[Any]], stop: asyncio.Event) -
     return None
 
 
-def end_anyhow(code: int, seconds: float = ENDING_SECONDS_MAX) -> None:
+def end_anyhow(code: int) -> None:
     """Call it as the ending begins: from then on the process is gone in time.
 
     Faust waits for its thread without giving the loop back (`mode.threads.WorkerThread.stop`), and a deaf thread never
     ends: no time-out is noticed then, and nobody starts a process again that is still there.
     """
-    timer = threading.Timer(seconds, os._exit, [code])
+    timer = threading.Timer(ENDING_SECONDS_MAX, os._exit, [code])
     timer.daemon = True
     timer.start()
 

@@ -10,13 +10,15 @@ letters = typer.Typer(
     no_args_is_help=True, help="Records that were put aside: look at them, send them in again."
 )
 
+SHOWN_MAX = 1_000
+
 Code = Annotated[str | None, typer.Option(help="Only those with this code, e.g. PAYMENT_UNKNOWN.")]
 
 
 @letters.command("list")
 def letters_list(
     code: Code = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=SHOWN_MAX, help="The newest so many.")] = 50,
     as_json: Json = False,
 ) -> None:
     """Show where each was found and why it is here; the records themselves stay sealed.

@@ -28,7 +28,6 @@ from services.settings import Settings
 
 PARTITION = 0
 PATIENCE_SECONDS = 30.0
-SHOWN_MAX = 1_000
 COLUMNS = ("letter", "put aside", "code", "topic", "partition", "offset", "why")
 
 Letters = dict[int, SealedLetter]
@@ -37,7 +36,7 @@ Letters = dict[int, SealedLetter]
 def show_all(code: str | None, limit: int, *, as_json: bool) -> None:
     """The newest ones."""
     settings = beside("kafka_bootstrap")
-    shown = asyncio.run(_newest(settings, code, min(limit, SHOWN_MAX)))
+    shown = asyncio.run(_newest(settings, code, limit))
     if as_json:
         print(json.dumps([_fields(number, one) for number, one in shown]))
         return

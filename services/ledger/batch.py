@@ -173,9 +173,7 @@ class Batch:
         registered = self.customer(first.key.stream).registered
         for (asked, hashed, _), events in zip(decided, recorded, strict=True):
             self._merge(asked, hashed, row, events)
-            found.append(
-                replies.from_event("", events[0].envelope, events[0].fact, registered, replayed=False)
-            )
+            found.append(replies.from_event(events[0].envelope, events[0].fact, registered, replayed=False))
         return found
 
     def _decide(self, asked: Asked, hashed: str) -> Sequence[AnyFact]:
@@ -201,7 +199,7 @@ class Batch:
 
     def repeated(self, asked: Asked, prior: Receipt) -> Reply:
         """The answer of a receipt."""
-        return replies.from_stored("", prior.event, self.customer(asked.key.stream).registered)
+        return replies.from_stored(prior.event, self.customer(asked.key.stream).registered)
 
     def given(self, asked: Asked) -> Given:
         rules, material = self._rules, receipts.material_of(asked.key)

@@ -36,10 +36,10 @@ from events.requested import (
 Made = InvoiceSettled | RefundRequested | RefundMadeToWallet | TopUpRequested
 
 
-def from_event(correlation: str, envelope: Envelope, fact: AnyFact, registered: str, replayed: bool) -> Reply:
-    """What the event means to whoever asked. `registered`: when the customer was."""
+def from_event(envelope: Envelope, fact: AnyFact, registered: str, replayed: bool) -> Reply:
+    """What the event means to whoever asked, still without a correlation. `registered`: when the customer was."""
     said = Reply(
-        correlation=correlation,
+        correlation="",
         outcome=Outcome.APPLIED,
         position=position(envelope.shard, int(envelope.sequence)),
         replayed=replayed,
@@ -101,7 +101,7 @@ def _of_request(said: Reply, fact: Made) -> Reply:
             assert_never(fact)
 
 
-def from_stored(correlation: str, value: bytes, registered: str) -> Reply:
+def from_stored(value: bytes, registered: str) -> Reply:
     """The answer of a receipt: the outcome of long ago, marked as replayed."""
     envelope = decode_envelope(value)
-    return from_event(correlation, envelope, decode_fact(envelope), registered, replayed=True)
+    return from_event(envelope, decode_fact(envelope), registered, replayed=True)

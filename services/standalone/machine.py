@@ -111,7 +111,7 @@ class Machine:
         for name in set(DATABASES) - set(missing):
             reach_database(self._secret(name))
         if self._settings.kafka_bootstrap:
-            reach_kafka("WALLET_LEDGER_KAFKA_BOOTSTRAP", self._settings.kafka_bootstrap)
+            reach_kafka(self._settings.kafka_bootstrap)
         postgres = self._start_postgres() if missing else None
         kafka = None if self._settings.kafka_bootstrap else self._start_kafka()
         if postgres is not None:

@@ -18,6 +18,8 @@ from services.standalone.signals import pause
 from services.standalone.writing import write_whole
 
 USER = "ledger"
+DYING_SECONDS_MAX = 15
+"""So long a postgres whose parent was killed may still take to end itself."""
 OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -131,9 +133,9 @@ class Postgres(Server):
         place.lend(fresh)
         fresh.rename(place.cluster)
 
-    def _forget_the_dead(self, pidfile: Path, timeout: float = 15) -> None:
+    def _forget_the_dead(self, pidfile: Path) -> None:
         """After a kill -9 the number in the file may belong to anyone; only a postgres is waited for."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + DYING_SECONDS_MAX
         while pidfile.exists():
             pid = int(pidfile.read_text().split("\n", 1)[0])
             if not _is_postgres(pid):

@@ -23,7 +23,7 @@ def reach_database(dsn: str) -> None:
     psycopg.connect(dsn, connect_timeout=CONNECT_SECONDS_MAX).close()
 
 
-def reach_kafka(variable: str, bootstrap: str) -> None:
+def reach_kafka(bootstrap: str) -> None:
     """Open a connection to one of the brokers.
 
     Raises:
@@ -38,7 +38,9 @@ def reach_kafka(variable: str, bootstrap: str) -> None:
             said = str(error)
         else:
             return
-    raise Mistake(f"cannot reach Kafka at {bootstrap} ({variable}): {said}", ExitCode.UNREACHABLE)
+    raise Mistake(
+        f"cannot reach Kafka at {bootstrap} (WALLET_LEDGER_KAFKA_BOOTSTRAP): {said}", ExitCode.UNREACHABLE
+    )
 
 
 def accepts(base_url: str, api_key: str) -> bool:

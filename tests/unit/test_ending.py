@@ -65,10 +65,12 @@ async def test_a_part_that_is_done_is_no_reason_to_end() -> None:
 def test_a_process_whose_loop_is_blocked_as_it_ends_is_gone_in_time() -> None:
     blocked = """
 import asyncio, threading
-from services.running import end_anyhow
+from services import running
+
+running.ENDING_SECONDS_MAX = 0.2
 
 async def main():
-    end_anyhow(7, 0.2)
+    running.end_anyhow(7)
     threading.Event().wait()
 
 asyncio.run(main())

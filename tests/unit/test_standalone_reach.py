@@ -7,15 +7,13 @@ from services.mistakes import ExitCode, Mistake
 from services.standalone.process import free_port
 from services.standalone.reach import reach_database, reach_kafka
 
-VARIABLE = "WALLET_LEDGER_KAFKA_BOOTSTRAP"
-
 
 @pytest.mark.parametrize("bootstrap", ["127.0.0.1:1", "127.0.0.1:1,[::1]:1"])
 def test_a_kafka_that_is_not_there(bootstrap: str) -> None:
     with pytest.raises(Mistake, match=r"cannot reach Kafka at 127\.0\.0\.1:") as told:
-        reach_kafka(VARIABLE, bootstrap)
+        reach_kafka(bootstrap)
     assert told.value.exit_code is ExitCode.UNREACHABLE
-    assert VARIABLE in str(told.value)
+    assert "WALLET_LEDGER_KAFKA_BOOTSTRAP" in str(told.value)
 
 
 def test_a_database_that_is_not_there() -> None:
