@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Meta
 
 CustomerId = NewType("CustomerId", str)
-Shard = NewType("Shard", int)
 EntryId = Annotated[str, Meta(pattern=r"^wle_[0-9A-Za-z]{21}\Z")]
 BlockId = Annotated[str, Meta(pattern=r"^blk_[0-9A-Za-z]{21}\Z")]
 RefundId = Annotated[

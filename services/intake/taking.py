@@ -109,11 +109,6 @@ class Taking:
             self.last_progress = time.monotonic()
             metrics.LAST_PROGRESS.set_to_current_time()
 
-    async def take(self, records: Sequence[Record]) -> None:
-        """One batch, all of it."""
-        batch = await self._join(records)
-        await self._settle(batch, await self._ledger.ask([one.command for one in batch.joined]))
-
     async def _join(self, records: Sequence[Record]) -> Batch:
         """Whose payments these are is remembered before they are asked: the next batch may need it."""
         began = time.monotonic()

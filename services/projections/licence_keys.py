@@ -86,7 +86,7 @@ _listings = msgspec.json.Decoder(_Listing)
 
 def project(events: Sequence[Event]) -> Iterator[Statement]:
     """Who tells of a key's instances tells of all of them: those known before are forgotten."""
-    told = list(_told(events))
+    told = list(rows(events))
     if not told:
         return
     yield statement(UPSERT, folded((row.licence_key_id, row) for row in told))
@@ -101,11 +101,7 @@ def project(events: Sequence[Event]) -> Iterator[Statement]:
         yield statement(INSERT, instances)
 
 
-def rows(events: Sequence[Event]) -> list[LicenceKey]:
-    return folded((row.licence_key_id, row) for row in _told(events))
-
-
-def _told(events: Sequence[Event]) -> Iterator[LicenceKey]:
+def rows(events: Sequence[Event]) -> Iterator[LicenceKey]:
     for event in events:
         fact = event.fact
         if isinstance(fact, LicenceKeyRecorded):

@@ -76,16 +76,10 @@ def fits(session: Session) -> bool:
     return not catalogue.differences(session, NAMES, [k for k in catalogue.KINDS if k not in late])
 
 
-def index(session: Session) -> list[str]:
-    """Build the keys and indexes that are still missing; returns their names. Each is kept if the next fails."""
-    made = []
-    for name, statement in [
-        *catalogue.constraints(session, NAMES).items(),
-        *catalogue.indexes(session, NAMES).items(),
-    ]:
-        session.execute(sql.SQL(statement))
-        made.append(name)
-    return made
+def index(session: Session) -> None:
+    """Build the keys and indexes that are still missing. Each is kept if the next fails."""
+    _run(session, catalogue.constraints(session, NAMES))
+    _run(session, catalogue.indexes(session, NAMES))
 
 
 def sample(session: Session) -> None:

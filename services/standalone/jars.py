@@ -29,21 +29,20 @@ def classpath(cache: Path = CACHE) -> list[Path]:
         return list(pool.map(lambda entry: _verified(context, *entry), entries))
 
 
-def lock(cache: Path = CACHE) -> int:
-    """Resolve the coordinates with all they need and write the list; answers how many jars it holds."""
+def lock(cache: Path = CACHE) -> None:
+    """Resolve the coordinates with all they need and write the list."""
     context = _context(cache)
     wanted = [context.create_dependency(line) for line in _lines(COORDINATES)]
     for dependency in wanted:
         dependency.scope = "compile"
     inputs, transitive = context.resolver.resolve(wanted)
     artifacts = [d.artifact for d in [*inputs, *transitive] if d.scope in ("compile", "runtime")]
-    entries = sorted(
+    entries = [
         f"{_sha256(artifact.resolve())}  {artifact.groupId}:{artifact.artifactId}:{artifact.version}"
         for artifact in artifacts
-    )
+    ]
     entries.sort(key=lambda entry: entry.split()[1])
     LIST.write_text("\n".join(entries) + "\n")
-    return len(entries)
 
 
 def _entries() -> list[tuple[str, str]]:

@@ -20,12 +20,10 @@ class Books:
         self.things: dict[str, Thing] = {}
         self._given: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
-        self.kinds: Counter[str] = Counter()
 
-    def write_down(self, kind: str, thing: Thing) -> None:
-        """The thing as it is now, and that it was told."""
+    def write_down(self, thing: Thing) -> None:
+        """The thing as it is now."""
         self.things[thing.name] = thing
-        self.kinds[kind] += 1
 
     def topped_up(self, payment: Thing, amount: int) -> None:
         self._move(payment, payment, amount)

@@ -133,7 +133,7 @@ class Player:
         )
 
     def _heard(self, asked: Asked, reply: Reply) -> None:
-        self.report.heard(asked, reply)
+        self.report.heard(reply)
         if isinstance(asked.ask, SettleInvoice) and reply.applied is not UNSET:
             self._business.settled(asked.ask, reply.applied)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from events.replies import Outcome, Reply
-from services.upstream.world import Asked, Delivery
+from services.upstream.world import Delivery
 
 
 @dataclass
@@ -25,7 +25,6 @@ class Report:
     refused: int = 0
     replayed: int = 0
     other: Counter[str] = field(default_factory=Counter)
-    answers: int = 0
 
     def __post_init__(self) -> None:
         self._seen: set[tuple[str, str, int]] = set()
@@ -41,7 +40,7 @@ class Report:
         """What may still be repeated: another life begins."""
         self._seen.clear()
 
-    def heard(self, _: Asked, reply: Reply) -> None:
+    def heard(self, reply: Reply) -> None:
         """An outcome; a repeat has the outcome of the first."""
         self.commands += 1
         self.applied += reply.outcome is Outcome.APPLIED and not reply.replayed

@@ -112,7 +112,7 @@ class World:
 
     def tell(self, kind: str, thing: Thing) -> None:
         """Sooner or later, once or twice; what is delivered is the thing as it is then."""
-        self.books.write_down(kind, thing)
+        self.books.write_down(thing)
         deliver = partial(self._deliver, kind, self.now, thing.name, thing)
         self._send(deliver, thing.buyer.customer_id, thing.held_until)
 

@@ -50,9 +50,6 @@ class SimLoop(asyncio.SelectorEventLoop):
         """SIGCONT."""
         self._ready.extend(self._frozen.pop(process, ()))
 
-    def is_frozen(self, process: object) -> bool:
-        return process in self._frozen
-
     def thaw_all(self) -> None:
         for process in list(self._frozen):
             self.thaw(process)

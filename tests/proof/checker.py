@@ -67,7 +67,7 @@ def _check(history: History) -> None:
     _check_receipts(history, judged)
     _check_memory(history, oracle)
     _check_keys(history, oracle)
-    _check_views(history, oracle, judged)
+    _check_views(history, oracle)
 
 
 def _demand(kept: bool, promise: str) -> None:
@@ -235,7 +235,7 @@ def _check_keys(history: History, oracle: Oracle) -> None:
             _demand((key == b"") == account.erased, f"the key of {name} {'is' if key else 'is not'} there")
 
 
-def _check_views(history: History, oracle: Oracle, judged: dict[int, list[Event]]) -> None:
+def _check_views(history: History, oracle: Oracle) -> None:
     """The read models are what the topic folds to, each event once, and the books balance."""
     views = history.town.views
     known = {name: account for (_, name), account in oracle.accounts.items()}

@@ -19,7 +19,6 @@ from tests.proof.accounts import LARGEST, Account, Keyless, Said
 
 RETRY_MINUTES = 15
 ANOTHER_FAILED = "ANOTHER_ENTRY_FAILED"
-NULLABLE = ("phone_number", "metadata", "preferred_locale")
 
 
 class Request(NamedTuple):

@@ -16,6 +16,7 @@ from services.inbox import Inbox
 from services.intake.table import Name, Waiting
 from services.intake.taking import Taking
 from services.reading import Record
+from tests.unit.taking import checked_off
 
 PERSON = {"customer_id": "cus_1", "name": "Mai", "email": "m@example.com"}
 PAYMENT = {"payment_id": "pay_1", "customer": PERSON, "currency": "USD", "total_amount": 5}
@@ -83,8 +84,13 @@ class Ends:
         self.waiting = [one for one in self.waiting if one not in done]
         self.offsets |= next_offsets
 
-    def taking(self, inbox: Inbox | None = None) -> Taking:
-        return Taking(Inbox() if inbox is None else inbox, self, self, self, "live", 60, lambda: NOW)  # type: ignore[arg-type]
+    def taking(self, inbox: Inbox) -> Taking:
+        return Taking(inbox, self, self, self, "live", 60, lambda: NOW)  # type: ignore[arg-type]
+
+    async def take(self, records: Sequence[Record]) -> None:
+        """By a process that has just started."""
+        inbox = Inbox()
+        await checked_off(self.taking(inbox), inbox, records)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Inbox]:
@@ -103,30 +109,30 @@ async def test_nothing_is_checked_off_before_its_outcome_is_seen() -> None:
     ends.away = True
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await ends.taking().take([record(0, "payment.succeeded", PAYMENT)])
+            await ends.take([record(0, "payment.succeeded", PAYMENT)])
     assert (ends.seen, ends.offsets) == ([], {})
     ends.away = False
-    await ends.taking().take([record(0, "payment.succeeded", PAYMENT), record(7, "payout.created", {}, 1)])
+    await ends.take([record(0, "payment.succeeded", PAYMENT), record(7, "payout.created", {}, 1)])
     assert (ends.seen, ends.offsets) == (["asked", "checked off"], {0: 1, 1: 8})
 
 
 async def test_a_dispute_waits_for_its_payment_and_goes_with_it() -> None:
     ends = Ends()
-    await ends.taking().take([record(0, "dispute.opened", DISPUTE)])
+    await ends.take([record(0, "dispute.opened", DISPUTE)])
     assert (ends.seen, len(ends.waiting)) == (["checked off"], 1)
-    await ends.taking().take([record(1, "payment.succeeded", PAYMENT)])
+    await ends.take([record(1, "payment.succeeded", PAYMENT)])
     assert [(one.type, one.subject) for one in ends.commands] == [
         ("payment.record.v1", "cus_1"),
         ("dispute.record.v1", "cus_1"),
     ]
     assert ends.waiting == []
-    await ends.taking().take([record(2, "dispute.won", DISPUTE)])
+    await ends.take([record(2, "dispute.won", DISPUTE)])
     assert ends.commands[-1].subject == "cus_1"
 
 
 async def test_a_dispute_and_its_payment_in_one_batch() -> None:
     ends = Ends()
-    await ends.taking().take([record(0, "dispute.opened", DISPUTE), record(1, "payment.succeeded", PAYMENT)])
+    await ends.take([record(0, "dispute.opened", DISPUTE), record(1, "payment.succeeded", PAYMENT)])
     assert ([one.subject for one in ends.commands], ends.waiting) == (["cus_1", "cus_1"], [])
 
 
@@ -134,9 +140,9 @@ async def test_only_what_is_told_of_a_payment_says_whose_it_is() -> None:
     """A licence key may be a gift, and of a type that nobody knows nothing is known."""
     gift = {"id": "lic_1", "payment_id": "pay_1", "customer_id": "cus_gift", "key": "k"}
     ends = Ends()
-    await ends.taking().take([record(0, "license_key.created", gift), record(1, "gift.given", gift)])
+    await ends.take([record(0, "license_key.created", gift), record(1, "gift.given", gift)])
     assert ends.payments == {}
-    await ends.taking().take([record(2, "payment.succeeded", PAYMENT), record(3, "dispute.opened", DISPUTE)])
+    await ends.take([record(2, "payment.succeeded", PAYMENT), record(3, "dispute.opened", DISPUTE)])
     assert [one.subject for one in ends.commands] == ["cus_gift", "cus_gift", "cus_1", "cus_1"]
 
 
@@ -153,7 +159,7 @@ async def test_a_payment_has_one_customer_for_all_time(together: bool) -> None:
     ]
     ends = Ends()
     for batch in [records] if together else [[one] for one in records]:
-        await ends.taking().take(batch)
+        await ends.take(batch)
     assert [(one.type, one.subject) for one in ends.commands] == [
         ("payment.record.v1", "cus_1"),
         ("refund.record.v1", "cus_1"),
@@ -165,14 +171,14 @@ async def test_a_payment_has_one_customer_for_all_time(together: bool) -> None:
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.MALFORMED, Outcome.KEY_REUSED])
 async def test_what_the_ledger_cannot_take_is_put_aside_first(outcome: Outcome) -> None:
     ends = Ends(outcome)
-    await ends.taking().take([record(0, "payment.succeeded", PAYMENT), Record(0, 1, b"{")])
+    await ends.take([record(0, "payment.succeeded", PAYMENT), Record(0, 1, b"{")])
     assert ends.seen == ["buried NOT_JSON", "asked", f"buried {outcome.value.upper()}", "checked off"]
 
 
 async def test_a_repeat_is_the_same_command() -> None:
     ends = Ends(Outcome.UNCHANGED)
     for offset in (0, 5):
-        await ends.taking().take([record(offset, "payment.succeeded", PAYMENT)])
+        await ends.take([record(offset, "payment.succeeded", PAYMENT)])
     first, second = ends.commands
     assert first == second
 
@@ -267,10 +273,11 @@ async def test_what_waits_and_is_not_understood_any_more_is_put_aside() -> None:
     waiting = Waiting(0, 7, name, record(7, "dispute.opened", DISPUTE).value)
     ends.waiting = [waiting]
     ends.payments[name] = "cus_1"
-    taking = Taking(Inbox(), ends, ends, ends, "", 60, lambda: NOW)  # type: ignore[arg-type]
+    inbox = Inbox()
+    taking = Taking(inbox, ends, ends, ends, "", 60, lambda: NOW)  # type: ignore[arg-type]
     payment = record(8, "payment.succeeded", PAYMENT)
     value = json.dumps({**json.loads(payment.value), "mode": "live"}).encode()
-    await taking.take([payment._replace(value=value)])
+    await checked_off(taking, inbox, [payment._replace(value=value)])
     assert [one.type for one in ends.commands] == ["payment.record.v1"]
     assert (ends.waiting, ends.seen) == ([], ["buried NO_MODE", "asked", "checked off"])
     ends.waiting, ends.late, ends.seen = [waiting], [waiting], []
@@ -293,7 +300,7 @@ async def test_news_of_days_to_come_would_hide_all_news_until_then(
 ) -> None:
     ends, told = Ends(), record(0, "payment.succeeded", PAYMENT | {"updated_at": updated_at})
     value = json.dumps({**json.loads(told.value), "timestamp": timestamp}).encode()
-    await ends.taking().take([told._replace(value=value)])
+    await ends.take([told._replace(value=value)])
     assert ends.seen == seen
 
 
@@ -309,5 +316,5 @@ async def test_every_record_is_counted_by_its_type_and_by_what_became_of_it() ->
         record(offset, "payment.succeeded", PAYMENT | {"payment_id": f"p{offset}"}) for offset in (0, 1)
     ]
     others = [record(2, "payout.created", {}), record(3, "moon.risen", {"customer": PERSON})]
-    await Ends().taking().take([*payments, *others])
+    await Ends().take([*payments, *others])
     assert [after - old for after, old in zip(counted(), before, strict=True)] == [2, 1, 1, 3, 1]

@@ -30,6 +30,7 @@ from services.upstream.trade import DAY
 from services.upstream.world import CLEAN, Delivery, Trouble
 from tests import seeds
 from tests.unit.ledger.deck import SHARDS, Deck, replies
+from tests.unit.taking import checked_off
 
 START = 1_790_000_000_000_000
 FAR = 2 * START
@@ -50,10 +51,11 @@ class Core:
         self._offsets = dict.fromkeys(range(SHARDS), 0)
 
     async def take(self, deliveries: Sequence[Delivery]) -> None:
-        taking = Taking(Inbox(), self, self, self, "test", 60, lambda: FAR)  # type: ignore[arg-type]
+        inbox = Inbox()
+        taking = Taking(inbox, self, self, self, "test", 60, lambda: FAR)  # type: ignore[arg-type]
         for begin in range(0, len(deliveries), BATCH):
             batch = deliveries[begin : begin + BATCH]
-            await taking.take([Record(0, begin + n, one.value) for n, one in enumerate(batch)])
+            await checked_off(taking, inbox, [Record(0, begin + n, one.value) for n, one in enumerate(batch)])
         assert self._waiting == []
 
     async def ask(self, commands: Sequence[Command]) -> list[Reply]:
@@ -89,6 +91,12 @@ class Core:
     async def waiting_for(self, names: Iterable[Name]) -> list[Waiting]:
         wanted = set(names)
         return [one for one in self._waiting if one.name in wanted]
+
+    async def overdue(self, seconds: float) -> list[Waiting]:
+        return []
+
+    async def count_waiting(self) -> int:
+        return len(self._waiting)
 
     async def remember(self, payments: Mapping[Name, str]) -> None:
         self._payments = {**payments, **self._payments}

@@ -3,20 +3,17 @@
 import pytest
 from rich.console import Console
 
-from events.commands import CreditWallet
 from events.replies import Outcome, Reply
 from services.upstream.report import Report
-from services.upstream.world import Asked
 
 
 def test_every_command_is_accounted_for(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report()
-    asked = Asked(0, "cus_1", "key", CreditWallet(currency="USD", amount=1))
     for outcome, replayed in (
         (Outcome.APPLIED, False), (Outcome.APPLIED, True), (Outcome.REFUSED, False), (Outcome.REFUSED, True),
         (Outcome.LATE, False),
     ):  # fmt: skip
-        report.heard(asked, Reply(correlation="c", outcome=outcome, replayed=replayed))
+        report.heard(Reply(correlation="c", outcome=outcome, replayed=replayed))
     assert (
         report.commands == report.applied + report.refused + report.replayed + sum(report.other.values()) == 5
     )
