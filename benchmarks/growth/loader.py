@@ -25,7 +25,7 @@ from services import runtime
 from services.keyring import KeyRing, parse_kek
 from services.ledger.admission import Asked
 from services.ledger.attempts import Attempts, Declines
-from services.ledger.batch import Batch, Rules
+from services.ledger.batch import Batch, Configured
 from services.ledger.broker import KafkaBroker
 from services.ledger.decisions import NOTHING
 from services.ledger.ports import CommandRecord, Commit, ShardRow, StoredRow
@@ -74,7 +74,7 @@ class Loader:
         kek = parse_kek(settings.key_encryption_key.get_secret_value())
         self._ring = KeyRing(settings.keys_dsn.get_secret_value(), kek)
         secret = settings.request_hash_secret.get_secret_value().encode()
-        self._rules = Rules(frozenset(CURRENCIES), secret)
+        self._configured = Configured(frozenset(CURRENCIES), secret)
         self._rows: dict[int, ShardRow] = {}
         self._written = 0
 
@@ -114,7 +114,9 @@ class Loader:
         streams = {n: stream_id(TENANT, stream_name("customer", customer_id(n))) for n in numbers}
         keys = self._ring.get_or_create(streams.values())
         now = time.time_ns() // 1_000
-        batch = Batch(self._rules, {shard: before}, {}, NOTHING, Attempts({}, Declines(), now), keys, now)
+        batch = Batch(
+            self._configured, {shard: before}, {}, NOTHING, Attempts({}, Declines(), now), keys, now
+        )
         for number in numbers:
             for place, ask in enumerate(_asks(number, self._plan.entries)):
                 command = bulk.command(

@@ -14,7 +14,7 @@ from services.ledger.broker import KafkaBroker
 from services.ledger.erasing import check_erased
 from services.ledger.failures import OwnershipLost
 from services.ledger.recover import Recovery
-from services.ledger.recover_report import Outcome, bad
+from services.ledger.recover_report import Report, left_to_do
 from services.ledger.store import PostgresStore
 from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
@@ -38,36 +38,36 @@ def recover(*, dry: bool, as_json: bool) -> None:
     """
     settings = beside("kafka_bootstrap", "store_dsn", "keys_dsn", "key_encryption_key")
     try:
-        outcome = asyncio.run(_run(settings, dry=dry, as_json=as_json))
+        report = asyncio.run(_run(settings, dry=dry, as_json=as_json))
     except OwnershipLost as error:
         raise Mistake(f"a worker took a shard meanwhile, run it again: {error}", ExitCode.REFUSED) from error
     except psycopg.IntegrityError as error:
         message = f"the store refuses an event of the topic, nothing was overwritten: {type(error).__name__}"
         raise Mistake(message, ExitCode.MISFIT) from error
     again = 0 if dry else check_erased(settings)  # what was taken back may say so of somebody
-    left = bad(outcome)
+    left = left_to_do(report)
     if as_json:
-        shards = [shard._asdict() for shard in outcome.shards]
+        shards = [shard._asdict() for shard in report.shards]
         print(
             json.dumps(
                 {
                     "dry_run": dry,
                     "shards": shards,
-                    "owned": outcome.owned,
+                    "owned": report.owned,
                     "left": left,
                     "keys_destroyed": again,
                 }
             )
         )
     else:
-        _tell(outcome, dry=dry)
+        _tell(report, dry=dry)
         if again:
             print(f"{again} keys of erased customers were there again and are destroyed")
     if left:
         raise Mistake("; ".join(left), ExitCode.MISFIT)
 
 
-async def _run(settings: Settings, *, dry: bool, as_json: bool) -> Outcome:
+async def _run(settings: Settings, *, dry: bool, as_json: bool) -> Report:
     await check_topics(settings)
     with bars(as_json) as shown:
         recovery = Recovery(
@@ -76,14 +76,14 @@ async def _run(settings: Settings, *, dry: bool, as_json: bool) -> Outcome:
             keys=TableOfKeys(settings),
             shards=settings.shards,
             dry=dry,
-            report=lambda done: shown.show("records", done, None),
+            progress=lambda done: shown.show("records", done, None),
         )
         return await recovery.run()
 
 
-def _tell(outcome: Outcome, *, dry: bool) -> None:
+def _tell(report: Report, *, dry: bool) -> None:
     would = "would take" if dry else "took"
-    for one in outcome.shards:
+    for one in report.shards:
         if one.taken:
             print(
                 f"shard {one.shard}: {would} {one.taken:,} events from the topic, up to sequence {one.sequence:,}"
@@ -92,6 +92,6 @@ def _tell(outcome: Outcome, *, dry: bool) -> None:
             print(
                 f"shard {one.shard}: {one.unpublished:,} events are not in the topic yet; a worker publishes them"
             )
-    print(f"{would} {sum(one.taken for one in outcome.shards):,} events in all")
-    if outcome.owned:
-        print(f"left alone: {len(outcome.owned)} shards that a worker owns: {outcome.owned}")
+    print(f"{would} {sum(one.taken for one in report.shards):,} events in all")
+    if report.owned:
+        print(f"left alone: {len(report.owned)} shards that a worker owns: {report.owned}")

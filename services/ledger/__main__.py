@@ -18,7 +18,7 @@ from services import health, logs, runtime
 from services.coffin import MonthlyCoffin
 from services.keyring import DataKeys, check_keys, key_ring
 from services.ledger import metrics, verify
-from services.ledger.batch import Rules
+from services.ledger.batch import Configured
 from services.ledger.broker import KafkaBroker
 from services.ledger.erasing import check_erased
 from services.ledger.failures import OwnershipLost, TopicDiverged, WrongStore
@@ -52,7 +52,7 @@ def build(settings: Settings) -> Worker:
         clock=clock,
         keys=keys,
         coffin=MonthlyCoffin(COMMANDS.name, keys, clock.micros),
-        rules=Rules(
+        configured=Configured(
             frozenset(settings.currencies),
             settings.request_hash_secret.get_secret_value().encode(),
             frozenset(settings.wallet_rules),

@@ -31,13 +31,13 @@ from services.ledger.folding import HistoryBroken
 from services.ledger.outcomes import Answer, DeadLetter, Decided, Unsure
 from services.ledger.ports import CommandRecord, Commit, Loaded, ShardRow, StoredRow
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
-from services.ledger.wrapping import Recorded, effects_of, usable, wrapped
+from services.ledger.wrapping import Wrapped, effects_of, usable, wrapped
 
 log = structlog.get_logger()
 
 
-class Rules(NamedTuple):
-    """What is configured: open currencies, the secret of request hashes, and what follows from upstream's word."""
+class Configured(NamedTuple):
+    """Open currencies, the secret of request hashes, and what follows from upstream's word."""
 
     currencies: frozenset[str]
     request_secret: bytes
@@ -52,7 +52,7 @@ class Batch:
 
     def __init__(
         self,
-        rules: Rules,
+        configured: Configured,
         shards: Mapping[int, ShardRow],
         states: Mapping[UUID, State | HistoryBroken],
         loaded: Loaded,
@@ -61,7 +61,7 @@ class Batch:
         now: int,
         sure: bool = True,
     ) -> None:
-        self._rules = rules
+        self._configured = configured
         self.sure = sure
         self._committed_shards = shards
         self._committed_states = states
@@ -156,7 +156,7 @@ class Batch:
             other.place: self._other(other) for other in first.others
         }
         row = self._shard(first.record.shard)
-        recorded: list[list[Recorded]] = []
+        recorded: list[list[Wrapped]] = []
         for asked, hashed, facts in decided:
             recorded.append([])
             for fact in facts:
@@ -167,7 +167,7 @@ class Batch:
                 state = states[stream]
                 envelope, value, row = wrapped(asked, hashed, fact, key, state.version + 1, row, self._now)
                 states[stream] = evolve_any(state, fact, envelope.time, envelope.effectivetime)
-                recorded[-1].append(Recorded(stream, envelope, fact, value))
+                recorded[-1].append(Wrapped(stream, envelope, fact, value))
         found = []
         self.states |= states
         registered = self.customer(first.key.stream).registered
@@ -182,7 +182,7 @@ class Batch:
         about = {other.category: self._other(other) for other in asked.others}
         ask = asked.ask
         if isinstance(ask, RecordUpstream):
-            profile = receipts.print_of(self._rules.request_secret, asked.command, ask.customer)
+            profile = receipts.print_of(self._configured.request_secret, asked.command, ask.customer)
             given = given._replace(print=hashed.partition(":")[2][:16], profile_print=profile)
             return decide_upstream(ask, customer, about, given)
         if isinstance(ask, RequestAsk):
@@ -191,7 +191,7 @@ class Batch:
 
     def hashed(self, asked: Asked) -> str:
         """What tells whether a repeated key asks for the same thing."""
-        return receipts.request_hash(self._rules.request_secret, asked.command, asked.ask)
+        return receipts.request_hash(self._configured.request_secret, asked.command, asked.ask)
 
     def prior(self, key: ReceiptKey) -> Receipt | None:
         """What this key got before, in this batch too."""
@@ -202,10 +202,10 @@ class Batch:
         return replies.from_stored(prior.event, self.customer(asked.key.stream).registered)
 
     def given(self, asked: Asked) -> Given:
-        rules, material = self._rules, receipts.material_of(asked.key)
-        return Given(material, rules.currencies, rules.wallet_rules, time=timestamp(self._now))
+        configured, material = self._configured, receipts.material_of(asked.key)
+        return Given(material, configured.currencies, configured.wallet_rules, time=timestamp(self._now))
 
-    def _merge(self, asked: Asked, hashed: str, row: ShardRow, recorded: Sequence[Recorded]) -> None:
+    def _merge(self, asked: Asked, hashed: str, row: ShardRow, recorded: Sequence[Wrapped]) -> None:
         for stream, envelope, fact, value in recorded:
             for effect in effects_of(fact):
                 self.effects[effect] += 1

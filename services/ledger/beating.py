@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 HEARTBEAT_SECONDS = 1.0
-ATTEMPT_MICROS = 15 * 60 * 1_000_000
-"""For so long a keyless command is remembered, for its caller's own retry."""
 
 
 async def beating(beat: Callable[[], Awaitable[object]], work: Coroutine[Any, Any, T]) -> T:

@@ -14,8 +14,7 @@ from events.upstream import RecordUpstream
 from services.ledger import bulk, metrics
 from services.ledger.admission import Asked, Bulk, Declined, One
 from services.ledger.attempts import Attempts, Declines
-from services.ledger.batch import Batch, Rules
-from services.ledger.beating import ATTEMPT_MICROS
+from services.ledger.batch import Batch, Configured
 from services.ledger.cache import Cache
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
@@ -35,6 +34,8 @@ RUN_EVENTS_MAX = 10_000
 """Folded while their statement runs, which has 5 s, on a slow host too: what was cut off would be met again for ever."""
 DUE_MAX = 1_000
 KEPT_AT_ONCE_MAX = 200
+ATTEMPT_MICROS = 15 * 60 * 1_000_000
+"""For so long a keyless command is remembered, for its caller's own retry."""
 _NUMBER = attrgetter("int")  # UUIDs compare in Python
 NOTHING = Loaded({}, {}, {})
 REGISTERING = (RegisterCustomer, RecordUpstream)
@@ -46,10 +47,10 @@ Read = Sequence[One]
 class Decisions:
     """State of the customers that this worker's shards own, as committed; bounded."""
 
-    def __init__(self, store: Store, keys: Keys, rules: Rules) -> None:
+    def __init__(self, store: Store, keys: Keys, configured: Configured) -> None:
         self._store = store
         self._keys = keys
-        self._rules = rules
+        self._configured = configured
         self._due: dict[UUID, Snapshot] = {}
         self._declines = Declines()
         self.cache = Cache()
@@ -105,7 +106,7 @@ class Decisions:
         data_keys = await self._keys.of(existing, registering - existing)
         shards = owned if on is None else {**owned, **on.shards}
         attempts = Attempts(loaded.attempts, self._declines, now)
-        batch = Batch(self._rules, shards, states, loaded, attempts, data_keys, now, sure=receipts)
+        batch = Batch(self._configured, shards, states, loaded, attempts, data_keys, now, sure=receipts)
         for one in read:
             self._take(batch, one, owned, now)
         return batch
@@ -219,7 +220,7 @@ class Decisions:
                 self._due[one.stream] = one
 
     def _hash(self, asked: Asked) -> str:
-        return request_hash(self._rules.request_secret, asked.command, asked.ask)
+        return request_hash(self._configured.request_secret, asked.command, asked.ask)
 
 
 def commands_of(one: One) -> Sequence[Asked]:

@@ -13,7 +13,7 @@ from events.codec import Malformed, decode_envelope, digest
 from services.ledger.beating import beating
 from services.ledger.failures import Damaged
 from services.ledger.ports import Broker, ShardRow, Store
-from services.ledger.recover_report import Outcome
+from services.ledger.recover_report import Report
 from services.ledger.recover_tail import Tail, TailRefused
 from services.ledger.scan import check_stored, stored_run
 
@@ -32,7 +32,6 @@ class Keys(Protocol):
         ...
 
 
-Report = Callable[[int], None]
 """How many records of the topic were read."""
 
 
@@ -45,12 +44,12 @@ class Recovery:
     keys: Keys
     shards: int
     dry: bool = False
-    report: Report = lambda _: None
+    progress: Callable[[int], None] = lambda _: None
     claim_seconds: float = CLAIM_SECONDS
     _tails: dict[int, Tail] = field(default_factory=dict)
     _read: int = 0
 
-    async def run(self) -> Outcome:
+    async def run(self) -> Report:
         """
         Raises:
             OwnershipLost: somebody took a shard meanwhile; what was committed is kept, run again.
@@ -66,8 +65,8 @@ class Recovery:
             await self.store.close()
         keyless = await self._keyless()
         owned = sorted(set(range(self.shards)) - self._tails.keys() - busy)
-        shards = [tail.outcome() for _, tail in sorted(self._tails.items())]
-        return Outcome(shards, owned, sorted(busy), keyless)
+        shards = [tail.recovered() for _, tail in sorted(self._tails.items())]
+        return Report(shards, owned, sorted(busy), keyless)
 
     async def _claim(self) -> tuple[list[ShardRow], set[int]]:
         """All shards that no worker holds, and those that one still holds though it refuses them."""
@@ -148,7 +147,7 @@ class Recovery:
         if tail.pending and not self.dry:
             await self.store.commit(tail.commit())
         tail.committed_all()
-        self.report(self._read)
+        self.progress(self._read)
 
     async def _keyless(self) -> list[str]:
         """A missing key is told, never made up: a second one would not open what the first has sealed."""

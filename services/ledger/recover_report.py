@@ -14,7 +14,7 @@ class Recovered(NamedTuple):
     refused: str = ""
 
 
-class Outcome(NamedTuple):
+class Report(NamedTuple):
     """`owned`: shards that a worker holds, so that nothing is wrong with them; `busy`: those that one held all the
     while though it refuses them. `keyless`: for whose sealed data the key database has no key, each by the position
     of his first event."""
@@ -25,17 +25,17 @@ class Outcome(NamedTuple):
     keyless: list[str]
 
 
-def bad(outcome: Outcome) -> Sequence[str]:
+def left_to_do(report: Report) -> Sequence[str]:
     """What an operator still has to do, one line each; empty: the store can go on."""
-    lines = [f"shard {one.shard}: {one.refused}" for one in outcome.shards if one.refused]
+    lines = [f"shard {one.shard}: {one.refused}" for one in report.shards if one.refused]
     lines += [
         f"shard {shard}: a worker that refuses it held it all the while: stop the workers or run it again"
-        for shard in outcome.busy
+        for shard in report.busy
     ]
-    if outcome.keyless:
-        shown = ", ".join(outcome.keyless[:10])
+    if report.keyless:
+        shown = ", ".join(report.keyless[:10])
         lines.append(
-            f"the key database has no key for {len(outcome.keyless)} customers, first met at {shown}: "
+            f"the key database has no key for {len(report.keyless)} customers, first met at {shown}: "
             "restore it to a later moment; none was made up"
         )
     return lines

@@ -131,7 +131,7 @@ class Tail:
         self.pending.clear()
         self._bytes = 0
 
-    def outcome(self) -> Recovered:
+    def recovered(self) -> Recovered:
         """After the last record."""
         unpublished = self.row.sequence - self.published if self.placed else 0
         return Recovered(self.row.shard, self._taken, self.row.sequence, unpublished, self.refused)

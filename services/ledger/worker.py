@@ -11,9 +11,9 @@ import structlog
 
 from services.ledger import metrics, settling
 from services.ledger.answers import Answers
-from services.ledger.batch import Rules
-from services.ledger.beating import ATTEMPT_MICROS, HEARTBEAT_SECONDS, beating
-from services.ledger.decisions import Decisions
+from services.ledger.batch import Configured
+from services.ledger.beating import HEARTBEAT_SECONDS, beating
+from services.ledger.decisions import ATTEMPT_MICROS, Decisions
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, CommandRecord, Store
 from services.ledger.relay import Relay
@@ -40,7 +40,7 @@ class Worker:
         clock: Clock,
         keys: Keys,
         coffin: Coffin,
-        rules: Rules,
+        configured: Configured,
         shards: int,
         acknowledge_topic: bool = False,
     ) -> None:
@@ -49,7 +49,7 @@ class Worker:
         self._clock = clock
         self._keys = keys
         self._coffin = coffin
-        self._rules = rules
+        self._configured = configured
         self._shards = shards
         self._acknowledge_topic = acknowledge_topic
         self._stopping = False
@@ -61,7 +61,7 @@ class Worker:
         """A new life: nothing of an earlier one is believed."""
         self._relay = Relay(self._broker, self._store, self._clock)
         self._ownership = Ownership(self._store, self._broker, self._relay, self._shards, self._beating)
-        self._decisions = Decisions(self._store, self._keys, self._rules)
+        self._decisions = Decisions(self._store, self._keys, self._configured)
         self._answers = Answers(self._broker, self._relay, self._acknowledge_topic)
         self._inbox: Sequence[CommandRecord] = []
         self._beaten = float("-inf")

@@ -22,7 +22,7 @@ from services.ledger.outcomes import NoDataKey
 from services.ledger.ports import ShardRow
 
 
-class Recorded(NamedTuple):
+class Wrapped(NamedTuple):
     """A fact as it will be stored."""
 
     stream: UUID

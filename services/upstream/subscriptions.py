@@ -29,11 +29,11 @@ class Subscriptions:
         self._charge(sub, chance, "new")
 
     def _charge(self, sub: Thing, chance: Random, charge: str, attempt: int = 0) -> None:
-        number = sub.refundable = sub.refundable + 1  # how many payments it had
+        sub.payments += 1
         ends = "succeeded" if chance.randrange(100) < (92 if charge != "retry" else 60) else "failed"
         self._payments.begin(
             sub.buyer,
-            f"{sub.name} {number}",
+            f"{sub.name} {sub.payments}",
             sub.data["recurring_pre_tax_amount"],
             partial(self._charged, sub, chance, charge),
             ends,

@@ -71,6 +71,7 @@ class Thing:
     buyer: Buyer
     held_until: int = 0
     refundable: int = 0
+    payments: int = 0
     disputed: bool = False
     parts: list["Thing"] = field(default_factory=list)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from services.ledger.recover import Recovery
-from services.ledger.recover_report import Outcome
+from services.ledger.recover_report import Report
 from tests.fakes.broker import MemoryBroker
 from tests.fakes.gate import Gate
 from tests.fakes.store import MemoryStore
@@ -21,7 +21,7 @@ class TableOfKeys:
         return set(owners) - self._known.keys()
 
 
-async def recover(world: World, *, dry: bool = False, gate: Gate | None = None) -> Outcome:
+async def recover(world: World, *, dry: bool = False, gate: Gate | None = None) -> Report:
     """On the world's database, from its topic."""
     recovery = Recovery(
         store=MemoryStore(world.database, gate, "recover"),

@@ -12,7 +12,7 @@ from events.envelope import Envelope
 from events.ids import parse_position
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
-from services.ledger.batch import Rules
+from services.ledger.batch import Configured
 from services.ledger.ports import CommandRecord
 from services.ledger.worker import Worker
 from tests.fakes import asking
@@ -23,7 +23,7 @@ from tests.fakes.simulation import PROCESS, SimClock, sim_loop, until
 from tests.fakes.store import MemoryDatabase, MemoryStore
 
 SECRET = b"secret of request hashes"
-RULES = Rules(frozenset({"USD", "INR"}), SECRET)
+CONFIGURED = Configured(frozenset({"USD", "INR"}), SECRET)
 ANSWER_SECONDS = 30.0
 
 
@@ -59,7 +59,7 @@ class Node:
             clock=self.clock,
             keys=MemoryKeys(world.keys, self.gate),
             coffin=self.coffin,
-            rules=RULES,
+            configured=CONFIGURED,
             shards=world.shards,
             acknowledge_topic=acknowledge_topic,
         )

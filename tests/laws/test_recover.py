@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 
-from services.ledger.recover_report import bad
+from services.ledger.recover_report import left_to_do
 from tests.fakes.restoring import recover
 from tests.fakes.simulation import simulate
 from tests.fakes.world import World
@@ -26,7 +26,7 @@ async def _restored(early: list[Step], late: list[Step], trouble: Trouble) -> No
     kept = world.database.backup()
     await live_through(world, late, trouble)
     lost, world.database = world.database, kept
-    assert bad(await recover(world)) == []
+    assert left_to_do(await recover(world)) == []
     assert world.database.events == lost.events
     assert world.database.receipts == lost.receipts
     tried, known = set(world.database.attempts), set(lost.attempts)

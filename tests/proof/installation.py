@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from psycopg import OperationalError
 
 from services.ledger.failures import OwnershipLost, TopicDiverged
-from services.ledger.recover_report import bad
+from services.ledger.recover_report import left_to_do
 from services.projections.applying import CheckpointMoved
 from tests.fakes.broker import OutOfRange, PublishFailed
 from tests.fakes.gate import FREEZE, Killed, Phase
@@ -273,8 +273,8 @@ class Installation(World):
                 )
         for _ in range(RECOVER_TIMES):
             with contextlib.suppress(OwnershipLost):  # "somebody took a shard meanwhile: run again"
-                outcome = await recover(self)
-                if bad(outcome):
-                    self.broken.append(f"recover: {outcome}")
+                report = await recover(self)
+                if left_to_do(report):
+                    self.broken.append(f"recover: {report}")
                 return
         self.broken.append("recover never came to an end")

@@ -24,7 +24,7 @@ from tests.fakes import asking
 from tests.fakes.keys import MemoryKeys
 from tests.fakes.simulation import START_MICROS, SimLoop
 from tests.fakes.store import MemoryDatabase, MemoryStore
-from tests.fakes.world import RULES
+from tests.fakes.world import CONFIGURED
 from tests.proof.accounts import Said
 from tests.proof.oracle import ANOTHER_FAILED, Oracle, Request
 from tests.proof.stories import batches, beginnings, deals, entries, newscasts, tenants
@@ -44,7 +44,7 @@ class Core:
     def __init__(self) -> None:
         self._loop = SimLoop()
         self._store = MemoryStore(MemoryDatabase(1))
-        self._decisions = Decisions(self._store, MemoryKeys({}), RULES)
+        self._decisions = Decisions(self._store, MemoryKeys({}), CONFIGURED)
         self._numbers = self._offset = 0
         self._micros = START_MICROS
         self._owned = {row.shard: row for row in self._run(self._opened())}

@@ -22,7 +22,7 @@ from services.migrate import migrate_database
 from tests.fakes.asking import REGISTER, command, correlation, credit
 from tests.fakes.broker import MemoryBroker, MemoryKafka
 from tests.fakes.keys import GlassCoffin
-from tests.fakes.world import RULES
+from tests.fakes.world import CONFIGURED
 
 SHARDS = 4
 STATEMENTS_MAX = 8
@@ -62,7 +62,7 @@ class Ledger:
             clock=Clock(),
             keys=DataKeys(KeyRing(self.keys, KEK)),
             coffin=GlassCoffin(),
-            rules=RULES,
+            configured=CONFIGURED,
             shards=SHARDS,
         )
         running = asyncio.create_task(worker.run())

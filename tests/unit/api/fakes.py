@@ -48,7 +48,7 @@ from services.api.ports import (
 from services.api.rates import UsdRates
 from services.api.webhooks import Door
 from services.ledger.admission import Asked, Bulk
-from services.ledger.batch import Rules
+from services.ledger.batch import Configured
 from services.projections.chain import read
 from services.reading import Record
 from services.settings import Settings
@@ -76,7 +76,9 @@ class FakeLedger:
 
     def __init__(self, settings: Settings) -> None:
         self.shards = settings.shards
-        self.deck = Deck(Rules(frozenset(settings.currencies), b"secret", frozenset(settings.wallet_rules)))
+        self.deck = Deck(
+            Configured(frozenset(settings.currencies), b"secret", frozenset(settings.wallet_rules))
+        )
         self.commands: list[Command] = []
         self.records: list[Record] = []
         self.next: Planned | None = None

@@ -12,7 +12,7 @@ from events.sharding import shard_of
 from services.ledger import admission, bulk
 from services.ledger.admission import Asked, Bulk, One
 from services.ledger.attempts import Attempts, Declines
-from services.ledger.batch import Batch, Rules
+from services.ledger.batch import Batch, Configured
 from services.ledger.decisions import REGISTERING, commands_of
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
@@ -22,14 +22,14 @@ from tests.fakes import asking
 
 SHARDS = 4
 NOW = 1_790_000_000_000_000
-RULES = Rules(frozenset({"USD", "INR"}), b"secret")
+CONFIGURED = Configured(frozenset({"USD", "INR"}), b"secret")
 
 
 class Deck:
     """One worker's committed state; `play` is one batch."""
 
-    def __init__(self, rules: Rules = RULES) -> None:
-        self.rules = rules
+    def __init__(self, configured: Configured = CONFIGURED) -> None:
+        self.configured = configured
         self.rows = {n: ShardRow(n, 1, -1, "", 0, genesis("deck", n), 0, 0, -1) for n in range(SHARDS)}
         self.customers: dict[UUID, State] = {}
         self.receipts: dict[ReceiptKey, Receipt] = {}
@@ -69,7 +69,7 @@ class Deck:
     def batch(self) -> Batch:
         loaded = Loaded({}, self.receipts, self.attempts)
         attempts = Attempts(self.attempts, Declines(), self.now)
-        return Batch(self.rules, self.rows, self.customers, loaded, attempts, self.keys, self.now)
+        return Batch(self.configured, self.rows, self.customers, loaded, attempts, self.keys, self.now)
 
     def play(self, *asked: Asked | Bulk) -> Batch:
         """Decide and commit."""

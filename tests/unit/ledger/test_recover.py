@@ -5,7 +5,7 @@ import pytest
 from events.codec import digest
 from events.replies import Outcome
 from services.ledger import recover_tail
-from services.ledger.recover_report import bad
+from services.ledger.recover_report import left_to_do
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.gate import Gate, Killed
 from tests.fakes.restoring import recover
@@ -50,9 +50,9 @@ async def test_events_receipts_and_positions_come_back_and_the_worker_goes_on() 
     lost = await spoken(world, before=3, after=5)
     async with world.node() as node:
         await until(lambda: set(node.worker.refused) == {world.shard(A)})
-        outcome = await recover(world)
-        assert bad(outcome) == []
-        [taken] = [one for one in outcome.shards if one.taken]
+        report = await recover(world)
+        assert left_to_do(report) == []
+        [taken] = [one for one in report.shards if one.taken]
         assert (taken.shard, taken.taken, taken.sequence) == (world.shard(A), 7, 11)
         same(lost, world.database)
         await until(lambda: len(node.worker.owned) == world.shards)
@@ -68,7 +68,7 @@ async def test_all_of_it_comes_back_from_the_topic_alone() -> None:
     world = World()
     lost = await spoken(world, before=3, after=2)
     world.database = MemoryDatabase(world.shards)
-    assert bad(await recover(world)) == []
+    assert left_to_do(await recover(world)) == []
     same(lost, world.database)
 
 
@@ -105,7 +105,7 @@ async def test_killed_between_two_batches_it_goes_on(which: int, monkeypatch: py
     with pytest.raises(Killed):
         await recover(world, gate=gate)
     world.database.end_all()
-    assert bad(await recover(world)) == []
+    assert left_to_do(await recover(world)) == []
     same(lost, world.database)
 
 
@@ -116,15 +116,15 @@ async def test_repeated_records_are_taken_once() -> None:
     records = world.kafka.events[world.shard(A)]
     records[5:5] = records[1:5]
     records += records[-4:]
-    assert bad(await recover(world)) == []
+    assert left_to_do(await recover(world)) == []
     same(lost, world.database)
 
 
 async def refused(world: World, why: str, *, taken: int, dry: bool = False) -> None:
     shard = world.shard(A)
     before = list(world.database.events[shard])
-    outcome = await recover(world, dry=dry)
-    [line] = bad(outcome)
+    report = await recover(world, dry=dry)
+    [line] = left_to_do(report)
     assert why in line
     assert str(shard) in line
     assert world.database.events[shard][: len(before)] == before
@@ -214,9 +214,9 @@ async def test_what_the_topic_lacks_is_left_to_the_relay() -> None:
     row = before.rows[shard]
     assert digest(before.events[shard][-1].value) == row.head
     del world.kafka.events[shard][-2:]
-    outcome = await recover(world)
-    assert bad(outcome) == []
-    assert [(one.taken, one.unpublished) for one in outcome.shards if one.shard == shard] == [(0, 2)]
+    report = await recover(world)
+    assert left_to_do(report) == []
+    assert [(one.taken, one.unpublished) for one in report.shards if one.shard == shard] == [(0, 2)]
     assert world.database.events == before.events
     async with world.node():
         await world.taken()
@@ -229,8 +229,8 @@ async def test_a_shard_that_a_worker_owns_is_left_alone() -> None:
     async with world.node() as node:
         await world.ask(A, REGISTER)
         await until(lambda: len(node.worker.owned) == world.shards)
-        outcome = await recover(world)
-        assert (outcome.shards, outcome.owned) == ([], list(range(world.shards)))
+        report = await recover(world)
+        assert (report.shards, report.owned) == ([], list(range(world.shards)))
         assert (await world.ask(A, credit(1))).outcome is Outcome.APPLIED
 
 
@@ -242,13 +242,13 @@ async def test_a_shard_that_a_worker_looked_at_all_the_while_is_not_called_well(
         await until(lambda: set(node.worker.refused) == {world.shard(A)})
         looking = node.gate.hold("events_from")
         await looking.reached.wait()
-        outcome = await recover(world)
-        assert outcome.owned == sorted(node.worker.owned)
-        [line] = bad(outcome)
+        report = await recover(world)
+        assert report.owned == sorted(node.worker.owned)
+        [line] = left_to_do(report)
         assert line.startswith(f"shard {world.shard(A)}: ")
         assert "run it again" in line
         looking.released.set()
-        assert bad(await recover(world)) == []
+        assert left_to_do(await recover(world)) == []
         await until(lambda: len(node.worker.owned) == world.shards)
 
 
@@ -257,9 +257,9 @@ async def test_a_missing_data_key_is_told_and_none_is_made() -> None:
     world = World()
     lost = await spoken(world, before=1, after=2)
     world.keys.clear()
-    outcome = await recover(world)
-    [line] = bad(outcome)
-    assert outcome.keyless == [f"{world.shard(A)}:3"]
+    report = await recover(world)
+    [line] = left_to_do(report)
+    assert report.keyless == [f"{world.shard(A)}:3"]
     assert "no key" in line
     assert world.keys == {}
     same(lost, world.database)

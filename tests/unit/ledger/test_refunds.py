@@ -20,7 +20,7 @@ from services.ledger.domain.refunds import refundable
 from services.ledger.domain.rules import Rule
 from tests import seeds
 from tests.fakes import asking
-from tests.unit.ledger.deck import RULES, Deck, envelopes, outcomes, replies
+from tests.unit.ledger.deck import CONFIGURED, Deck, envelopes, outcomes, replies
 from tests.unit.ledger.telling import dispute, payment, purchase, refund
 
 A = "cus_a"
@@ -127,13 +127,13 @@ def test_what_can_go_into_the_wallet(asks: Sequence[AnyAsk], said: int | str) ->
 
 
 def test_a_rule_that_is_off_lets_nothing_into_the_wallet() -> None:
-    deck = Deck(RULES._replace(wallet_rules=frozenset(Rule) - {Rule.REFUND_TO_WALLET}))
+    deck = Deck(CONFIGURED._replace(wallet_rules=frozenset(Rule) - {Rule.REFUND_TO_WALLET}))
     assert last(deck, [purchase(), TO_WALLET]).code == "REFUND_TO_WALLET_NOT_ALLOWED"
     assert deck.balance(A) == 0
 
 
 def test_a_top_up_may_go_into_the_wallet_where_nothing_else_brings_it_there() -> None:
-    deck = Deck(RULES._replace(wallet_rules=frozenset(Rule) - {Rule.TOP_UP}))
+    deck = Deck(CONFIGURED._replace(wallet_rules=frozenset(Rule) - {Rule.TOP_UP}))
     assert last(deck, [payment(), TO_WALLET]).amount == deck.balance(A) == 110
 
 
@@ -141,7 +141,7 @@ def test_what_a_rule_has_given_is_not_given_again_once_it_is_switched_off() -> N
     deck = Deck()
     last(deck, [payment(), dispute(amount=30)])
     assert deck.balance(A) == 70
-    deck.rules = RULES._replace(wallet_rules=frozenset(Rule) - {Rule.TOP_UP})
+    deck.configured = CONFIGURED._replace(wallet_rules=frozenset(Rule) - {Rule.TOP_UP})
     assert last(deck, [TO_WALLET]).code == "REFUND_TO_WALLET_NOT_ALLOWED"
     last(deck, [refund(4, to_wallet=True)])
     last(deck, [refund(5, 40, name="ref_2")])

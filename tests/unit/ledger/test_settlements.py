@@ -19,7 +19,7 @@ from services.ledger.domain.invoice import Invoice
 from services.ledger.domain.rules import Rule
 from services.ledger.folding import Folding
 from tests.fakes import asking
-from tests.unit.ledger.deck import RULES, Deck, envelopes, linked, replies
+from tests.unit.ledger.deck import CONFIGURED, Deck, envelopes, linked, replies
 from tests.unit.ledger.telling import payment, refund
 
 A = "cus_a"
@@ -163,7 +163,7 @@ def test_what_a_payment_and_an_invoice_can_claim_is_limited() -> None:
 
 
 def test_a_rule_that_is_off_gives_nothing_back() -> None:
-    deck = Deck(RULES._replace(wallet_rules=frozenset(Rule) - {Rule.PAYMENT_REVERSAL}))
+    deck = Deck(CONFIGURED._replace(wallet_rules=frozenset(Rule) - {Rule.PAYMENT_REVERSAL}))
     assert play(asking.REGISTER, CREDIT, settle(), FAILS, deck=deck).balance(A) == 20
 
 

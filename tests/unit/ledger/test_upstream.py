@@ -16,7 +16,7 @@ from services.ledger.domain.foreign import Foreign
 from services.ledger.domain.rules import Rule
 from tests.fakes import asking
 from tests.unit.ledger import telling
-from tests.unit.ledger.deck import RULES, Deck, envelopes, linked, outcomes
+from tests.unit.ledger.deck import CONFIGURED, Deck, envelopes, linked, outcomes
 from tests.unit.ledger.telling import dispute, payment, purchase, refund
 
 A = "cus_a"
@@ -218,11 +218,11 @@ def test_one_payment_of_two_customers_has_two_streams() -> None:
 
 
 def test_the_rules_that_are_off_do_nothing() -> None:
-    deck = Deck(RULES._replace(wallet_rules=frozenset()))
+    deck = Deck(CONFIGURED._replace(wallet_rules=frozenset()))
     for ask in (payment(), dispute(), refund(4, to_wallet=True)):
         say(deck, ask)
     assert deck.balance(A) == 0
-    deck = Deck(RULES._replace(wallet_rules=frozenset({Rule.TOP_UP})))
+    deck = Deck(CONFIGURED._replace(wallet_rules=frozenset({Rule.TOP_UP})))
     for ask in (payment(), dispute(), refund(4, to_wallet=True)):
         say(deck, ask)
     assert deck.balance(A) == 100
