@@ -75,19 +75,15 @@ def _group(batch: Batch, entries: Sequence[Asked]) -> list[Reply]:
             fresh.setdefault(asked.key, (asked, hashed))
     told = dict(zip(fresh, _decided(batch, list(fresh.values()), priors), strict=True))
     replies = []
-    for place, (asked, prior) in enumerate(zip(entries, priors, strict=True)):
+    for place, asked in enumerate(entries):
         if place in reused:
             replies.append(_nothing("IDEMPOTENCY_KEY_REUSED"))
-        elif prior is not None:
-            replies.append(batch.repeated(asked, prior))
-        elif reused:
-            replies.append(_nothing(Refusal.ANOTHER_ENTRY_FAILED.value))
-        elif (first := told.pop(asked.key, None)) is not None:
-            replies.append(first)
-        else:  # the same key a second time in this record
-            receipt = batch.prior(asked.key)
-            assert receipt is not None, "the first of its kind was recorded"
+        elif asked.key in told:
+            replies.append(told.pop(asked.key))
+        elif (receipt := batch.prior(asked.key)) is not None:  # of before, or of the same key in this record
             replies.append(batch.repeated(asked, receipt))
+        else:
+            replies.append(_nothing(Refusal.ANOTHER_ENTRY_FAILED.value))
     return replies
 
 
