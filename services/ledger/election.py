@@ -7,6 +7,7 @@ from psycopg.rows import TupleRow
 
 from services.ledger import statements
 from services.ledger.ports import Peers, ShardRow
+from services.sessions import columns
 
 LOCK_CLASS = 0x57414C  # "WAL"
 
@@ -56,8 +57,5 @@ class Election:
         self._session.execute(statements.LEAVE, [self._worker])
 
     def _note_published(self, rows: Sequence[ShardRow]) -> None:
-        columns = [(row.shard, row.epoch, row.published_sequence, row.published_offset) for row in rows]
-        self._session.execute(
-            statements.NOTE_PUBLISHED,
-            [list(column) for column in zip(*columns, strict=True)] or [[], [], [], []],
-        )
+        published = [(row.shard, row.epoch, row.published_sequence, row.published_offset) for row in rows]
+        self._session.execute(statements.NOTE_PUBLISHED, columns(published, 4))

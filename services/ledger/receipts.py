@@ -46,6 +46,10 @@ class ReceiptRow(NamedTuple):
     command_id: str
     command_position: int
 
+    @property
+    def key(self) -> ReceiptKey:
+        return ReceiptKey(self.stream, self.origin, self.key_hash)
+
 
 def key_hash(command: Command) -> bytes:
     """SHA-256 of the idempotency key; of the command id where there is none (a key holds no NUL)."""

@@ -74,7 +74,7 @@ class Tail:
 
     def begins(self, envelope: Envelope) -> bool:
         """Whether it is the first event of its command: those of one command are committed together."""
-        return ReceiptKey(*row_of(envelope)[:3]) != self._last
+        return row_of(envelope).key != self._last
 
     def append(self, offset: int, envelope: Envelope, value: bytes) -> None:
         """The next event."""
@@ -88,7 +88,7 @@ class Tail:
         self._note_sealed(envelope)
         self.pending.append((envelope, value))
         self._bytes += len(value)
-        self._last = ReceiptKey(*row_of(envelope)[:3])
+        self._last = row_of(envelope).key
         link = digest(value)
         self.recent[sequence] = link
         self.recent.pop(sequence - RECENT_MAX, None)
@@ -116,9 +116,9 @@ class Tail:
             events.append(
                 StoredRow(envelope.place, version, envelope.type, value, receipt.shard, sequence, key)
             )
-            if before == receipt[:3]:
+            if before == receipt.key:
                 continue
-            before = ReceiptKey(*receipt[:3])
+            before = receipt.key
             receipts.append(receipt)
             if envelope.attempt is not UNSET:
                 print_ = (stream, envelope.requesthash, envelope.attempt)

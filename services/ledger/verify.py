@@ -16,7 +16,7 @@ from events.facts import FACTS, AnyFact, Movement, WalletCredited
 from events.upcasters import UPCASTERS, newest
 from services.ledger.receipts import ReceiptKey, ReceiptRow, row_of
 from services.reading import BulkReader, Incomplete, Record
-from services.sessions import KEEPALIVES
+from services.sessions import KEEPALIVES, columns
 from services.settings import Settings
 from services.verifying import Checked, Findings, Kind, Throttle
 
@@ -91,8 +91,7 @@ class Books:
         self._check_columns(row, envelope)
         self._check_balance(row, fact)
         receipt = row_of(envelope)
-        key = ReceiptKey(*receipt[:3])
-        first, self._last = key != self._last, key
+        first, self._last = receipt.key != self._last, receipt.key
         return receipt if first else None
 
     def _check_columns(self, row: Stored, envelope: Envelope) -> None:
@@ -156,12 +155,10 @@ async def _check_store(session: Session, books: Books, until: int, throttle: Thr
         if not rows:
             return
         wanted = [receipt for row in rows if (receipt := books.take(row)) is not None]
-        columns = [list(column) for column in zip(*(receipt[:3] for receipt in wanted), strict=True)]
-        there = (
-            {ReceiptKey(*row[:3]): row for row in await _rows(session, RECEIPTS, *columns)} if wanted else {}
-        )
+        keys = columns([receipt.key for receipt in wanted], len(ReceiptKey._fields))
+        there = {row.key: row for row in map(ReceiptRow._make, await _rows(session, RECEIPTS, *keys))}
         for receipt in wanted:
-            if there.get(ReceiptKey(*receipt[:3])) != tuple(receipt):
+            if there.get(receipt.key) != receipt:
                 books.found.add(
                     Kind.RECEIPT, receipt.sequence, "the receipt is missing or not that of its event"
                 )

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from services.ledger.failures import Damaged
 from services.ledger.ports import Attempt, Commit, Tried
-from services.ledger.receipts import Receipt, ReceiptKey
+from services.ledger.receipts import Receipt
 from services.ledger.snapshots import Snapshot
 from tests.contract.stores import StoreLab
 from tests.contract.transactions import NOBODY, NOW, opened, transaction
@@ -100,7 +100,7 @@ async def test_receipts_come_with_their_events(store_lab: StoreLab) -> None:
     store, rows = await opened(store_lab)
     written = transaction(rows[0], rows[1], count=2).commit
     await store.commit(written)
-    keys = [ReceiptKey(*row[:3]) for row in written.receipts]
+    keys = [row.key for row in written.receipts]
     strangers = [
         keys[0]._replace(origin="intake"),
         keys[0]._replace(stream=NOBODY),
@@ -120,7 +120,7 @@ async def test_what_points_at_no_event_is_found_all_the_same(store_lab: StoreLab
     written = transaction(rows[0], count=2, attempt=0).commit
     await store.commit(written)
     await store_lab.misplace(0, 2)
-    keys = [ReceiptKey(*row[:3]) for row in written.receipts]
+    keys = [row.key for row in written.receipts]
     tried = Attempt(written.attempts[0].stream, "1:ab", 0)
     loaded = await store.load([], keys, [tried], NOW)
     receipts = [Receipt("1:ab", 0, 1, written.events[0].value), Receipt("1:ab", 0, 999, b"")]

@@ -108,7 +108,7 @@ class MemoryDatabase:
             self.events[event.shard].append(event)
             self.streams[event.stream][event.version] = event
         for receipt in commit.receipts:
-            self.receipts[ReceiptKey(*receipt[:3])] = receipt
+            self.receipts[receipt.key] = receipt
         for attempt in commit.attempts:
             self.attempts[attempt.shard, attempt.sequence, attempt.attempt] = attempt
 
@@ -166,7 +166,7 @@ class MemoryDatabase:
             if taken or {(event.stream, event.version), (event.shard, event.sequence)} & places:
                 raise Conflict("stored_events")
             places |= {(event.stream, event.version), (event.shard, event.sequence)}
-        keys = [ReceiptKey(*receipt[:3]) for receipt in commit.receipts]
+        keys = [receipt.key for receipt in commit.receipts]
         if len(set(keys)) < len(keys) or any(key in self.receipts for key in keys):
             raise KnownKey
         if any((one.shard, one.sequence, one.attempt) in self.attempts for one in commit.attempts):

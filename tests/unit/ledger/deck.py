@@ -90,7 +90,7 @@ class Deck:
         for row in commit.receipts:
             event = stored[row.shard, row.sequence]
             receipt = Receipt(row.request_hash, row.shard, row.sequence, event)
-            self.receipts[ReceiptKey(*row[:3])] = self._made[row.shard, row.sequence] = receipt
+            self.receipts[row.key] = self._made[row.shard, row.sequence] = receipt
         for tried in commit.attempts:
             known = self.attempts.setdefault(Attempt(tried.stream, tried.request_hash, tried.attempt), [])
             known.append(Tried(tried.command_id, self._made[tried.shard, tried.sequence]))
