@@ -7,12 +7,11 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from events.money import AMOUNT_MAX, Currency
+from events.money import AMOUNT_MAX, Currency, Minor
 from events.times import Timestamp
 
 ForeignId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+\Z")]
 Word = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:/-]+\Z")]
-Minor = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="minor units")]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Print = Annotated[
     str, Meta(pattern=r"^[0-9a-f]{16}\Z", description="keyed: tells two contents apart, and no more")

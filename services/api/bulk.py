@@ -19,6 +19,7 @@ from services.api.asking import Asking, not_applied
 from services.api.auth import Caller
 from services.api.bulk_shapes import BulkItem, BulkOutcome
 from services.api.call import Call
+from services.api.shapes import or_unset
 
 ENVELOPE_BYTES = 4 * 1024
 RECORD_BYTES_MAX = COMMAND_BYTES_MAX - ENVELOPE_BYTES
@@ -130,8 +131,8 @@ def _entry(item: BulkItem) -> BulkEntry:
         currency=item.currency,
         amount=item.amount,
         idempotency_key=item.idempotency_key,
-        reason=UNSET if item.reason is None else item.reason,
-        reference=UNSET if item.reference is None else item.reference,
+        reason=or_unset(item.reason),
+        reference=or_unset(item.reference),
     )
 
 

@@ -6,17 +6,17 @@ from msgspec import Meta, Struct
 
 from events.commands import BULK_ENTRIES_MAX, CustomerIdText
 from events.facts import Reference
-from events.money import AMOUNT_MAX
+from events.money import Amount, Currency
 from events.personal import IdempotencyKey, Reason
-from services.api.shapes import CurrencyCode, Moment
+from services.api.shapes import Moment
 
 
 class BulkItem(Struct, frozen=True, kw_only=True):
     """One credit or debit. Its key counts within its customer, as if it were asked for alone."""
 
     customer_id: CustomerIdText
-    amount: Annotated[int, Meta(gt=0, le=AMOUNT_MAX, description="minor units, always positive")]
-    currency: CurrencyCode
+    amount: Amount
+    currency: Currency
     entry_type: Literal["credit", "debit"]
     idempotency_key: IdempotencyKey
     reason: Reason | None = None

@@ -43,10 +43,6 @@ def invalid_parameters(message: str) -> ApiError:
     return ApiError(422, "INVALID_REQUEST_PARAMETERS", message)
 
 
-def unsupported_currency() -> ApiError:
-    return ApiError(422, "UNSUPPORTED_CURRENCY", "This currency is not open for wallets")
-
-
 def too_many_metadata_keys(limit: int) -> ApiError:
     return ApiError(422, "MAXIMUM_KEYS_REACHED", f"Metadata has at most {limit} pairs")
 

@@ -5,12 +5,11 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from events.facts import Cause
-from events.money import AMOUNT_MAX
+from events.money import AMOUNT_MAX, Currency, Minor
 from services.api.lookups import COUNTED_MAX
-from services.api.shapes import CurrencyCode, Metadata, Moment
+from services.api.shapes import Metadata, Moment
 
 Status = Literal["active", "blocked", "closed"]
-MinorUnits = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="minor units")]
 PaymentStatus = Literal["Successful", "Failed", "Pending", "Refunded", "Partly refunded", "Disputed"]
 PricingType = Literal["one_time", "subscription"]
 Cursor = Annotated[
@@ -31,7 +30,7 @@ class CustomerDetail(Struct, frozen=True, kw_only=True):
     created_at: Moment
     updated_at: Moment
     erased_at: Moment | None
-    balances: dict[CurrencyCode, MinorUnits]
+    balances: dict[Currency, Minor]
 
 
 class Total(Struct, frozen=True, kw_only=True):
@@ -56,11 +55,11 @@ class LedgerEntry(Struct, frozen=True, kw_only=True):
 
     entry_id: str
     customer_id: str
-    currency: CurrencyCode
+    currency: Currency
     direction: Literal["credit", "debit"]
-    amount: MinorUnits
-    balance_before: MinorUnits
-    balance_after: MinorUnits
+    amount: Minor
+    balance_before: Minor
+    balance_after: Minor
     cause: Cause
     counter_account: str
     reference: str | None
@@ -86,7 +85,7 @@ class CustomerTransaction(Struct, frozen=True, kw_only=True):
     refunded_amount: Annotated[
         int, Meta(ge=0, le=AMOUNT_MAX, description="minor units, of what has succeeded")
     ]
-    currency: CurrencyCode
+    currency: Currency
     created_at: Moment
     pricing_type: PricingType
     payment_method: Annotated[str | None, Meta(description="Card, UPI, …; null where upstream does not say")]

@@ -6,12 +6,13 @@ from urllib.parse import unquote
 
 from litestar.types import Scope as AsgiScope
 
+from events.facts import Refusal
 from events.ids import position
 from events.sharding import shard_of
 from services.api.asking import Asking
 from services.api.auth import Authenticator, Caller
 from services.api.call import Call
-from services.api.errors import not_yet_visible, unsupported_currency
+from services.api.errors import not_yet_visible, refused
 from services.api.foreign_ports import Foreign
 from services.api.health import Readiness
 from services.api.keys import Scope
@@ -98,7 +99,7 @@ def check_currency(visit: Visit, currency: str, key: str | None) -> None:
         ApiError: 422 UNSUPPORTED_CURRENCY.
     """
     if key is None and currency not in visit.parts.settings.currencies:
-        raise unsupported_currency()
+        raise refused(Refusal.UNSUPPORTED_CURRENCY.value)
 
 
 async def reading(scope: AsgiScope) -> Visit:

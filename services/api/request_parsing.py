@@ -1,7 +1,6 @@
 """Bodies of requests about upstream's objects, made into what the ledger is asked, or refused. Pure."""
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -11,6 +10,7 @@ from events.times import in_utc
 from services.api.errors import ApiError, invalid_body, invalid_parameters
 from services.api.foreign_ports import Told
 from services.api.request_shapes import CreateRefund, UpdateSubscription
+from services.api.shapes import or_unset
 from services.nesting import NESTED_MAX, is_deep
 
 ASKABLE = frozenset({"active", "paused", "cancelled"})
@@ -57,11 +57,6 @@ def change_of(subscription_id: str, body: UpdateSubscription) -> RequestSubscrip
     return RequestSubscriptionChange(
         subscription_id=subscription_id, change=msgspec.convert(given, SubscriptionChange)
     )
-
-
-def or_unset(value: Any) -> Any:
-    """Null is like absent."""
-    return UNSET if value is None else value
 
 
 def _items(body: CreateRefund, payment: Told) -> list[RefundItem]:

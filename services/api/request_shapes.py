@@ -6,12 +6,12 @@ from msgspec import Meta, Struct
 
 from events.commands import CustomerIdText
 from events.foreign import Count, ForeignId
-from events.money import AMOUNT_MAX, Amount
+from events.money import AMOUNT_MAX, Amount, Currency, Minor
 from events.personal import LongReason, Name, Reason, ReturnUrl
 from events.requests import CARTS_MAX, REFUND_ITEMS_MAX, Comment, TaxId
-from services.api.shapes import CurrencyCode, Metadata, Moment
+from services.api.lookup_shapes import Cursor
+from services.api.shapes import Metadata, Moment
 
-Minor = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="minor units")]
 Interval = Literal["Day", "Week", "Month", "Year"]
 
 
@@ -29,7 +29,7 @@ class CreateRefund(Struct, frozen=True, kw_only=True):
     """Body of `POST /refunds`. Without items: all that can still be given back."""
 
     payment_id: ForeignId
-    currency: CurrencyCode | None = None
+    currency: Currency | None = None
     items: Annotated[list[RefundItem], Meta(max_length=REFUND_ITEMS_MAX)] | None = None
     metadata: Metadata | None = None
     reason: LongReason | None = None
@@ -40,7 +40,7 @@ class CreateRefundToWallet(Struct, frozen=True, kw_only=True):
 
     payment_id: ForeignId
     amount: Amount | None = None
-    currency: CurrencyCode | None = None
+    currency: Currency | None = None
     metadata: Metadata | None = None
     reason: LongReason | None = None
 
@@ -93,7 +93,7 @@ class CreateSettlement(Struct, frozen=True, kw_only=True):
     """Body of `POST /v1/customers/{customer_id}/wallets/settlements`: an invoice, wallet first."""
 
     invoice_id: ForeignId
-    currency: CurrencyCode
+    currency: Currency
     amount: Amount
     reason: Reason | None = None
 
@@ -104,7 +104,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     settlement_id: str
     invoice_id: str
     customer_id: CustomerIdText
-    currency: CurrencyCode
+    currency: Currency
     amount: Minor
     applied: Minor
     remaining: Minor
@@ -116,7 +116,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
 class CreateTopUp(Struct, frozen=True, kw_only=True):
     """Body of `POST /v1/customers/{customer_id}/wallets/top-ups`."""
 
-    currency: CurrencyCode
+    currency: Currency
     amount: Amount
     return_url: ReturnUrl | None = None
     metadata: Metadata | None = None
@@ -128,7 +128,7 @@ class TopUp(Struct, frozen=True, kw_only=True):
     request_id: str
     customer_id: CustomerIdText
     status: Literal["pending"] = "pending"
-    currency: CurrencyCode
+    currency: Currency
     amount: Minor
     created_at: Moment
 
@@ -140,7 +140,7 @@ class CustomerRequest(Struct, frozen=True, kw_only=True):
     kind: Literal["refund", "subscription_change", "top_up"]
     status: Literal["pending", "settled", "failed", "declined"]
     object_id: str | None
-    currency: CurrencyCode | None
+    currency: Currency | None
     amount: Minor | None
     created_at: Moment
     updated_at: Moment
@@ -150,6 +150,4 @@ class CustomerRequestList(Struct, frozen=True, kw_only=True):
     """One page, newest first."""
 
     items: list[CustomerRequest]
-    next_cursor: Annotated[
-        str | None, Meta(description="send it as `cursor` for the next page; null: this was the last one")
-    ]
+    next_cursor: Cursor

@@ -1,13 +1,13 @@
 """Bodies of requests and responses, as the SDK `dodopayments` knows them. Unknown fields of requests are ignored."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from events.commands import CustomerIdText
 from events.facts import Cause
-from events.money import AMOUNT_MAX
+from events.money import Amount, Currency, Minor
 from events.personal import (
     Email,
     IdempotencyKey,
@@ -30,7 +30,6 @@ Metadata = Annotated[
     Meta(description=f"at most {METADATA_KEYS_MAX} pairs"),
 ]
 Moment = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})]
-CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="ISO 4217 code")]
 Source = Literal["blocklist_page", "customer_page", "payment_page", "dispute_page", "api"]
 EventType = Literal[
     "payment",
@@ -57,6 +56,13 @@ EVENT_TYPES: dict[str, EventType] = {
 }
 """The public word for each cause: the SDK's enumeration is coarser than ours."""
 
+T = TypeVar("T")
+
+
+def or_unset(value: T | None) -> T | UnsetType:
+    """Null in a request is like absent."""
+    return UNSET if value is None else value
+
 
 class CreateCustomer(Struct, frozen=True, kw_only=True):
     """Body of `POST /customers`."""
@@ -81,8 +87,8 @@ class UpdateCustomer(Struct, frozen=True, kw_only=True):
 class CreateLedgerEntry(Struct, frozen=True, kw_only=True):
     """Body of `POST /customers/{customer_id}/wallets/ledger-entries`."""
 
-    amount: Annotated[int, Meta(gt=0, le=AMOUNT_MAX, description="minor units, always positive")]
-    currency: CurrencyCode
+    amount: Amount
+    currency: Currency
     entry_type: Literal["credit", "debit"]
     idempotency_key: IdempotencyKey | None = None
     reason: Reason | None = None
@@ -164,9 +170,9 @@ class CustomerPage(Struct, frozen=True, kw_only=True):
 class CustomerWallet(Struct, frozen=True, kw_only=True):
     """The balance of one customer in one currency."""
 
-    balance: Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="minor units")]
+    balance: Minor
     created_at: Moment
-    currency: CurrencyCode
+    currency: Currency
     customer_id: str
     updated_at: Moment
 
@@ -189,7 +195,7 @@ class CustomerWalletTransaction(Struct, frozen=True, kw_only=True):
     before_balance: int
     business_id: str
     created_at: Moment
-    currency: CurrencyCode
+    currency: Currency
     customer_id: str
     event_type: EventType
     is_credit: bool

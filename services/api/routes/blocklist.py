@@ -5,7 +5,6 @@ from datetime import datetime
 import msgspec
 from litestar import delete, get, post
 from litestar.types import Scope
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from events.commands import BlockCustomer, UnblockCustomer
@@ -18,7 +17,7 @@ from services.api.foreign_ports import SUBSCRIPTIONS
 from services.api.parsing import block_id, blocklist_filter_of, body_of, key_of, page_of, query_of
 from services.api.parts import Visit, as_of, reading, writing
 from services.api.ports import BlocklistRow, Page
-from services.api.shapes import BlockedCustomer, BlocklistPage
+from services.api.shapes import BlockedCustomer, BlocklistPage, or_unset
 
 _body = msgspec.json.Decoder(shapes.BlockCustomer)
 LIVING_SHOWN_MAX = 100
@@ -35,8 +34,8 @@ async def create(scope: Scope) -> Answer:
     key = key_of(visit.call)
     customer = await _meant(visit, body, key)
     ask = BlockCustomer(
-        reason=UNSET if body.reason is None else body.reason,
-        identifier=UNSET if body.email is None else body.email,
+        reason=or_unset(body.reason),
+        identifier=or_unset(body.email),
     )
     written = await visit.parts.asking.write(visit.call, visit.caller, customer, ask, key)
     row = await unless_away(visit.parts.blocklist.entry(visit.caller.tenant, written.reply.block_id))

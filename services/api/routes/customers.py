@@ -15,7 +15,7 @@ from services.api.errors import not_found
 from services.api.parsing import body_of, customer_id, filter_of, key_of, page_of, query_of
 from services.api.parts import as_of, reading, writing
 from services.api.ports import CustomerRow
-from services.api.shapes import CreateCustomer, Customer, CustomerPage, UpdateCustomer
+from services.api.shapes import CreateCustomer, Customer, CustomerPage, UpdateCustomer, or_unset
 
 _create_body = msgspec.json.Decoder(CreateCustomer)
 _update_body = msgspec.json.Decoder(UpdateCustomer)
@@ -30,7 +30,7 @@ async def create(scope: Scope) -> Answer:
     ask = RegisterCustomer(
         name=body.name,
         email=body.email,
-        phone_number=UNSET if body.phone_number is None else body.phone_number,
+        phone_number=or_unset(body.phone_number),
         metadata=body.metadata or UNSET,
         preferred_locale=body.preferred_locale or UNSET,
     )
@@ -89,8 +89,8 @@ ROUTES = (create, retrieve, update, list_customers)
 def _change(body: UpdateCustomer) -> ChangeProfile:
     """Null clears locale and phone number and empties metadata; a name and an email cannot be cleared."""
     return ChangeProfile(
-        name=UNSET if body.name is None else body.name,
-        email=UNSET if body.email is None else body.email,
+        name=or_unset(body.name),
+        email=or_unset(body.email),
         phone_number=body.phone_number,
         metadata={} if body.metadata is None else body.metadata,
         preferred_locale=body.preferred_locale,

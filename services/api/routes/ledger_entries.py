@@ -19,6 +19,7 @@ from services.api.shapes import (
     CustomerWallet,
     CustomerWalletTransaction,
     LedgerEntryPage,
+    or_unset,
 )
 
 _body = msgspec.json.Decoder(CreateLedgerEntry)
@@ -34,9 +35,7 @@ async def create(scope: Scope) -> Answer:
     key = key_of(visit.call, body.idempotency_key)
     check_currency(visit, body.currency, key)
     move = CreditWallet if body.entry_type == "credit" else DebitWallet
-    ask = move(
-        currency=body.currency, amount=body.amount, reason=UNSET if body.reason is None else body.reason
-    )
+    ask = move(currency=body.currency, amount=body.amount, reason=or_unset(body.reason))
     written = await visit.parts.asking.write(visit.call, visit.caller, identifier, ask, key)
     reply = written.reply
     assert reply.balance_after is not UNSET, "a reply to a movement of money says the balance"

@@ -5,14 +5,13 @@ from datetime import datetime
 import msgspec
 from litestar import post
 from litestar.types import Scope
-from msgspec import UNSET
 
 from events.commands import BlockCustomer, CloseCustomer, EraseCustomer, UnblockCustomer
 from services.api.answers import Answer, json
 from services.api.asking import Written
 from services.api.parsing import body_of, customer_id, key_of
 from services.api.parts import erasing, writing
-from services.api.shapes import ChangeStatus, CustomerStatus
+from services.api.shapes import ChangeStatus, CustomerStatus, or_unset
 
 _body = msgspec.json.Decoder(ChangeStatus)
 
@@ -66,5 +65,5 @@ async def _changed(scope: Scope, ask: type[BlockCustomer | UnblockCustomer | Clo
     visit = await writing(scope)
     identifier = customer_id(visit.path["customer_id"])
     body = await body_of(visit.call, _body, required=False)
-    asked = ask(reason=UNSET if body.reason is None else body.reason)
+    asked = ask(reason=or_unset(body.reason))
     return await visit.parts.asking.write(visit.call, visit.caller, identifier, asked, key_of(visit.call))

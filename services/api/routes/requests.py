@@ -16,7 +16,7 @@ from services.api.foreign_ports import PAYMENTS, SUBSCRIPTIONS, Kind, Told
 from services.api.foreign_shapes import Pairs, Refund
 from services.api.parsing import body_of, customer_id, key_of
 from services.api.parts import Visit, check_currency, refunding, writing
-from services.api.request_parsing import change_of, or_unset, refund_of
+from services.api.request_parsing import change_of, refund_of
 from services.api.request_shapes import (
     CreateRefund,
     CreateRefundToWallet,
@@ -26,6 +26,7 @@ from services.api.request_shapes import (
     TopUp,
     UpdateSubscription,
 )
+from services.api.shapes import or_unset
 from services.api.subscription_shapes import Subscription
 
 REQUEST = "ledger-request-id"
