@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
@@ -12,6 +13,16 @@ from events.sealing import open_bytes, seal_bytes
 from services.keyring import DataKeys
 
 
+class DeadLetter(NamedTuple):
+    """What could not be taken, and why: for operators."""
+
+    shard: int
+    offset: int
+    value: bytes
+    code: str
+    message: str
+
+
 class MonthlyCoffin:
     """For records of one topic; `micros` since 1970."""
 
@@ -20,8 +31,8 @@ class MonthlyCoffin:
         self._keys = keys
         self._micros = micros
 
-    async def seal(self, letter: tuple[int, int, bytes, str, str]) -> tuple[bytes, bytes]:
-        """Key and value for `ledger.dead-letters`, of a record's shard, offset and value, with a code and a message.
+    async def seal(self, letter: DeadLetter) -> tuple[bytes, bytes]:
+        """Key and value for `ledger.dead-letters`.
 
         Raises:
             NoKey: that of this month.

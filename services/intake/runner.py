@@ -5,7 +5,7 @@ from functools import partial
 
 from events.topics import PAYMENTS
 from services import health
-from services.coffin import MonthlyCoffin
+from services.coffin import DeadLetter, MonthlyCoffin
 from services.ends import Ends
 from services.faust_process import cannot_go_on, live
 from services.inbox import Inbox
@@ -32,7 +32,7 @@ class Coffin:
         self._asker = asker
 
     async def bury(self, record: Record, code: str, message: str) -> None:
-        await self._asker.dead_letter(*await self._coffin.seal((*record, code, message)))
+        await self._asker.dead_letter(*await self._coffin.seal(DeadLetter(*record, code, message)))
 
 
 async def run(settings: Settings, instance: str, micros: Clock, stop: asyncio.Event) -> int:

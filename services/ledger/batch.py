@@ -18,6 +18,7 @@ from events.facts import AnyFact
 from events.replies import Outcome, Reply
 from events.requests import RequestAsk
 from events.upstream import RecordUpstream
+from services.coffin import DeadLetter
 from services.ledger import receipts, replies
 from services.ledger.admission import Asked, Other, Rejected
 from services.ledger.attempts import Attempts
@@ -28,7 +29,7 @@ from services.ledger.domain.rules import Rule
 from services.ledger.domain.states import State, evolve_any, initial
 from services.ledger.domain.upstream import decide_upstream
 from services.ledger.folding import HistoryBroken
-from services.ledger.outcomes import Answer, DeadLetter, Decided, Unsure
+from services.ledger.outcomes import Answer, Decided, Unsure
 from services.ledger.ports import CommandRecord, Commit, Loaded, ShardRow, StoredRow
 from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
 from services.ledger.wrapping import Wrapped, effects_of, usable, wrapped

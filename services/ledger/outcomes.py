@@ -1,4 +1,4 @@
-"""What becomes of commands: decided facts, answers, dead letters."""
+"""What becomes of commands: decided facts, answers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,20 +9,10 @@ from services.ledger.admission import Asked
 
 
 class Answer(NamedTuple):
-    """A reply and where it goes; `to` is "" for commands that want none."""
+    """A reply and where it goes."""
 
     to: str
     reply: Reply
-
-
-class DeadLetter(NamedTuple):
-    """What could not be taken, and why: for operators."""
-
-    shard: int
-    offset: int
-    value: bytes
-    code: str
-    message: str
 
 
 class Decided(NamedTuple):

@@ -13,6 +13,7 @@ import structlog
 from msgspec import UNSET
 
 from events.codec import micros
+from services.coffin import DeadLetter
 from services.keyring import NoKey
 from services.ledger import admission, metrics
 from services.ledger.admission import Asked, Bulk, Declined, One, Rejected
@@ -20,7 +21,7 @@ from services.ledger.batch import Batch
 from services.ledger.decisions import Decisions, Read
 from services.ledger.erasing import erasing, erasures, may_erase
 from services.ledger.failures import KnownKey, NotKept, Unstorable
-from services.ledger.outcomes import DeadLetter, Unsure
+from services.ledger.outcomes import Unsure
 from services.ledger.ports import CommandRecord
 from services.ledger.world import World
 

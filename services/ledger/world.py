@@ -3,8 +3,8 @@
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from services.coffin import DeadLetter
 from services.ledger.answers import Answers
-from services.ledger.outcomes import DeadLetter
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, Store
 from services.ledger.relay import Relay

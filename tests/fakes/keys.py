@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from events.sealing import new_key
+from services.coffin import DeadLetter
 from services.keyring import NoKey
-from services.ledger.outcomes import DeadLetter
 from tests.fakes.gate import Gate
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from events.dead_letters import SealedLetter
 from events.sealing import new_key, wrap_key
-from services.coffin import MonthlyCoffin, month_owner, opened
+from services.coffin import DeadLetter, MonthlyCoffin, month_owner, opened
 from services.keyring import DataKeys, KeyRing, NoKey
 
 NOVEMBER_MICROS = 1_795_900_000_000_000
 OWNER = month_owner("2026-11")
 KEK = new_key()
-LETTER = (3, 7, b"{", "INVALID_COMMAND", "why")
+LETTER = DeadLetter(3, 7, b"{", "INVALID_COMMAND", "why")
 
 
 class Ring(KeyRing):
