@@ -12,9 +12,8 @@ from benchmarks.stage import Stage
 
 PROFILED = ("api", "ledger", "projections", "baseline-0")
 SAMPLES_PER_SECOND = 200
-_IDLE = (
-    "_worker (concurrent/futures/thread.py:81)"  # waits for work in C, which py-spy cannot tell from working
-)
+_IDLE = "_worker (concurrent/futures/thread.py:81)"
+"""It waits for work in C, which py-spy cannot tell from working."""
 _LINE = re.compile(r":\d+\)$")
 _PY_SPY = Path(sys.executable).parent / "py-spy"
 

@@ -1,1 +1,1 @@
-"""The published language: facts, commands, replies and how they travel. No I/O, no imports of ours."""
+"""The published language: facts, commands, replies and how they travel. No I/O but `generate`, no imports of ours."""

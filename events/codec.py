@@ -41,9 +41,8 @@ class Malformed(ValueError):
 def timestamp(micros: int) -> str:
     """Microseconds since 1970 as RFC 3339 in UTC, always with six decimals."""
     moment = _EPOCH + timedelta(microseconds=micros)
-    return (
-        moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-    )  # strftime drops zeros of a year
+    # strftime drops zeros of a year
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def micros(text: str) -> int:

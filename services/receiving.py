@@ -101,9 +101,8 @@ class CheckpointConsumer(driver.Consumer):
         except psycopg.Error as error:
             if not self.app.failed.done():
                 self.app.failed.set_exception(error)
-            return (
-                await asyncio.Future()
-            )  # after an exception Faust would go on somewhere else: the process ends
+            # after an exception Faust would go on somewhere else: the process ends
+            return await asyncio.Future()
         topic = self.app.read_topic
         wanted = {tp: offsets.get(tp.partition, 0) for tp in self.assignment() if tp.topic == topic}
         await self.seek_wait(wanted)

@@ -55,9 +55,8 @@ class Export:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._pieces):
-            first: list[FoundEntry] = await anext(
-                self._pieces, []
-            )  # what goes wrong here still is an answer with a status
+            # what goes wrong here still is an answer with a status
+            first: list[FoundEntry] = await anext(self._pieces, [])
             await send({"type": "http.response.start", "status": 200, "headers": self._head()})
             outcome = await self._watched(first, receive, send)
         metrics.EXPORTS.labels(outcome).inc()

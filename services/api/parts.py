@@ -125,7 +125,7 @@ async def writing(scope: AsgiScope) -> Visit:
 
 
 async def refunding(scope: AsgiScope) -> Visit:
-    """A request that gives money back. Raises ApiError 401."""
+    """A request that gives money back. Raises ApiError 401, 429."""
     return await _visit(scope, Scope.REFUND)
 
 

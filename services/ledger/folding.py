@@ -79,9 +79,8 @@ class Folding:
         if whole:
             self._open = self._refused | self._heads.keys()
             self.ignored += len(self._heads)
-            self.states |= {
-                s: self._initial(s) for s in self._heads
-            }  # not even the snapshot's own event is there
+            # not even the snapshot's own event is there
+            self.states |= {s: self._initial(s) for s in self._heads}
             self._heads.clear()
         self._refused = set()
 

@@ -1,4 +1,4 @@
-"""The event store's table through the `eventsourcing` library: its schema and reads; writes are the store's.
+"""The event store's table through the `eventsourcing` library, whose reads work on it; writes are the store's.
 
 The library's `insert_events` retries on fresh pool connections, which would commit outside the session that holds the
 shard. Here it refuses: events go in by `commit_batch`, with the fence before them and their receipts behind.

@@ -37,9 +37,8 @@ SESSION = {
 }
 """The lease is the server's: a frozen, cut-off or dead worker loses its session, and with it its shards."""
 
-TRANSACTION_SECONDS = (
-    5  # a worker frozen within a request is in no idle state that the other timeouts would end
-)
+TRANSACTION_SECONDS = 5
+"""A worker frozen within a request is in no idle state that the other timeouts would end."""
 TRANSACTION_TIMEOUT_SINCE = 170_000
 
 _PLANS = {

@@ -10,12 +10,11 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from events.foreign import Dispute, LicenceKey, Payment, Refund, Subscription
 from events.recorded import Recorded
+from services.nesting import NESTED_MAX
 from services.projections.event import Event
 
 NOTHING = Raw(b"{}")
 """What stands for an object whose key is gone."""
-
-NESTED_MAX = 64
 
 _TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _BRACKETS = re.compile(rb"[{}\[\]]")
@@ -115,9 +114,8 @@ def as_it_came(fact: Recorded) -> Raw:
     if fact.personal is UNSET or fact.personal.foreign is UNSET:
         return NOTHING
     came = _encode(fact.personal.foreign)
-    if (
-        b"\\u0000" in came
-    ):  # looked for first: the pattern takes longer than all else that is done with an event
+    # looked for first: the pattern takes longer than all else that is done with an event
+    if b"\\u0000" in came:
         came = _NUL.sub(rb"\1", came)
     if came.count(b"{") + came.count(b"[") > NESTED_MAX and nested(came) > NESTED_MAX:
         return NOTHING

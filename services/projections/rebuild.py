@@ -14,8 +14,8 @@ import psycopg
 from psycopg.errors import LockNotAvailable
 
 from services.projections import rebuild_load, rebuild_tables, samples
+from services.projections.rebuild_catalogue import Session
 from services.projections.rebuild_load import LoadFailed
-from services.projections.rebuild_tables import Session
 from services.sessions import KEEPALIVES
 from services.settings import Settings
 

@@ -7,12 +7,11 @@ added there since (indexes, grants, policies, triggers, views over them) the sha
 from collections.abc import Iterable
 from typing import LiteralString
 
-from psycopg import Connection, sql
+from psycopg import sql
 from psycopg.errors import DependentObjectsStillExist
-from psycopg.rows import TupleRow
 
 from services.projections import rebuild_catalogue as catalogue
-from services.projections.rebuild_catalogue import LIVE, SHADOW, View
+from services.projections.rebuild_catalogue import LIVE, SHADOW, Session, View
 from services.projections.tables import READ_MODELS
 
 OLD = "rebuild_old"
@@ -21,11 +20,11 @@ OLD = "rebuild_old"
 NAMES = [table.name for table in READ_MODELS]
 INSERTED_ONLY = {"ledger_entries"}
 """Tables in which nothing is looked up while they are filled: their keys are built after the load."""
+EARLY = [kind for kind in catalogue.KINDS if kind not in ("index", "constraint")]
+"""What shadow tables have from the start."""
 
 LOCK_TIMEOUT = "300ms"
 """Less than the server's `deadlock_timeout`: nobody else's statement is ever ended for our sake."""
-
-Session = Connection[TupleRow]
 
 
 class Unfit(Exception):
@@ -56,8 +55,7 @@ def create(session: Session) -> None:
         _run(session, catalogue.constraints(session, [n for n in NAMES if n not in INSERTED_ONLY]))
         session.execute(_named("CREATE TABLE {new} (LIKE {old} INCLUDING ALL)", "checkpoints"))
         session.execute(_named("INSERT INTO {new} (shard) SELECT shard FROM {old}", "checkpoints"))
-        late = ("index", "constraint")
-        _compare(session, [kind for kind in catalogue.KINDS if kind not in late])
+        _compare(session, EARLY)
 
 
 def drop(session: Session) -> None:
@@ -72,8 +70,7 @@ def fits(session: Session) -> bool:
     """Whether what an earlier run left still looks like the live tables."""
     if session.execute("SELECT to_regclass(%s)", [f"{SHADOW}.checkpoints"]).fetchone() == (None,):
         return False
-    late = ("index", "constraint")
-    return not catalogue.differences(session, NAMES, [k for k in catalogue.KINDS if k not in late])
+    return not catalogue.differences(session, NAMES, EARLY)
 
 
 def index(session: Session) -> None:

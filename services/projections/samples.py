@@ -11,7 +11,6 @@ from services.sessions import KEEPALIVES
 log = structlog.get_logger()
 
 LOOK_SECONDS = 600.0
-TABLES = [table.name for table in READ_MODELS]
 ANYBODY = "SELECT EXISTS (SELECT FROM customers WHERE erased_at IS NOT NULL)"
 
 
@@ -59,7 +58,7 @@ def renew(dsn: str) -> bool:
         connection.add_notice_handler(lambda notice: passed_over.append(notice.message_primary or ""))
         anybody = connection.execute(ANYBODY).fetchone() == (True,)
         if anybody:
-            connection.execute(f"ANALYZE {', '.join(TABLES)}")
+            connection.execute(f"ANALYZE {', '.join(table.name for table in READ_MODELS)}")
     if passed_over:
         raise NotOwned(passed_over[0])
     return anybody

@@ -1,4 +1,4 @@
-"""The read models, as SQLAlchemy Core tables: what queries are written against. Migrations make them."""
+"""The read models, as SQLAlchemy Core tables: columns and keys for digests, verify and rebuild. Migrations make them."""
 
 from typing import Any
 

@@ -216,8 +216,8 @@ class Machine:
 
     def _play(self) -> None:
         """A business with a past, once, and its present for as long as we run; never into servers that are not ours."""
-        follow = str(self._settings.play_visits)
-        if not self._all_ours or follow == "0":
+        visits = self._settings.play_visits
+        if not self._all_ours or not visits:
             return
         journal = ("--journal", str(self._folder.played))
         if (
@@ -225,7 +225,7 @@ class Machine:
             and self._finished(self._job("upstream", *journal, visible=True)) != 0
         ):
             self._say("the business could not be played: it goes on from where it was")
-        argv = [*CLI, "upstream", "--days", "0", "--follow", follow, "--json", *journal]
+        argv = [*CLI, "upstream", "--days", "0", "--follow", str(visits), "--json", *journal]
         log = self._folder.log("upstream")
         self._supervisor.start(Child("upstream", argv, env=environment(self._settings), log=log), vital=False)
 

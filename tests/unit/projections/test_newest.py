@@ -7,8 +7,9 @@ from msgspec import json
 from msgspec.structs import replace
 
 from events.foreign import Told
+from services.nesting import NESTED_MAX
 from services.projections import disputes, licence_keys, payments, refunds, subscriptions, told
-from services.projections.newest import NESTED_MAX, nested
+from services.projections.newest import nested
 from tests import upstream
 from tests.factories import EventFactory
 from tests.unit.projections.reading import events_of
