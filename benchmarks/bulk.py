@@ -1,149 +1,161 @@
-"""Commands put on the topic directly, and how fast a backlog of them is worked off."""
+"""`python -m benchmarks.bulk`: entries in bulk, as records that wait in Kafka and as requests of a thousand items.
+
+Servers, ledger, api, projections and clients share this machine. Afterwards the whole topic is checked.
+"""
 
 import asyncio
+import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 
-import psycopg
-from aiokafka import AIOKafkaProducer
-from msgspec import UNSET
+import aiohttp
+import msgspec
+import typer
 
+from benchmarks import backlog, checks
+from benchmarks.meter import Meter
+from benchmarks.profile import looking
 from benchmarks.stage import TENANT, Stage
-from events.codec import encode_ask, encode_command
-from events.commands import Command, CreditWallet, CustomerAsk, DebitWallet, Origin, RegisterCustomer
+from events.codec import encode_ask
+from events.commands import BULK_CUSTOMERS_MAX, BulkEntry, Command, EnterInBulk, Origin
+from events.ids import derived
 from events.sharding import shard_of
-from events.topics import COMMANDS
-from services.kafka import client_options
-from services.settings import Settings
-from services.standalone.process import StandaloneError
 
-STORED = ("store", "SELECT sum(sequence)::bigint FROM shards")
-APPLIED = ("views", "SELECT sum(sequence)::bigint FROM checkpoints")
-STALLED_SECONDS = 30.0
-_POLL_SECONDS = 0.02
+CUSTOMERS = 10_000
+BALANCE = 1_000_000_000
+ITEMS = 1_000
+PROFILE_SECONDS = 3.0
+PATH = "/v1/ledger-entries/bulk"
 
 
-class Speed(NamedTuple):
-    """From the first progress seen to the last: how long a process takes to start is not in it."""
+def records(customers: list[str], entries: int, each: int, shards: int) -> Iterator[Command]:
+    """Bulk records of `each` entries over all customers."""
+    homes: defaultdict[int, list[str]] = defaultdict(list)
+    for customer in customers:
+        homes[shard_of(customer, shards)].append(customer)
+    chance = random.Random(1)
+    for number in range(entries // each):
+        own = homes[number % shards]
+        name = secrets.token_hex(16)
+        some = chance.sample(own, min(BULK_CUSTOMERS_MAX, len(own)))
+        made = [_entry(some[place % len(some)], place, f"{name}-{place}") for place in range(each)]
+        yield Command(
+            id=name,
+            source="/bench",
+            type=EnterInBulk.TYPE,
+            subject=made[0].customer_id,
+            businessid=TENANT.business_id,
+            mode="test",
+            origin=Origin.SYSTEM,
+            actor="bench",
+            correlationid=name,
+            replyto=f"0/{name}",
+            data=encode_ask(EnterInBulk(entries=made)),
+        )
 
-    events: int
-    seconds: float
 
-    @property
-    def rate(self) -> float:
-        return self.events / self.seconds
-
-
-def command(customer: str, ask: CustomerAsk, answered: bool, name: str = "") -> Command:
-    """As an upstream service would send it, with a key of its own (`name`, or a random one) and no deadline."""
-    name = name or secrets.token_hex(16)
-    return Command(
-        id=name,
-        source="/bench",
-        type=ask.TYPE,
-        subject=customer,
-        businessid=TENANT.business_id,
-        mode="test",
-        origin=Origin.SYSTEM,
-        actor="bench",
-        correlationid=name,
-        idempotencykey=name,
-        replyto=f"0/{name}" if answered else UNSET,
-        data=encode_ask(ask),
+def _entry(customer: str, number: int, key: str) -> BulkEntry:
+    kind = "credit" if number % 2 else "debit"
+    return BulkEntry(
+        customer_id=customer,
+        entry_type=kind,  # type: ignore[arg-type]  # one of the two
+        currency="USD",
+        amount=100 + number % 900,
+        idempotency_key=key,
     )
 
 
-def opening(customers: list[str], balance: int, busy: int, entries: int) -> Iterator[Command]:
-    """Each customer registered and credited; the first `busy` of them with more entries, for the reads."""
-    for number, customer in enumerate(customers):
-        profile = RegisterCustomer(name=f"Nguyễn Văn {number}", email=f"{customer}@example.com")
-        yield command(customer, profile, answered=False)
-        yield command(customer, CreditWallet(currency="USD", amount=balance), answered=False)
-    for _ in range(entries):
-        for customer in customers[:busy]:
-            yield command(customer, CreditWallet(currency="USD", amount=1_000), answered=False)
+def body(customers: list[str]) -> bytes:
+    """A request of a thousand items over these customers."""
+    run = secrets.token_hex(8)
+    items = [_entry(customers[place % len(customers)], place, f"{run}-{place}") for place in range(ITEMS)]
+    return msgspec.json.encode({"items": items})
 
 
-def movements(customers: list[str], count: int, answered: bool) -> Iterator[Command]:
-    """Credits and debits in turn, over all wallets."""
-    for number in range(count):
-        move = CreditWallet if number % 2 else DebitWallet
-        ask = move(currency="USD", amount=100 + number % 900)
-        yield command(customers[number * 7919 % len(customers)], ask, answered)
+async def ask(stage: Stage, bodies: list[bytes], clients: int) -> tuple[float, list[float]]:
+    """Entries per second and the seconds of each request; every item must be applied."""
+    waiting = iter(bodies)
+    took: list[float] = []
+    headers = {"authorization": f"Bearer {stage.api_key}", "content-type": "application/json"}
+    url = f"http://127.0.0.1:{stage.settings.http_port}{PATH}"
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        for one in waiting:
+            began = time.monotonic()
+            async with session.post(url, data=one, headers=headers) as response:
+                answer: dict[str, Any] = await response.json()
+            assert (response.status, answer.get("applied")) == (200, ITEMS), str(answer)[:300]
+            took.append(time.monotonic() - began)
+
+    began = time.monotonic()
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(client(session) for _ in range(clients)))
+    return len(bodies) * ITEMS / (time.monotonic() - began), sorted(took)
 
 
-def produce(settings: Settings, commands: Iterable[Command]) -> None:
-    """All of them, acknowledged."""
-    asyncio.run(_produce(settings, commands))
+def main(
+    entries: Annotated[int, typer.Option(help="In each backlog.")] = 60_000,
+    requests: Annotated[int, typer.Option(help="Of a thousand items each, per scenario.")] = 40,
+    clients: Annotated[int, typer.Option(help="Requests at a time.")] = 4,
+    profile: Annotated[Path | None, typer.Option(help="Folder for py-spy profiles.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the servers keep data.")] = None,
+) -> None:
+    """Measure bulk, and check that nothing was lost."""
+    customers = [derived("cus_", f"bench {number}") for number in range(CUSTOMERS)]
+    with Stage(data_dir, 1) as stage:
+        stage.start_kafka()
+        stage.start("ledger", "projections", "api")
+        backlog.produce(stage.settings, backlog.opening(customers, BALANCE, 0, 0))
+        backlog.watch(stage, backlog.APPLIED, 2 * CUSTOMERS)
+        _backlogs(stage, customers, entries, profile)
+        _requests(stage, customers, requests, clients, profile)
+        backlog.settle(stage)
+        checks.verdict(checks.ledger(stage, checks.read_topic(stage.settings)))
+        typer.echo("the whole topic was read and is right")
 
 
-async def _produce(settings: Settings, commands: Iterable[Command]) -> None:
-    producer = AIOKafkaProducer(
-        acks="all", linger_ms=5, max_batch_size=256 * 1024, **client_options(settings)
-    )
-    await producer.start()
-    try:
-        sent = [
-            await producer.send(
-                COMMANDS.name,
-                encode_command(one),
-                key=one.subject.encode(),
-                partition=shard_of(one.subject, settings.shards),
-            )
-            for one in commands
-        ]
-        await asyncio.gather(*sent)
-    finally:
-        await producer.stop()
+def _backlogs(stage: Stage, customers: list[str], entries: int, profile: Path | None) -> None:
+    for each in (1_000, 100, 30):
+        stage.stop("api", "ledger", "projections")
+        until = backlog.count(stage, backlog.STORED) + entries // each * each
+        backlog.produce(stage.settings, records(customers, entries, each, stage.settings.shards))
+        stage.start("ledger", wait=False)
+        meter = Meter(stage)
+        during = partial(looking, stage, meter, profile, f"kafka-bulk-{each}", PROFILE_SECONDS)
+        speed = backlog.watch(stage, backlog.STORED, until, during)
+        typer.echo(
+            f"kafka, records of {each:>5} entries: {speed.rate:>8,.0f} entries/s; processor per entry: "
+            + _per_entry(meter, speed.seconds, speed.events)
+        )
 
 
-def count(stage: Stage, where: tuple[str, str]) -> int:
-    """Events stored, or applied to the read models."""
-    with psycopg.connect(stage.dsn(where[0])) as connection:
-        return _count(connection, where[1])
+def _requests(stage: Stage, customers: list[str], requests: int, clients: int, profile: Path | None) -> None:
+    stage.start("ledger", "projections", "api")
+    for count in (1_000, 10):
+        backlog.settle(stage)
+        asyncio.run(ask(stage, [body(customers[:count])], 1))
+        bodies = [body(customers[:count]) for _ in range(requests)]
+        meter = Meter(stage)
+        with looking(stage, meter, profile, f"http-bulk-{count}", PROFILE_SECONDS):
+            rate, took = asyncio.run(ask(stage, bodies, clients))
+        entered = len(bodies) * ITEMS
+        typer.echo(
+            f"http, {ITEMS} items over {count:>5} customers: {rate:>8,.0f} entries/s, "
+            f"p50 {took[len(took) // 2] * 1e3:.0f} ms, slowest {took[-1] * 1e3:.0f} ms; processor per entry: "
+            + _per_entry(meter, entered / rate, entered)
+        )
 
 
-def watch(
-    stage: Stage,
-    where: tuple[str, str],
-    until: int,
-    during: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Speed:
-    """Look on while a count goes up to `until`; `during` is entered at the first progress.
-
-    Raises:
-        StandaloneError: a process died, or nothing moved for too long.
-    """
-    database, statement = where
-    with psycopg.connect(stage.dsn(database), autocommit=True) as connection:
-        before = _count(connection, statement)
-        if before >= until:
-            return Speed(0, 1.0)
-        first = _progress(stage, connection, statement, before)
-        began = time.monotonic()
-        seen = first
-        with during():
-            while seen < until:
-                seen = _progress(stage, connection, statement, seen)
-            ended = time.monotonic()
-    return Speed(until - first, max(ended - began, 1e-9))
+def _per_entry(meter: Meter, seconds: float, entries: int) -> str:
+    """What does not depend on who else uses the machine."""
+    micros = {name: percent * seconds / entries * 1e4 for name, percent in meter.cpu_percent.items()}
+    return ", ".join(f"{name} {used:.0f} us" for name, used in micros.items())
 
 
-def _progress(stage: Stage, connection: psycopg.Connection, statement: str, last: int) -> int:
-    """The count once it is above `last`."""
-    deadline = time.monotonic() + STALLED_SECONDS
-    while (seen := _count(connection, statement)) <= last:
-        stage.check_alive()
-        if time.monotonic() > deadline:
-            raise StandaloneError(f"no progress beyond {last} for {STALLED_SECONDS:g} s: {statement}")
-        time.sleep(_POLL_SECONDS)
-    return seen
-
-
-def _count(connection: psycopg.Connection, statement: str) -> int:
-    row = connection.execute(statement.encode()).fetchone()
-    assert row is not None
-    return int(row[0])
+if __name__ == "__main__":
+    typer.run(main)

@@ -10,7 +10,7 @@ import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 
-from benchmarks.bulk import APPLIED, STORED, count
+from benchmarks.backlog import APPLIED, STORED, count
 from benchmarks.load import is_overdraft, key_of
 from benchmarks.stage import Stage
 from events.codec import digest

@@ -18,7 +18,7 @@ import psutil
 import typer
 from aiokafka import AIOKafkaProducer
 
-from benchmarks import bulk
+from benchmarks import backlog
 from benchmarks.stage import Stage
 from events.codec import encode_command
 from events.commands import Command, CreditWallet, RegisterCustomer
@@ -77,11 +77,11 @@ def customers(count: Annotated[int, typer.Option(help="Customers to touch, twice
         _say(worker="idle", **resident.mib)
         begun = time.monotonic()
         profile = RegisterCustomer(name="Nguyễn Văn A", email="a@example.com")
-        _work(stage, (bulk.command(one, profile, answered=False) for one in names), 0)
+        _work(stage, (backlog.command(one, profile, answered=False) for one in names), 0)
         _say(registered=count, seconds=round(time.monotonic() - begun, 1), **resident.mib)
         begun = time.monotonic()
         top_up = CreditWallet(currency="USD", amount=100)
-        _work(stage, (bulk.command(one, top_up, answered=False) for one in names), count)
+        _work(stage, (backlog.command(one, top_up, answered=False) for one in names), count)
         _say(credited=count, seconds=round(time.monotonic() - begun, 1), **resident.mib)
 
 
@@ -93,20 +93,20 @@ def frozen(
     """Stop PostgreSQL (SIGSTOP) while commands arrive, let it go on, and wait until all is done."""
     names = [derived("cus_", f"footprint {number}") for number in range(2_000)]
     with _staged() as stage:
-        opening = list(bulk.opening(names, 1_000_000, busy=0, entries=0))
+        opening = list(backlog.opening(names, 1_000_000, busy=0, entries=0))
         _work(stage, opening, 0)
         total = len(opening) + int(seconds * rate)
-        moves = bulk.movements(names, int(seconds * rate), answered=True)
+        moves = backlog.movements(names, int(seconds * rate), answered=True)
         with Resident(stage.running["ledger"].pid) as resident:
             stage.postgres.freeze()
             asyncio.run(_steadily(stage.settings, moves, rate))
             _say(frozen_seconds=seconds, commands=int(seconds * rate), **resident.mib)
             stage.postgres.thaw()
             begun = time.monotonic()
-            bulk.watch(stage, bulk.STORED, total)
+            backlog.watch(stage, backlog.STORED, total)
             _say(caught_up_seconds=round(time.monotonic() - begun, 1), **resident.mib)
         time.sleep(1)
-        if (stored := bulk.count(stage, bulk.STORED)) != total:
+        if (stored := backlog.count(stage, backlog.STORED)) != total:
             raise StandaloneError(f"{stored} events of {total} commands")
 
 
@@ -122,11 +122,11 @@ def _work(stage: Stage, commands: Any, stored: int) -> None:
     """Send all, never too far ahead of the worker, and wait until each has its event."""
     stream, sent = iter(commands), stored
     while chunk := list(islice(stream, CHUNK)):
-        bulk.produce(stage.settings, chunk)
+        backlog.produce(stage.settings, chunk)
         sent += len(chunk)
         if sent - AHEAD_MAX > 0:
-            bulk.watch(stage, bulk.STORED, sent - AHEAD_MAX)
-    bulk.watch(stage, bulk.STORED, sent)
+            backlog.watch(stage, backlog.STORED, sent - AHEAD_MAX)
+    backlog.watch(stage, backlog.STORED, sent)
 
 
 async def _steadily(settings: Settings, commands: Iterator[Command], rate: int) -> None:

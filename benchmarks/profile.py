@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.meter import Meter
 from benchmarks.stage import Stage
 
 PROFILED = ("api", "ledger", "projections", "baseline-0")
@@ -35,6 +36,13 @@ def recording(stage: Stage, folder: Path | None, scenario: str, seconds: float) 
     for file in files.values():
         if file.exists():
             file.with_suffix(".txt").write_text(summary(file))
+
+
+@contextmanager
+def looking(stage: Stage, meter: Meter, folder: Path | None, scenario: str, seconds: float) -> Iterator[None]:
+    """What it costs, and where: metered and recorded."""
+    with meter, recording(stage, folder, scenario, seconds):
+        yield
 
 
 def _spy(pid: int, file: Path, seconds: float) -> "subprocess.Popen[bytes]":

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import bulk
+from benchmarks import backlog
 from benchmarks.stage import Stage
 from events.ids import derived
 from services.projections.digests import Digests, digests
@@ -51,10 +51,12 @@ def main(
 def _fill(stage: Stage, events: int, customers: list[str]) -> None:
     stage.start_kafka()
     stage.start("ledger", "projections")
-    opening = list(bulk.opening(customers, BALANCE, 0, 0))
-    bulk.produce(stage.settings, opening)
-    bulk.produce(stage.settings, bulk.movements(customers, max(0, events - len(opening)), answered=False))
-    bulk.watch(stage, bulk.APPLIED, max(events, len(opening)))
+    opening = list(backlog.opening(customers, BALANCE, 0, 0))
+    backlog.produce(stage.settings, opening)
+    backlog.produce(
+        stage.settings, backlog.movements(customers, max(0, events - len(opening)), answered=False)
+    )
+    backlog.watch(stage, backlog.APPLIED, max(events, len(opening)))
 
 
 def _cpu_seconds() -> float:

@@ -43,7 +43,7 @@ class Http(NamedTuple):
         return "read-your-writes" if self.wait else "respond-async"
 
 
-class Bulk(NamedTuple):
+class Backlog(NamedTuple):
     """A backlog of commands and who works it off: one ledger worker, or the projections."""
 
     name: str
@@ -59,10 +59,10 @@ BASELINES = (
     Http("baseline-128-uniform", 128, ALL, Target(), baseline=True),
     Http("baseline-128-hot", 128, 1, Target(), baseline=True),
 )
-BULKS = (
-    Bulk("kafka-commands", "ledger", False, Target(rate=15_000)),
-    Bulk("projections-catch-up", "projections", False, Target(rate=8_000)),
-    Bulk("kafka-commands-answered", "ledger", True, Target()),
+BACKLOGS = (
+    Backlog("kafka-commands", "ledger", False, Target(rate=15_000)),
+    Backlog("projections-catch-up", "projections", False, Target(rate=8_000)),
+    Backlog("kafka-commands-answered", "ledger", True, Target()),
 )
 WRITES = (
     Http("write-1", 1, ALL, Target(p50_ms=6)),
@@ -79,7 +79,7 @@ READS = (
     Http("read-balance", 16, READ_WALLETS, Target(rate=4_000, p99_ms=15), WALLETS, "GET"),
     Http("read-entries", 16, READ_WALLETS, Target(rate=4_000, p99_ms=15), ENTRIES, "GET"),
 )
-NAMES = [scenario.name for scenario in (*BASELINES, *BULKS, *WRITES, *READS)]
+NAMES = [scenario.name for scenario in (*BASELINES, *BACKLOGS, *WRITES, *READS)]
 TIMES_BASELINE = 3.0
 """`write-128-hot` against `baseline-128-hot`."""
 

@@ -1,7 +1,6 @@
 """One run: prepare, go through the scenarios, check."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -9,22 +8,22 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from benchmarks import baseline, bulk, checks
+from benchmarks import backlog, baseline, checks
 from benchmarks.host import verify_us
 from benchmarks.load import Outcome, Plan, generate
 from benchmarks.meter import Meter, wait_for_quiet
-from benchmarks.profile import recording
+from benchmarks.profile import looking, recording
 from benchmarks.report import Result, reached
 from benchmarks.scenarios import (
     ALL,
+    BACKLOGS,
     BASELINES,
-    BULKS,
     READ_ENTRIES,
     READ_WALLETS,
     READS,
     WARM_UP,
     WRITES,
-    Bulk,
+    Backlog,
     Http,
     wanted,
 )
@@ -32,7 +31,7 @@ from benchmarks.stage import TENANT, Stage
 from events.ids import derived
 
 BALANCE = 1_000_000_000
-BULK_PROFILE_SECONDS = 3.0
+BACKLOG_PROFILE_SECONDS = 3.0
 Acknowledged = list[tuple[str, list[tuple[int, str]]]]
 
 
@@ -74,11 +73,11 @@ class Session:
         """
         if scenarios := [one for one in BASELINES if wanted(one.name, self._only)]:
             self._baseline(scenarios)
-        bulks = [one for one in BULKS if wanted(one.name, self._only)]
+        backlogs = [one for one in BACKLOGS if wanted(one.name, self._only)]
         https = [one for one in (*WRITES, *READS) if wanted(one.name, self._only)]
-        if bulks or https:
+        if backlogs or https:
             self._open()
-            self._bulk(bulks)
+            self._backlogs(backlogs)
             self._http(https)
             self._check()
 
@@ -107,37 +106,33 @@ class Session:
         stage.start_kafka()
         stage.start("ledger", "projections", "api")
         busy = min(READ_WALLETS, len(self._customers))
-        opening = list(bulk.opening(self._customers, BALANCE, busy, READ_ENTRIES))
+        opening = list(backlog.opening(self._customers, BALANCE, busy, READ_ENTRIES))
         self._say(f"opening {len(self._customers):,} wallets with {len(opening):,} commands")
-        bulk.produce(stage.settings, opening)
-        bulk.watch(stage, bulk.STORED, len(opening))
-        bulk.watch(stage, bulk.APPLIED, len(opening))
+        backlog.produce(stage.settings, opening)
+        backlog.watch(stage, backlog.STORED, len(opening))
+        backlog.watch(stage, backlog.APPLIED, len(opening))
 
-    def _bulk(self, scenarios: list[Bulk]) -> None:
+    def _backlogs(self, scenarios: list[Backlog]) -> None:
         """A backlog without anybody to work on it, then one process alone, then the next."""
         stage = self._stage
         for scenario in scenarios:
             stage.stop("api", "ledger", "projections")
-            where = bulk.STORED if scenario.worker == "ledger" else bulk.APPLIED
-            until = bulk.count(stage, bulk.STORED) + self._sizes.commands
-            moves = bulk.movements(self._customers, self._sizes.commands, scenario.answered)
-            bulk.produce(stage.settings, moves)
+            where = backlog.STORED if scenario.worker == "ledger" else backlog.APPLIED
+            until = backlog.count(stage, backlog.STORED) + self._sizes.commands
+            moves = backlog.movements(self._customers, self._sizes.commands, scenario.answered)
+            backlog.produce(stage.settings, moves)
             if scenario.worker == "projections":
                 stage.start("ledger")
-                bulk.watch(stage, bulk.STORED, until)
+                backlog.watch(stage, backlog.STORED, until)
                 stage.stop("ledger")
             wait_for_quiet(self._sizes.patience_seconds)
             meter = Meter(stage)
             stage.start(scenario.worker, wait=False)
-            speed = bulk.watch(stage, where, until, partial(self._looking, scenario, meter))
-            self._note_bulk(scenario, speed, meter)
+            during = partial(looking, stage, meter, self._profiles, scenario.name, BACKLOG_PROFILE_SECONDS)
+            speed = backlog.watch(stage, where, until, during)
+            self._note_backlog(scenario, speed, meter)
             stage.start("ledger", "projections")
-            bulk.watch(stage, bulk.APPLIED, until)
-
-    @contextmanager
-    def _looking(self, scenario: Bulk, meter: Meter) -> Iterator[None]:
-        with meter, recording(self._stage, self._profiles, scenario.name, BULK_PROFILE_SECONDS):
-            yield
+            backlog.watch(stage, backlog.APPLIED, until)
 
     def _http(self, scenarios: list[Http]) -> None:
         stage = self._stage
@@ -149,17 +144,13 @@ class Session:
         outcome = generate(replace(plan, warmup_seconds=0.0))
         self._ours.append((plan.run, outcome.acknowledged))
         for scenario in scenarios:
-            self._settle()
+            backlog.settle(self._stage)
             outcome, result = self._load(scenario, [stage.settings.http_port], self._ours)
             result.processes = {"api": stage.settings.http_processes, "ledger": 1, "projections": 1}
             self._note(result, outcome)
 
-    def _settle(self) -> None:
-        """The read models have everything: what one scenario left behind is not the next one's work."""
-        bulk.watch(self._stage, bulk.APPLIED, bulk.count(self._stage, bulk.STORED))
-
     def _check(self) -> None:
-        self._settle()
+        backlog.settle(self._stage)
         self._say("reading the whole topic to check it")
         topic = checks.read_topic(self._stage.settings)
         self.checks["acknowledged"] = checks.acknowledged(topic, self._ours)
@@ -226,7 +217,7 @@ class Session:
         self.results.append(result)
         self._say(f"{result.name}: {result.rate:,.0f}/s, p99 {outcome.latency.p99:.1f} ms")
 
-    def _note_bulk(self, scenario: Bulk, speed: bulk.Speed, meter: Meter) -> None:
+    def _note_backlog(self, scenario: Backlog, speed: backlog.Speed, meter: Meter) -> None:
         result = Result(
             name=scenario.name,
             wallets=len(self._customers),

@@ -6,8 +6,6 @@ compared with the books of the played business.
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +13,9 @@ from typing import Annotated
 import typer
 from aiokafka import AIOKafkaProducer
 
-from benchmarks import bulk, checks
+from benchmarks import backlog, checks
 from benchmarks.meter import Meter
-from benchmarks.profile import recording
+from benchmarks.profile import looking
 from benchmarks.stage import TENANT, Stage
 from events.topics import PAYMENTS
 from services.kafka import client_options
@@ -74,7 +72,8 @@ def main(
         stage.start("ledger", *(["projections"] if projections else []))
         stage.start("intake", wait=False)
         meter = Meter(stage)
-        speed = bulk.watch(stage, TAKEN, len(told), partial(_looking, stage, meter, profile))
+        during = partial(looking, stage, meter, profile, "upstream", PROFILE_SECONDS)
+        speed = backlog.watch(stage, TAKEN, len(told), during)
         stage.stop("intake")
         stage.stop("ledger")  # in order: what is stored is published then
         topic = checks.read_topic(stage.settings)
@@ -92,12 +91,6 @@ def main(
         "commands_per_commit": meter.commands_per_commit,
     }
     typer.echo(json.dumps(result))
-
-
-@contextmanager
-def _looking(stage: Stage, meter: Meter, profile: Path | None) -> Iterator[None]:
-    with meter, recording(stage, profile, "upstream", PROFILE_SECONDS):
-        yield
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import uvloop
 from msgspec import Struct
 from msgspec.structs import replace
 
-from benchmarks import bulk
+from benchmarks import backlog
 from benchmarks.stage import TENANT
 from events.commands import CreditWallet, CustomerAsk, DebitWallet, RegisterCustomer
 from events.ids import derived, stream_id, stream_name
@@ -119,7 +119,7 @@ class Loader:
         )
         for number in numbers:
             for place, ask in enumerate(_asks(number, self._plan.entries)):
-                command = bulk.command(
+                command = backlog.command(
                     customer_id(number), ask, answered=False, name=f"grown-{number}-{place}"
                 )
                 batch.take(Asked(record, command, ask, receipt_key(command, streams[number])))
