@@ -90,7 +90,7 @@ class BulkReader:
                 silent_since = loop.time()
                 yield batch
             elif loop.time() - silent_since > SILENCE_SECONDS_MAX:
-                raise Silent(f"sent nothing for {SILENCE_SECONDS_MAX:.0f} s before the log's end")
+                raise Silent(f"Kafka sent nothing for {SILENCE_SECONDS_MAX:.0f} s before the log's end")
             for partition in [p for p in left if await self._consumer.position(p) >= wanted[p.partition]]:
                 left.discard(partition)
                 self._consumer.pause(partition)

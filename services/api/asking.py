@@ -16,7 +16,7 @@ from events.sharding import shard_of
 from services.api import errors
 from services.api.auth import Caller
 from services.api.call import Call
-from services.api.parsing import wants_no_wait
+from services.api.parsing import attempt_of, wants_no_wait
 from services.api.ports import (
     Gateway,
     NotHandedOver,
@@ -94,7 +94,7 @@ class Asking:
             actor=caller.key_id,
             correlationid=call.request_id.decode(),
             idempotencykey=UNSET if key is None else key,
-            attempt=call.attempt,
+            attempt=attempt_of(call),
             deadline=ticket.deadline,
             replyto=ticket.replyto,
             awaited=not wants_no_wait(call),

@@ -49,6 +49,7 @@ async def enter(asking: Asking, call: Call, caller: Caller, records: Sequence[Re
     Raises:
         ApiError: of no record anything is known.
     """
+    call.keyed = True  # each item
     found = await asyncio.gather(*(_ask(asking, call, caller, record) for record in records))
     if all(isinstance(one, errors.ApiError) and one.status in (503, 504) for one in found):
         raise max((one for one in found if isinstance(one, errors.ApiError)), key=lambda one: one.status)

@@ -44,7 +44,7 @@ class Call:
     """Made once per request by the edge, found by handlers in the scope."""
 
     __slots__ = (
-        "_body_bytes_max", "_receive", "address", "attempt", "headers", "heard", "limits", "policy", "query", "repeated",
+        "_body_bytes_max", "_receive", "address", "headers", "heard", "keyed", "limits", "policy", "query", "repeated",
         "request_id",
     )  # fmt: skip
 
@@ -58,9 +58,8 @@ class Call:
                 found[name] = value
         self.headers = found
         self.query = scope["query_string"]
-        count = found.get(b"x-stainless-retry-count", b"")
-        self.attempt = int(count) if count.isdigit() and len(count) <= 2 else 0
-        """How often the SDK has sent this request before; 0 for anything else."""
+        self.keyed = b"idempotency-key" in found
+        """Whether it is known to have an idempotency key; in its body it may have one that was not read yet."""
         self.heard = False
         """Whether the ledger has answered it."""
         self.policy = API_POLICY

@@ -1,5 +1,6 @@
 """What every request and answer gets: its path as sent, a request id, security headers, a measurement."""
 
+from collections.abc import Iterable
 from time import perf_counter
 
 from litestar.enums import ScopeType
@@ -9,7 +10,6 @@ from services.api import metrics
 from services.api.answers import json
 from services.api.call import Call
 from services.api.shapes import Error
-from services.api.turned_away import TurnedAway
 
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -18,8 +18,9 @@ SECURITY_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-NOT_APPLIED = frozenset({408, 429, 503})
+_NOT_APPLIED = frozenset({408, 429, 503})
 _NOWHERE = json(Error(code="NOT_FOUND", message="No such route"), status=404)
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Edge:
@@ -28,7 +29,6 @@ class Edge:
     def __init__(self, app: ASGIApp, body_bytes_max: int) -> None:
         self._app = app
         self._body_bytes_max = body_bytes_max
-        self._turned_away = TurnedAway()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -40,9 +40,6 @@ class Edge:
         # Routed as sent: an encoded slash belongs to an id. The router would drop empty parts, and find something else.
         path = scope["path"] = scope["raw_path"].decode("latin-1")
         app = _NOWHERE if "//" in path or path.endswith("/") else self._app
-        request = (call.headers.get(b"authorization"), scope["method"], path)
-        said = call.attempt
-        call.attempt = self._turned_away.attempt(request, said, started)
         status = 500
 
         async def answer(message: Message) -> None:
@@ -50,7 +47,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [
-                    *message["headers"],
+                    *_repeated_by_whom(message["headers"], call, scope["method"], status),
                     *SECURITY_HEADERS,
                     *call.limits,
                     (b"content-security-policy", call.policy),
@@ -61,8 +58,18 @@ class Edge:
         try:
             await app(scope, receive, answer)
         finally:
-            ended = perf_counter()
-            turned_away = status in NOT_APPLIED and not call.heard and scope["method"] != "GET"
-            self._turned_away.ended(request, said, call.attempt, ended, turned_away=turned_away)
             route = scope.get("path_template") or "other"
-            metrics.request(str(route), scope["method"], status, ended - started)
+            metrics.request(str(route), scope["method"], status, perf_counter() - started)
+
+
+def _repeated_by_whom(headers: Headers, call: Call, method: str, status: int) -> Headers:
+    """A keyless write that the ledger never heard of is not for the SDK to repeat, but for its caller.
+
+    The ledger takes the SDK's own retry for the repetition of an equal command of some minutes before, if there was one:
+    its answer would be 200, and nothing would be done (docs/adr/0026-keyless-writes-are-their-callers.md).
+    """
+    unheard = status in _NOT_APPLIED and not call.heard and method != "GET"
+    if not unheard or call.keyed or b"x-stainless-retry-count" not in call.headers:
+        return headers
+    others = [header for header in headers if header[0] != b"x-should-retry"]
+    return [*others, (b"x-should-retry", b"false")]

@@ -188,6 +188,7 @@ def key_of(call: Call, in_body: str | None = None) -> str | None:
         ApiError: both and different, or not a key.
     """
     key = call.header(b"idempotency-key")
+    call.keyed = key is not None or in_body is not None
     if key is None:
         return in_body
     if not 0 < len(key) <= _KEY_MAX or "\x00" in key:
@@ -203,6 +204,12 @@ def wants_no_wait(call: Call) -> bool:
     if prefer is None:
         return False
     return any(part.strip().lower() == b"respond-async" for part in prefer.split(b","))
+
+
+def attempt_of(call: Call) -> int:
+    """How often the SDK has sent this request before; 0 for anything else."""
+    text = call.headers.get(b"x-stainless-retry-count", b"")
+    return int(text) if text.isdigit() and len(text) <= 2 else 0
 
 
 @overload
