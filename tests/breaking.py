@@ -478,7 +478,7 @@ BREAKS = [
         "services/producing.py",
         "if not isinstance(failed, KafkaError) or producer is not self._producer or self._stopped:",
         "if producer is not self._producer or failed is not None:",
-        ("tests/integration/test_api_gateway.py",),
+        ("tests/unit/test_producing.py",),
     ),
     Break(
         "a bulk record moves customers of another shard",

@@ -46,6 +46,20 @@ class Closing:
         self._closed.append("closed")
 
 
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Producer]:
+    """Every one that is asked for."""
+    found: list[Producer] = []
+
+    def make(**_: object) -> Producer:
+        found.append(Producer())
+        return found[-1]
+
+    monkeypatch.setattr(producing, "AIOKafkaProducer", make)
+    monkeypatch.setattr(discard, "__defaults__", (0.01,))
+    return found
+
+
 async def test_one_that_cannot_stop_in_order_keeps_no_tasks_and_sockets() -> None:
     producer: Any = Producer()
     await discard(producer, 0.01)
@@ -71,17 +85,7 @@ async def test_whoever_waits_for_a_record_that_nobody_will_send_any_more_is_told
     assert complaints == []
 
 
-async def test_one_that_is_stopped_is_not_renewed_for_what_it_gives_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made: list[Producer] = []
-
-    def make(**_: object) -> Producer:
-        made.append(Producer())
-        return made[-1]
-
-    monkeypatch.setattr(producing, "AIOKafkaProducer", make)
-    monkeypatch.setattr(discard, "__defaults__", (0.01,))
+async def test_one_that_is_stopped_is_not_renewed_for_what_it_gives_up(made: list[Producer]) -> None:
     lasting = LastingProducer("commands")
     await lasting.start()
     queued = await lasting.send(b"value", key=b"key")
@@ -90,3 +94,18 @@ async def test_one_that_is_stopped_is_not_renewed_for_what_it_gives_up(
         await queued
     await asyncio.sleep(0.01)
     assert len(made) == 1
+
+
+async def test_after_a_record_that_was_given_up_comes_another_producer(made: list[Producer]) -> None:
+    """The broker misses the number of that record, and takes nothing more of the first one in its partition."""
+    lasting = LastingProducer("commands")
+    await lasting.start()
+    queued = await lasting.send(b"value", key=b"key")
+    made[0]._message_accumulator._pop_batch(PARTITION).failure(KafkaTimeoutError("no leader for too long"))
+    with pytest.raises(KafkaTimeoutError):
+        await queued
+    await asyncio.sleep(0)
+    assert lasting._renewing is not None
+    await asyncio.wait_for(lasting._renewing, 5)
+    assert [lasting.client] == [producer.client for producer in made[1:]]
+    await lasting.stop()
