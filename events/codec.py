@@ -12,6 +12,7 @@ from events.commands import ASKS, BULKS, AnyAsk, AnyBulk, BulkFact, Command
 from events.envelope import Envelope
 from events.facts import FACTS, AnyFact
 from events.replies import Reply
+from events.times import written
 from events.upcasters import upcast
 from events.upstream import Named, RecordUpstream
 
@@ -40,9 +41,7 @@ class Malformed(ValueError):
 @lru_cache(maxsize=1024)
 def timestamp(micros: int) -> str:
     """Microseconds since 1970 as RFC 3339 in UTC, always with six decimals."""
-    moment = _EPOCH + timedelta(microseconds=micros)
-    # strftime drops zeros of a year
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return written(_EPOCH + timedelta(microseconds=micros))
 
 
 def micros(text: str) -> int:

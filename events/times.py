@@ -21,3 +21,9 @@ def in_utc(moment: datetime) -> datetime:
         OverflowError: it is at the end of the calendar, and has no UTC.
     """
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def written(moment: datetime) -> str:
+    """A moment in UTC as `Timestamp`."""
+    # strftime drops zeros of a year
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -241,7 +241,7 @@ def version(as_json: Json = False) -> None:
 
 
 def _lines(lines: list[str], as_json: bool) -> None:
-    print(json.dumps({"done": lines})) if as_json else print(*lines, sep="\n")
+    print(json.dumps({"done": lines}) if as_json else "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,10 @@ class Incomplete(Exception):
 class Silent(KafkaTimeoutError):  # type: ignore[misc]
     """Kafka gives nothing for too long: no word about the log. Try again later."""
 
+    def __str__(self) -> str:
+        """What is said; aiokafka's own would begin with the name of the class."""
+        return str(self.args[0])
+
 
 class BulkReader:
     """One consumer for some partitions of a topic; open and close it, or use `async with`.

@@ -188,7 +188,7 @@ def key_of(call: Call, in_body: str | None = None) -> str | None:
         ApiError: both and different, or not a key.
     """
     key = call.header(b"idempotency-key")
-    call.keyed = key is not None or in_body is not None
+    call.keyed |= in_body is not None
     if key is None:
         return in_body
     if not 0 < len(key) <= _KEY_MAX or "\x00" in key:

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from events.requests import RefundItem, RequestRefund, RequestSubscriptionChange, SubscriptionChange
-from events.times import in_utc
+from events.times import in_utc, written
 from services.api.errors import ApiError, invalid_body, invalid_parameters
 from services.api.foreign_ports import Told
 from services.api.request_shapes import CreateRefund, UpdateSubscription
@@ -98,7 +98,6 @@ def _amount(amount: int | None, tax_inclusive: bool) -> int:
 def _moment(value: datetime) -> str:
     """As we write moments; UTC where it does not say."""
     try:
-        moment = in_utc(value)
+        return written(in_utc(value))
     except OverflowError as error:
         raise invalid_parameters("next_billing_date is not a time in these ages") from error
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

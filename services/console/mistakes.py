@@ -122,7 +122,7 @@ def _explain_servers(error: BaseException) -> Mistake | None:
     if isinstance(error, Incomplete):
         return Mistake(str(error), ExitCode.MISFIT)
     if isinstance(error, Silent):
-        return Mistake(f"{error.args[0]}: its logs may say why", ExitCode.UNREACHABLE)
+        return Mistake(f"{error}: its logs may say why", ExitCode.UNREACHABLE)
     if isinstance(error, KafkaError):
         return Mistake(_silent_kafka(type(error).__name__), ExitCode.UNREACHABLE)
     if isinstance(error, OperationalError):

@@ -38,12 +38,10 @@ class Samples:
             self.due = False
             try:
                 await asyncio.to_thread(renew, self._dsn)
-            except psycopg.Error as error:  # it is tried again
+            except (psycopg.Error, NotOwned) as error:  # it is tried again
                 self.due = True
-                log.warning("samples_not_renewed", why=type(error).__name__)
-            except NotOwned as error:
-                self.due = True
-                log.warning("samples_not_renewed", why=str(error))
+                why = str(error) if isinstance(error, NotOwned) else type(error).__name__
+                log.warning("samples_not_renewed", why=why)
 
 
 def renew(dsn: str) -> bool:
