@@ -36,7 +36,11 @@ def document() -> Json:
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "An API key of one business"}
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key of one business, with the scope named as role",
+                }
             },
         },
     }
@@ -67,12 +71,11 @@ def _operation(operation: Operation) -> Json:
         "operationId": operation.identifier,
         "summary": operation.summary,
         "tags": [operation.tag],
-        "security": [{"key": []}] if operation.scope else [],
+        "security": [{"key": [operation.scope.value]}] if operation.scope else [],
         "responses": _responses(operation),
     }
-    if operation.description or operation.scope:
-        scope = f"Needs a key with the scope `{operation.scope}`." if operation.scope else ""
-        found["description"] = f"{operation.description} {scope}".strip()
+    if operation.description:
+        found["description"] = operation.description
     if operation.parameters:
         found["parameters"] = [
             {

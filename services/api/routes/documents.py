@@ -1,4 +1,4 @@
-"""`/openapi.json` and the page for people, made once per process."""
+"""`/openapi.json` and the pages for people, made once per process."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from services.api.call import Call
 _POLICY = b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _DOCUMENT = openapi.document()
 _OPENAPI = msgspec.json.encode(_DOCUMENT)
-_PAGE = docs_page.render(_DOCUMENT)
+_PAGES = {language.path: docs_page.render(_DOCUMENT, language) for language in docs_page.LANGUAGES}
 _STYLE = (Path(__file__).parent.parent / "static" / "docs.css").read_bytes()
 
 
@@ -22,9 +22,9 @@ async def openapi_json(scope: Scope) -> Answer:
     return document(_OPENAPI, JSON)
 
 
-@get("/docs")
+@get(list(_PAGES))
 async def page(scope: Scope) -> Answer:
-    return _page(scope, _PAGE, b"text/html; charset=utf-8")
+    return _page(scope, _PAGES[scope["path"].rstrip("/")], b"text/html; charset=utf-8")
 
 
 @get("/docs/docs.css")
