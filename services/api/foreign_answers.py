@@ -63,7 +63,7 @@ def _said(shape: type[Struct], source: Data) -> Data:
             name: value for name, value in said["metadata"].items() if isinstance(value, str | int | float)
         }
     if isinstance(said.get("billing"), dict):
-        said["billing"] = {name: value for name, value in said["billing"].items() if value is not None}
+        said["billing"] = {name: value for name, value in said["billing"].items() if isinstance(value, str)}
     return said
 
 
