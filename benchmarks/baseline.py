@@ -24,20 +24,20 @@ from services.api import errors
 from services.api.app import create_app
 from services.api.asking import Asking, Written
 from services.api.auth import Authenticator, Caller
-from services.api.blocklist import PostgresBlocklist
 from services.api.call import Call
-from services.api.export_source import PostgresExports
-from services.api.foreign_queries import PostgresForeign
 from services.api.limits import Limits
-from services.api.lookup_queries import PostgresLookups
 from services.api.parts import Parts
 from services.api.protocol import LimitedProtocol
-from services.api.queries import PostgresQueries
+from services.api.queries.blocklist import PostgresBlocklist
+from services.api.queries.exports import PostgresExports
+from services.api.queries.foreign import PostgresForeign
+from services.api.queries.keyed import PostgresQueries
+from services.api.queries.lookups import PostgresLookups
 from services.api.rates import UsdRates
 from services.api.visibility import PostgresVisibility
-from services.api.webhook_publisher import KafkaPublisher
-from services.api.webhook_tables import PostgresDeliveries, PostgresEndpoints
-from services.api.webhooks import Door
+from services.api.webhooks.door import Door
+from services.api.webhooks.publisher import KafkaPublisher
+from services.api.webhooks.tables import PostgresDeliveries, PostgresEndpoints
 from services.settings import Settings
 
 CONNECTIONS = 16

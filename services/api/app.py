@@ -17,7 +17,7 @@ from services.api.parts import Parts
 from services.api.ports import ViewsTooSlow, ViewsUnavailable
 from services.api.routes import ROUTES
 from services.api.routes.allowed import allowed
-from services.api.shapes import Error
+from services.api.shapes.customers import Error
 
 log = structlog.get_logger()
 

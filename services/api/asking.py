@@ -16,7 +16,7 @@ from events.sharding import shard_of
 from services.api import errors
 from services.api.auth import Caller
 from services.api.call import Call
-from services.api.parsing import attempt_of, wants_no_wait
+from services.api.parsing.values import attempt_of, wants_no_wait
 from services.api.ports import (
     Gateway,
     NotHandedOver,

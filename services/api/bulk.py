@@ -17,9 +17,9 @@ from events.sharding import shard_of
 from services.api import errors
 from services.api.asking import Asking, not_applied
 from services.api.auth import Caller
-from services.api.bulk_shapes import BulkItem, BulkOutcome
 from services.api.call import Call
-from services.api.shapes import or_unset
+from services.api.shapes.bulk import BulkItem, BulkOutcome
+from services.api.shapes.customers import or_unset
 
 ENVELOPE_BYTES = 4 * 1024
 RECORD_BYTES_MAX = COMMAND_BYTES_MAX - ENVELOPE_BYTES

@@ -9,7 +9,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from services.api import metrics
 from services.api.answers import json
 from services.api.call import Call
-from services.api.shapes import Error
+from services.api.shapes.customers import Error
 
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),

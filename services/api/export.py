@@ -12,8 +12,8 @@ import structlog
 from litestar.types import Receive, Scope, Send
 
 from services.api import metrics
-from services.api.lookup_shapes import LedgerEntry
 from services.api.lookups import FoundEntry
+from services.api.shapes.lookups import LedgerEntry
 
 log = structlog.get_logger()
 

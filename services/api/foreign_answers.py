@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from events.times import in_utc
 from services.api.foreign_ports import Data, Instance, Part, Person, Told, Whole
-from services.api.foreign_shapes import (
+from services.api.shapes.foreign import (
     NO_CURRENCY,
     PROVIDER,
     CustomerLimitedDetails,
@@ -20,8 +20,8 @@ from services.api.foreign_shapes import (
     PaymentBase,
     RefundListItem,
 )
-from services.api.licence_shapes import LicenseKey, LicenseKeyInstance
-from services.api.subscription_shapes import SubscriptionBase
+from services.api.shapes.licences import LicenseKey, LicenseKeyInstance
+from services.api.shapes.subscriptions import SubscriptionBase
 
 S = TypeVar("S", bound=Struct)
 P = TypeVar("P", bound=PaymentBase)

@@ -17,10 +17,10 @@ from services.api.foreign_ports import Foreign
 from services.api.health import Readiness
 from services.api.keys import Scope
 from services.api.lookups import Exports, Lookups
-from services.api.parsing import positions_of
+from services.api.parsing.values import positions_of
 from services.api.ports import Blocklist, Queries, Visibility
 from services.api.rates import UsdRates
-from services.api.webhooks import Door
+from services.api.webhooks.door import Door
 from services.settings import Settings
 
 SHARDS_SHOWN_MAX = 256

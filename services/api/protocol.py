@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.api.call import API_POLICY
 from services.api.edge import SECURITY_HEADERS
-from services.api.shapes import Error
+from services.api.shapes.customers import Error
 
 HEAD_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100

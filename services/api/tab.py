@@ -1,7 +1,7 @@
 """A payment in words for people: the tab of a customer's transactions. Pure."""
 
 from services.api.foreign_ports import Transaction
-from services.api.lookup_shapes import CustomerTransaction, PaymentStatus, PricingType
+from services.api.shapes.lookups import CustomerTransaction, PaymentStatus, PricingType
 
 SUCCEEDED = frozenset({"succeeded", "partially_captured"})
 FAILED = frozenset({"failed", "cancelled"})

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from services.api.webhook_endpoints import (
+from services.api.webhooks.endpoints import (
     Endpoint,
     create_endpoint,
     list_endpoints,

@@ -7,9 +7,9 @@ import pytest
 
 from services.api import __main__ as api
 from services.api.app import create_app
-from services.api.operations import OPERATIONS
-from services.api.reader import Reader
-from services.api.wall import Statement
+from services.api.documents.operations import OPERATIONS
+from services.api.queries.reader import Reader
+from services.api.queries.wall import Statement
 from tests.proof import abuse, service
 from tests.proof.matrix import Ids, keyed, names_somebody, request
 

@@ -13,11 +13,12 @@ import pytest
 import uvicorn
 
 from events.ids import Tenant
-from services.api import export, export_source
-from services.api.export_source import PIECE_ROWS, PostgresExports
+from services.api import export
 from services.api.lookups import EntryLookup, ExportsBusy, FoundEntry
 from services.api.ports import ViewsUnavailable
 from services.api.protocol import LimitedProtocol
+from services.api.queries import exports as export_source
+from services.api.queries.exports import PIECE_ROWS, PostgresExports
 from services.migrate import migrate_database
 from services.standalone.process import free_port
 from tests.integration.lookup_rows import OTHER, SHARDS, Rows

@@ -13,12 +13,12 @@ from events.codec import decode_command, encode_ask, micros
 from events.commands import GRACE_SECONDS, Command, CreditWallet, Origin
 from events.replies import Outcome, Reply
 from services.api import gateway as gateway_module
-from services.api import webhook_publisher
 from services.api.breaker import UNACKNOWLEDGED_SECONDS_MAX
 from services.api.gateway import KafkaGateway
 from services.api.ports import NotHandedOver, OutcomeUnknown
-from services.api.webhook_publisher import KafkaPublisher
-from services.api.webhooks import NotPublished
+from services.api.webhooks import publisher as webhook_publisher
+from services.api.webhooks.door import NotPublished
+from services.api.webhooks.publisher import KafkaPublisher
 from services.settings import Settings
 from services.standalone.kafka import Kafka
 from tests.integration.api_ledger import TinyLedger, Topics, tiny_ledger

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from services.api import customer_lookups, entry_lookups, lookups
-from services.api.lookup_queries import PostgresLookups
+from services.api import lookups
 from services.api.lookups import Counted, CustomerLookup, EntryLookup
-from services.api.reader import SEARCHED, Reader
+from services.api.queries import customer_lookups, entry_lookups
+from services.api.queries.lookups import PostgresLookups
+from services.api.queries.reader import SEARCHED, Reader
 from services.migrate import migrate_database
 from tests.integration.lookup_rows import LIVE, MINE, OTHER, SHARDS, Rows, at
 

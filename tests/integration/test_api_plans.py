@@ -8,12 +8,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from services.api import customer_lookups, entry_lookups, queries
-from services.api.customer_query import Query
-from services.api.export_source import OPTIONS as EXPORTED
 from services.api.lookups import CustomerLookup, EntryLookup
-from services.api.reader import KEYED, SEARCHED
-from services.api.wall import Statement, of, walled
+from services.api.queries import customer_lookups, entry_lookups
+from services.api.queries import keyed as queries
+from services.api.queries.customer_query import Query
+from services.api.queries.exports import OPTIONS as EXPORTED
+from services.api.queries.reader import KEYED, SEARCHED
+from services.api.queries.wall import Statement, of, walled
 from services.migrate import migrate_database
 from tests.integration.lookup_rows import MINE, SHARDS, Rows, at
 from tests.servers import fresh_database

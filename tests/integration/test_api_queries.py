@@ -12,10 +12,10 @@ import pytest
 from events.ids import Tenant
 from events.sharding import shard_of
 from services.api import keys
-from services.api.blocklist import PostgresBlocklist
 from services.api.keys import KeyRefused, Scope, create_key, list_keys, revoke_key, rotate_key, secret_hash
 from services.api.ports import BlocklistFilter, CustomerFilter, Page, ViewsUnavailable
-from services.api.queries import PostgresQueries
+from services.api.queries.blocklist import PostgresBlocklist
+from services.api.queries.keyed import PostgresQueries
 from services.api.visibility import PostgresVisibility
 from services.migrate import migrate_database
 from services.sessions import CHANNEL

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from services.api import wall
-from services.api.blocklist import PostgresBlocklist
 from services.api.foreign_ports import DISPUTES, LICENCE_KEYS, PAYMENTS, REFUNDS, SUBSCRIPTIONS
-from services.api.foreign_queries import PostgresForeign
-from services.api.lookup_queries import PostgresLookups
 from services.api.lookups import CustomerLookup, EntryLookup
 from services.api.ports import BlocklistFilter, CustomerFilter, Page
-from services.api.queries import PostgresQueries
-from services.api.reader import Reader
-from services.api.wall import Statement, of, shared, walled
+from services.api.queries import wall
+from services.api.queries.blocklist import PostgresBlocklist
+from services.api.queries.foreign import PostgresForeign
+from services.api.queries.keyed import PostgresQueries
+from services.api.queries.lookups import PostgresLookups
+from services.api.queries.reader import Reader
+from services.api.queries.wall import Statement, of, shared, walled
 from services.migrate import migrate_database
 from services.projections.tables import metadata
 from tests.integration.lookup_rows import MINE, OTHER, SHARDS, START, Rows

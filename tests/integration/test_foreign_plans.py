@@ -6,7 +6,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.api import foreign_sql
 from services.api.foreign_ports import (
     DISPUTES,
     LICENCE_KEYS,
@@ -15,8 +14,9 @@ from services.api.foreign_ports import (
     SUBSCRIPTIONS,
     Kind,
 )
-from services.api.reader import KEYED, SEARCHED
-from services.api.wall import Statement, of
+from services.api.queries import foreign_sql
+from services.api.queries.reader import KEYED, SEARCHED
+from services.api.queries.wall import Statement, of
 from services.migrate import migrate_database
 from tests.integration.lookup_rows import MINE, SHARDS, START
 from tests.integration.test_api_plans import expect, indexes, plan_of

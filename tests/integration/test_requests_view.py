@@ -13,8 +13,8 @@ from events.recorded import Answer, SubscriptionRecorded
 from events.requested import RefundRequested, SubscriptionChangeRequested, TopUpRequested
 from events.requests import ChangeInClear
 from services.api.foreign_ports import Requested
-from services.api.foreign_queries import PostgresForeign
-from services.api.queries import PostgresQueries
+from services.api.queries.foreign import PostgresForeign
+from services.api.queries.keyed import PostgresQueries
 from tests import upstream
 from tests.factories import TENANT
 from tests.integration.read_models import SHARDS, make_views

@@ -13,13 +13,13 @@ from standardwebhooks import Webhook
 
 from events.ids import Tenant
 from events.sealing import new_key
-from services.api import webhook_publisher
 from services.api.keys import KeyRefused
-from services.api.queries import PostgresQueries
-from services.api.webhook_endpoints import create_endpoint, list_endpoints, revoke_endpoint, rotate_endpoint
-from services.api.webhook_publisher import KafkaPublisher
-from services.api.webhook_tables import PostgresDeliveries, PostgresEndpoints
-from services.api.webhooks import NotPublished, SecretUnreadable
+from services.api.queries.keyed import PostgresQueries
+from services.api.webhooks import publisher as webhook_publisher
+from services.api.webhooks.door import NotPublished, SecretUnreadable
+from services.api.webhooks.endpoints import create_endpoint, list_endpoints, revoke_endpoint, rotate_endpoint
+from services.api.webhooks.publisher import KafkaPublisher
+from services.api.webhooks.tables import PostgresDeliveries, PostgresEndpoints
 from services.migrate import migrate_database
 from services.settings import Settings
 

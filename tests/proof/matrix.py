@@ -10,18 +10,24 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from services.api.bulk_shapes import CreateLedgerEntries
+from services.api.documents.operation import Operation
+from services.api.documents.operations import OPERATIONS
 from services.api.keys import Scope
-from services.api.operation import Operation
-from services.api.operations import OPERATIONS
-from services.api.request_shapes import (
+from services.api.shapes.bulk import CreateLedgerEntries
+from services.api.shapes.customers import (
+    BlockCustomer,
+    ChangeStatus,
+    CreateCustomer,
+    CreateLedgerEntry,
+    UpdateCustomer,
+)
+from services.api.shapes.requests import (
     CreateRefund,
     CreateRefundToWallet,
     CreateSettlement,
     CreateTopUp,
     UpdateSubscription,
 )
-from services.api.shapes import BlockCustomer, ChangeStatus, CreateCustomer, CreateLedgerEntry, UpdateCustomer
 
 KINDS = {
     "/customers/{customer_id}": "customer",

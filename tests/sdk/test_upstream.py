@@ -18,9 +18,9 @@ from events.personal import Personal
 from events.requested import RefundMadeToWallet, RefundRequested
 from services.api import tab
 from services.api.auth import Caller
-from services.api.foreign_queries import PostgresForeign
 from services.api.keys import secret_hash
-from services.api.queries import PostgresQueries
+from services.api.queries.foreign import PostgresForeign
+from services.api.queries.keyed import PostgresQueries
 from tests import upstream
 from tests.factories import EventFactory
 from tests.integration.read_models import SHARDS, Views, make_views

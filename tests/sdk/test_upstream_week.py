@@ -27,9 +27,9 @@ from events.upstream import (
     RecordUpstream,
 )
 from services.api.auth import Caller
-from services.api.foreign_queries import PostgresForeign
 from services.api.keys import secret_hash
-from services.api.queries import PostgresQueries
+from services.api.queries.foreign import PostgresForeign
+from services.api.queries.keyed import PostgresQueries
 from services.intake.record import NotUnderstood
 from services.intake.understanding import TYPES, understand
 from services.upstream.business import Business

@@ -64,7 +64,7 @@ BANS = [
         "float",
         "money is whole minor units; seconds and rates only, in these files",
         """
-        benchmarks/meter.py services/api/auth.py services/api/gateway.py services/api/queries.py
+        benchmarks/meter.py services/api/auth.py services/api/gateway.py services/api/queries/keyed.py
         services/pace.py services/ledger/worker.py
         """,
     ),

@@ -9,15 +9,15 @@ from msgspec.structs import replace
 
 from events.commands import BlockCustomer, UnblockCustomer
 from events.foreign import SUBSCRIPTION_OVER
-from services.api import shapes
 from services.api.answers import Answer, json, nothing
 from services.api.asking import Written, unless_away
 from services.api.errors import invalid_parameters, not_found
 from services.api.foreign_ports import SUBSCRIPTIONS
-from services.api.parsing import block_id, blocklist_filter_of, body_of, key_of, page_of, query_of
+from services.api.parsing.values import block_id, blocklist_filter_of, body_of, key_of, page_of, query_of
 from services.api.parts import Visit, as_of, reading, writing
 from services.api.ports import BlocklistRow, Page
-from services.api.shapes import BlockedCustomer, BlocklistPage, or_unset
+from services.api.shapes import customers as shapes
+from services.api.shapes.customers import BlockedCustomer, BlocklistPage, or_unset
 
 _body = msgspec.json.Decoder(shapes.BlockCustomer)
 LIVING_SHOWN_MAX = 100

@@ -6,9 +6,9 @@ from litestar.types import Scope
 
 from services.api.answers import Answer, json
 from services.api.bulk import enter, split
-from services.api.bulk_shapes import BulkOutcomes, CreateLedgerEntries
-from services.api.parsing import body_of
+from services.api.parsing.values import body_of
 from services.api.parts import writing
+from services.api.shapes.bulk import BulkOutcomes, CreateLedgerEntries
 
 _body = msgspec.json.Decoder(CreateLedgerEntries)
 

@@ -12,10 +12,10 @@ from events.ids import Tenant
 from services.api.answers import Answer, json
 from services.api.asking import Written, unless_away
 from services.api.errors import not_found
-from services.api.parsing import body_of, customer_id, filter_of, key_of, page_of, query_of
+from services.api.parsing.values import body_of, customer_id, filter_of, key_of, page_of, query_of
 from services.api.parts import as_of, reading, writing
 from services.api.ports import CustomerRow
-from services.api.shapes import CreateCustomer, Customer, CustomerPage, UpdateCustomer, or_unset
+from services.api.shapes.customers import CreateCustomer, Customer, CustomerPage, UpdateCustomer, or_unset
 
 _create_body = msgspec.json.Decoder(CreateCustomer)
 _update_body = msgspec.json.Decoder(UpdateCustomer)

@@ -6,15 +6,16 @@ import msgspec
 from litestar import get
 from litestar.types import Scope
 
-from services.api import docs_page, openapi
 from services.api.answers import JSON, Answer, document
 from services.api.call import Call
+from services.api.documents import openapi
+from services.api.documents import page as docs_page
 
 _POLICY = b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _DOCUMENT = openapi.document()
 _OPENAPI = msgspec.json.encode(_DOCUMENT)
 _PAGES = {language.path: docs_page.render(_DOCUMENT, language) for language in docs_page.LANGUAGES}
-_STYLE = (Path(__file__).parent.parent / "static" / "docs.css").read_bytes()
+_STYLE = (Path(__file__).parent.parent / "documents" / "static" / "docs.css").read_bytes()
 
 
 @get("/openapi.json")

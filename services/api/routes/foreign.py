@@ -6,8 +6,8 @@ from typing import TypeVar
 from msgspec import Struct
 
 from services.api.errors import not_found
-from services.api.foreign_parsing import foreign_id, listing_of
 from services.api.foreign_ports import Kind, Told
+from services.api.parsing.foreign import foreign_id, listing_of
 from services.api.parts import Visit, as_of
 
 S = TypeVar("S", bound=Struct)

@@ -10,10 +10,10 @@ from msgspec import UNSET
 from events.commands import CreditWallet, DebitWallet
 from services.api.answers import Answer, json
 from services.api.errors import not_found
-from services.api.parsing import body_of, currency_of, customer_id, key_of, page_of, query_of
+from services.api.parsing.values import body_of, currency_of, customer_id, key_of, page_of, query_of
 from services.api.parts import as_of, check_currency, reading, writing
 from services.api.ports import EntryRow
-from services.api.shapes import (
+from services.api.shapes.customers import (
     EVENT_TYPES,
     CreateLedgerEntry,
     CustomerWallet,

@@ -9,9 +9,9 @@ from litestar.types import Scope
 from events.commands import BlockCustomer, CloseCustomer, EraseCustomer, UnblockCustomer
 from services.api.answers import Answer, json
 from services.api.asking import Written
-from services.api.parsing import body_of, customer_id, key_of
+from services.api.parsing.values import body_of, customer_id, key_of
 from services.api.parts import erasing, writing
-from services.api.shapes import ChangeStatus, CustomerStatus, or_unset
+from services.api.shapes.customers import ChangeStatus, CustomerStatus, or_unset
 
 _body = msgspec.json.Decoder(ChangeStatus)
 

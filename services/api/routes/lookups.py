@@ -10,8 +10,11 @@ from services.api.answers import Answer, json
 from services.api.cursor import micros
 from services.api.errors import not_found
 from services.api.export import Export
-from services.api.lookup_parsing import customers_of, entries_of, export_of, requests_of, transactions_of
-from services.api.lookup_shapes import (
+from services.api.lookups import Counted, FoundCustomer, FoundEntry
+from services.api.parsing.lookups import customers_of, entries_of, export_of, requests_of, transactions_of
+from services.api.parsing.values import customer_id, entry_id
+from services.api.parts import Visit, as_of_all, as_of_reached, reading
+from services.api.shapes.lookups import (
     CustomerDetail,
     CustomerList,
     CustomerTransactionList,
@@ -19,10 +22,7 @@ from services.api.lookup_shapes import (
     LedgerEntryList,
     Total,
 )
-from services.api.lookups import Counted, FoundCustomer, FoundEntry
-from services.api.parsing import customer_id, entry_id
-from services.api.parts import Visit, as_of_all, as_of_reached, reading
-from services.api.request_shapes import CustomerRequest, CustomerRequestList
+from services.api.shapes.requests import CustomerRequest, CustomerRequestList
 
 
 @get("/v1/customers")

@@ -8,9 +8,12 @@ from litestar.types import Scope
 from services.api import foreign_answers as answers
 from services.api.answers import Answer, json
 from services.api.errors import invalid_query, not_found
-from services.api.foreign_parsing import foreign_id
 from services.api.foreign_ports import DISPUTES, PAYMENTS, REFUNDS, Whole
-from services.api.foreign_shapes import (
+from services.api.parsing.foreign import foreign_id
+from services.api.parsing.values import currency_of, query_of
+from services.api.parts import Visit, as_of, reading
+from services.api.routes import foreign
+from services.api.shapes.foreign import (
     DisputeListItem,
     DisputePage,
     GetDispute,
@@ -20,9 +23,6 @@ from services.api.foreign_shapes import (
     RefundListItem,
     RefundPage,
 )
-from services.api.parsing import currency_of, query_of
-from services.api.parts import Visit, as_of, reading
-from services.api.routes import foreign
 
 _LINE_ITEMS = frozenset({"currency"})
 

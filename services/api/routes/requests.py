@@ -11,13 +11,14 @@ from services.api import foreign_answers as answers
 from services.api.answers import Answer, json
 from services.api.asking import Written
 from services.api.errors import not_found
-from services.api.foreign_parsing import foreign_id
 from services.api.foreign_ports import PAYMENTS, SUBSCRIPTIONS, Kind, Told
-from services.api.foreign_shapes import Pairs, Refund
-from services.api.parsing import body_of, customer_id, key_of
+from services.api.parsing.foreign import foreign_id
+from services.api.parsing.requests import change_of, refund_of
+from services.api.parsing.values import body_of, customer_id, key_of
 from services.api.parts import Visit, check_currency, refunding, writing
-from services.api.request_parsing import change_of, refund_of
-from services.api.request_shapes import (
+from services.api.shapes.customers import or_unset
+from services.api.shapes.foreign import Pairs, Refund
+from services.api.shapes.requests import (
     CreateRefund,
     CreateRefundToWallet,
     CreateSettlement,
@@ -26,8 +27,7 @@ from services.api.request_shapes import (
     TopUp,
     UpdateSubscription,
 )
-from services.api.shapes import or_unset
-from services.api.subscription_shapes import Subscription
+from services.api.shapes.subscriptions import Subscription
 
 REQUEST = "ledger-request-id"
 

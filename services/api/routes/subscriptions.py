@@ -8,12 +8,12 @@ from litestar.types import Scope
 from services.api import foreign_answers as answers
 from services.api.answers import Answer, json
 from services.api.errors import not_found
-from services.api.foreign_parsing import foreign_id, instances_of
 from services.api.foreign_ports import LICENCE_KEYS, SUBSCRIPTIONS
-from services.api.licence_shapes import LicenseKeyInstancePage, LicenseKeyPage
+from services.api.parsing.foreign import foreign_id, instances_of
 from services.api.parts import as_of, reading
 from services.api.routes import foreign
-from services.api.subscription_shapes import Subscription, SubscriptionListItem, SubscriptionPage
+from services.api.shapes.licences import LicenseKeyInstancePage, LicenseKeyPage
+from services.api.shapes.subscriptions import Subscription, SubscriptionListItem, SubscriptionPage
 
 
 @get("/subscriptions")

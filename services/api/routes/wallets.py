@@ -7,10 +7,10 @@ from litestar.types import Scope
 
 from services.api.answers import Answer, json
 from services.api.errors import not_found
-from services.api.parsing import customer_id
+from services.api.parsing.values import customer_id
 from services.api.parts import as_of, reading
 from services.api.ports import WalletRow
-from services.api.shapes import CustomerWallet, WalletList
+from services.api.shapes.customers import CustomerWallet, WalletList
 
 
 @get("/customers/{customer_id:str}/wallets")

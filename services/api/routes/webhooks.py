@@ -8,7 +8,7 @@ from services.api.answers import Answer, json
 from services.api.call import Call
 from services.api.errors import ApiError
 from services.api.parts import parts_of, path_of
-from services.api.webhook_shapes import WebhookTaken
+from services.api.shapes.webhooks import WebhookTaken
 
 
 @post("/webhooks/payments/{endpoint:str}", status_code=200)

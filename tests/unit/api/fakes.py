@@ -46,7 +46,7 @@ from services.api.ports import (
     WalletRow,
 )
 from services.api.rates import UsdRates
-from services.api.webhooks import Door
+from services.api.webhooks.door import Door
 from services.ledger.admission import Asked, Bulk
 from services.ledger.batch import Configured
 from services.projections.chain import read

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.api.foreign_operations import FOREIGN
-from services.api.operation import Operation
+from services.api.documents.foreign import FOREIGN
+from services.api.documents.operation import Operation
 from tests.unit.api.fakes import SECRETS, Api, make_api
 
 JSON = {"content-type": "application/json"}

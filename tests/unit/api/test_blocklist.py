@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.api.blocklist import PostgresBlocklist
 from services.api.ports import BlocklistFilter, Page
-from services.api.reader import Reader
-from services.api.wall import Statement
+from services.api.queries.blocklist import PostgresBlocklist
+from services.api.queries.reader import Reader
+from services.api.queries.wall import Statement
 from tests.unit.api.fakes import TENANT
 
 

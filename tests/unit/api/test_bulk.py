@@ -13,9 +13,9 @@ from events.replies import Outcome, Reply
 from events.sharding import shard_of
 from services.api import bulk as bulk_module
 from services.api.bulk import RECORD_BYTES_MAX, split
-from services.api.bulk_shapes import BulkItem
 from services.api.errors import ApiError
 from services.api.ports import NotHandedOver, OutcomeUnknown
+from services.api.shapes.bulk import BulkItem
 from tests.unit.api.fakes import Api
 
 PATH = "/v1/ledger-entries/bulk"

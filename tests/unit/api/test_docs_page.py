@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from services.api.docs_page import LANGUAGES, Language, render
-from services.api.openapi import document
-from services.api.operations import OPERATIONS
+from services.api.documents.openapi import document
+from services.api.documents.operations import OPERATIONS
+from services.api.documents.page import LANGUAGES, Language, render
 
 NOT_WORDS = re.compile(r"`[^`]+`|\b[a-z]+_[a-z_]+|\b[1-5][0-9]{2}\b")
 """Code, names and statuses: the same in every language."""

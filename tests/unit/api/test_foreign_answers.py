@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from services.api import foreign_answers as answers
 from services.api.foreign_ports import Data, Part, Person, Told, Whole
-from services.api.foreign_shapes import (
+from services.api.shapes.foreign import (
     BillingAddress,
     Dispute,
     DisputeListItem,
@@ -21,8 +21,8 @@ from services.api.foreign_shapes import (
     Refund,
     RefundListItem,
 )
-from services.api.licence_shapes import LicenseKey
-from services.api.subscription_shapes import Subscription, SubscriptionListItem
+from services.api.shapes.licences import LicenseKey
+from services.api.shapes.subscriptions import Subscription, SubscriptionListItem
 
 MOMENT = datetime(2026, 11, 23, tzinfo=UTC)
 PERSON = Person("cus_1", "Mai", "mai@example.com", None, {})

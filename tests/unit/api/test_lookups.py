@@ -11,6 +11,7 @@ import pytest
 
 from events.ids import Tenant
 from services.api.cursor import Cursors, Number, Word, micros, moment
+from services.api.documents.openapi import document
 from services.api.errors import ApiError
 from services.api.lookups import (
     Counted,
@@ -21,7 +22,6 @@ from services.api.lookups import (
     FoundCustomer,
     FoundEntry,
 )
-from services.api.openapi import document
 from services.api.ports import ViewsTooSlow
 from tests.unit.api.fakes import OTHER, TENANT, Api
 

@@ -8,7 +8,7 @@ from events.commands import CreditWallet
 from events.facts import Cause
 from events.replies import Outcome, Reply
 from services.api.ports import NotHandedOver, OutcomeUnknown
-from services.api.shapes import EVENT_TYPES
+from services.api.shapes.customers import EVENT_TYPES
 from tests.unit.api.fakes import Api, make_api
 
 CREDIT = {"amount": 500, "currency": "USD", "entry_type": "credit"}

@@ -12,9 +12,9 @@ from dodopayments import DodoPayments
 from standardwebhooks import Webhook
 
 from events.codec import micros
-from services.api import webhooks
 from services.api.ports import ViewsUnavailable
-from services.api.webhooks import SecretUnreadable
+from services.api.webhooks import door as webhooks
+from services.api.webhooks.door import SecretUnreadable
 from services.intake.record import NotUnderstood
 from services.intake.understanding import understand
 from tests.unit.api.fakes import TENANT, Api, make_api

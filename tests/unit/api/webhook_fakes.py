@@ -1,4 +1,4 @@
-"""Endpoints, deliveries and Kafka in memory, with the contracts of `services.api.webhooks`; and upstream, which signs."""
+"""Endpoints, deliveries and Kafka in memory, with the contracts of the webhooks' `door`; and upstream, which signs."""
 
 import json
 import time
@@ -9,15 +9,15 @@ from standardwebhooks import Webhook
 
 from events.ids import Tenant
 from services.api.ports import ViewsUnavailable
-from services.api.webhook_endpoints import shown
-from services.api.webhooks import NotPublished, Opening, SecretUnreadable
+from services.api.webhooks.door import NotPublished, Opening, SecretUnreadable
+from services.api.webhooks.endpoints import shown
 
 ENDPOINT, SECOND = "whk_" + "0" * 20, "whk_" + "2" * 20
 SECRET, OLD_SECRET, OTHER_SECRET = (shown(bytes([number]) * 32) for number in range(1, 4))
 
 
 class FakeTopic:
-    """Implements `webhooks.Publisher`."""
+    """Implements `door.Publisher`."""
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
@@ -30,7 +30,7 @@ class FakeTopic:
 
 
 class FakeDeliveries:
-    """Implements `webhooks.Deliveries`."""
+    """Implements `door.Deliveries`."""
 
     def __init__(self) -> None:
         self.noted: set[tuple[str, bytes]] = set()

@@ -1,8 +1,0 @@
-"""All lookups together."""
-
-from services.api.customer_lookups import CustomerLookups
-from services.api.entry_lookups import EntryLookups
-
-
-class PostgresLookups(CustomerLookups, EntryLookups):
-    """Implements `lookups.Lookups` on the pool for what is not read by key."""

@@ -1,0 +1,1 @@
+"""What comes from outside, made into values or refused with a code."""

@@ -1,0 +1,1 @@
+"""The SQL of answers, and what runs it."""
