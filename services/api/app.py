@@ -15,6 +15,7 @@ from services.api.edge import Edge
 from services.api.lookups import ExportsBusy
 from services.api.parts import Parts
 from services.api.ports import ViewsTooSlow, ViewsUnavailable
+from services.api.repeating import repeated_by_whom
 from services.api.routes import ROUTES
 from services.api.routes.allowed import allowed
 from services.api.shapes.customers import Error
@@ -46,35 +47,38 @@ def create_app(parts: Parts) -> ASGIApp:
     return Edge(app, parts.settings.body_bytes_max)
 
 
-def _answer(error: errors.ApiError) -> Response[bytes]:
+def _answer(request: HttpRequest, error: errors.ApiError) -> Response[bytes]:
+    error = repeated_by_whom(error, request.scope["state"]["call"], request.method)
     body = msgspec.json.encode(Error(code=error.code, message=error.message))
     return Response(body, status_code=error.status, headers=error.headers, media_type=JSON.decode())
 
 
-def _expected(_: HttpRequest, error: errors.ApiError) -> Response[bytes]:
-    return _answer(error)
+def _expected(request: HttpRequest, error: errors.ApiError) -> Response[bytes]:
+    return _answer(request, error)
 
 
-def _views_unavailable(_: HttpRequest, __: ViewsUnavailable) -> Response[bytes]:
-    return _answer(errors.unavailable("The read models cannot be reached"))
+def _views_unavailable(request: HttpRequest, _: ViewsUnavailable) -> Response[bytes]:
+    return _answer(request, errors.unavailable("The read models cannot be reached"))
 
 
-def _views_too_slow(_: HttpRequest, __: ViewsTooSlow) -> Response[bytes]:
-    return _answer(errors.too_slow())
+def _views_too_slow(request: HttpRequest, _: ViewsTooSlow) -> Response[bytes]:
+    return _answer(request, errors.too_slow())
 
 
-def _exports_busy(_: HttpRequest, __: ExportsBusy) -> Response[bytes]:
-    return _answer(errors.exports_busy())
+def _exports_busy(request: HttpRequest, _: ExportsBusy) -> Response[bytes]:
+    return _answer(request, errors.exports_busy())
 
 
-def _refused_by_router(_: HttpRequest, error: HTTPException) -> Response[bytes]:
+def _refused_by_router(request: HttpRequest, error: HTTPException) -> Response[bytes]:
     """Litestar's own refusals: unknown routes, other methods, broken requests."""
     status = error.status_code
     if status >= 500:
-        return _unexpected(_, error)
+        return _unexpected(request, error)
     code = _CODES.get(status, "INVALID_REQUEST")
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
-    return _answer(errors.ApiError(status, code, _MESSAGES.get(status, "The request is not valid"), headers))
+    return _answer(
+        request, errors.ApiError(status, code, _MESSAGES.get(status, "The request is not valid"), headers)
+    )
 
 
 def _unexpected(request: HttpRequest, error: Exception) -> Response[bytes]:
@@ -88,4 +92,4 @@ def _unexpected(request: HttpRequest, error: Exception) -> Response[bytes]:
         ],
         request_id=call.request_id.decode(),
     )
-    return _answer(errors.internal())
+    return _answer(request, errors.internal())

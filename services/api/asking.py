@@ -64,7 +64,6 @@ class Asking:
         subject = customer_id or customer_id_from_key(caller.tenant, key or ticket.command_id)
         command = self.command(call, caller, subject, ask.TYPE, encode_ask(ask), key, ticket)
         reply = await self.ask(command, keyed=key is not None)
-        call.heard = True
         if reply.outcome is not Outcome.APPLIED:
             raise not_applied(reply)
         shard, sequence = parse_position(reply.position)

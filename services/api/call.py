@@ -44,7 +44,7 @@ class Call:
     """Made once per request by the edge, found by handlers in the scope."""
 
     __slots__ = (
-        "_body_bytes_max", "_receive", "address", "headers", "heard", "keyed", "limits", "policy", "query", "repeated",
+        "_body_bytes_max", "_receive", "address", "headers", "keyed", "limits", "policy", "query", "repeated",
         "request_id",
     )  # fmt: skip
 
@@ -60,8 +60,6 @@ class Call:
         self.query = scope["query_string"]
         self.keyed = b"idempotency-key" in found
         """Whether it is known to have an idempotency key; in its body it may have one that was not read yet."""
-        self.heard = False
-        """Whether the ledger has answered it."""
         self.policy = API_POLICY
         client = scope.get("client")  # ASGI need not say it
         self.address = client[0] if client is not None else ""

@@ -1,6 +1,5 @@
 """What every request and answer gets: its path as sent, a request id, security headers, a measurement."""
 
-from collections.abc import Iterable
 from time import perf_counter
 
 from litestar.enums import ScopeType
@@ -18,9 +17,7 @@ SECURITY_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-_NOT_APPLIED = frozenset({408, 429, 503})
 _NOWHERE = json(Error(code="NOT_FOUND", message="No such route"), status=404)
-Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Edge:
@@ -47,7 +44,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [
-                    *_repeated_by_whom(message["headers"], call, scope["method"], status),
+                    *message["headers"],
                     *SECURITY_HEADERS,
                     *call.limits,
                     (b"content-security-policy", call.policy),
@@ -60,16 +57,3 @@ class Edge:
         finally:
             route = scope.get("path_template") or "other"
             metrics.request(str(route), scope["method"], status, perf_counter() - started)
-
-
-def _repeated_by_whom(headers: Headers, call: Call, method: str, status: int) -> Headers:
-    """A keyless write that the ledger never heard of is not for the SDK to repeat, but for its caller.
-
-    The ledger takes the SDK's own retry for the repetition of an equal command of some minutes before, if there was one:
-    its answer would be 200, and nothing would be done (docs/adr/0026-keyless-writes-are-their-callers.md).
-    """
-    unheard = status in _NOT_APPLIED and not call.heard and method != "GET"
-    if not unheard or call.keyed or b"x-stainless-retry-count" not in call.headers:
-        return headers
-    others = [header for header in headers if header[0] != b"x-should-retry"]
-    return [*others, (b"x-should-retry", b"false")]

@@ -136,6 +136,15 @@ def outcome_unknown(*, keyed: bool) -> ApiError:
     return ApiError(504, "OUTCOME_UNKNOWN", f"No outcome in time: {advice}", headers)
 
 
+def earlier_attempt_unknown() -> ApiError:
+    """This one was not applied, but it is a repetition."""
+    message = (
+        "This attempt was not applied, an earlier one may have been: "
+        "repeat it with its idempotency key, or look at the ledger before repeating it"
+    )
+    return ApiError(504, "OUTCOME_UNKNOWN", message, SHOULD_NOT_RETRY)
+
+
 def key_reused() -> ApiError:
     return ApiError(
         409, "IDEMPOTENCY_KEY_REUSED", "This idempotency key belongs to another request", SHOULD_NOT_RETRY

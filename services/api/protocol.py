@@ -93,7 +93,9 @@ class LimitedProtocol(HttpToolsProtocol):
         elif self._head_ended:
             self.transport.close()
         else:
-            self._refuse(b"408 Request Timeout", "REQUEST_TIMEOUT", "The head of the request came too slowly")
+            # Whose it is was not read: it may be a write without a key, which the SDK would repeat.
+            message = "The head of the request came too slowly"
+            self._refuse(b"408 Request Timeout", "REQUEST_TIMEOUT", message, (b"x-should-retry", b"false"))
 
     def send_400_response(self, msg: str) -> None:
         """Whatever cannot be parsed is answered in our form, and the connection ends."""
@@ -103,9 +105,9 @@ class LimitedProtocol(HttpToolsProtocol):
         code = "HEADERS_TOO_LARGE" if large else "INVALID_REQUEST"
         self._refuse(status, code, "The head of the request is too large" if large else msg)
 
-    def _refuse(self, status: bytes, code: str, message: str) -> None:
+    def _refuse(self, status: bytes, code: str, message: str, *more: tuple[bytes, bytes]) -> None:
         body = msgspec.json.encode(Error(code=code, message=message))
-        headers = (*SECURITY_HEADERS, (b"content-security-policy", API_POLICY))
+        headers = (*SECURITY_HEADERS, (b"content-security-policy", API_POLICY), *more)
         self.transport.write(
             b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
             % (status, len(body), b"".join(b"%b: %b\r\n" % header for header in headers), body)

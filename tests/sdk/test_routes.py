@@ -171,9 +171,10 @@ async def test_no_key_no_entry(api: Api) -> None:
     [
         pytest.param(NotHandedOver(), "k", None, 2, id="503 with a key is repeated"),
         pytest.param(NotHandedOver(), None, dodopayments.InternalServerError, 1,
-                     id="503 without a key is not, where the ledger never heard of it"),
-        pytest.param(Reply(correlation="", outcome=Outcome.LATE), None, None, 2,
-                     id="503 of the ledger is repeated, keyless too"),
+                     id="503 without a key is not"),
+        pytest.param(Reply(correlation="", outcome=Outcome.LATE), "k", None, 2, id="503 of the ledger with a key is"),
+        pytest.param(Reply(correlation="", outcome=Outcome.LATE), None, dodopayments.InternalServerError, 1,
+                     id="503 of the ledger without a key is not"),
         pytest.param(OutcomeUnknown(), "k", None, 2, id="504 with a key is repeated"),
         pytest.param(OutcomeUnknown(), None, dodopayments.InternalServerError, 1, id="504 without a key is not"),
         pytest.param(Reply(correlation="", outcome=Outcome.KEY_REUSED), "k", dodopayments.ConflictError, 1,

@@ -137,9 +137,7 @@ def test_the_document_describes_every_route() -> None:
 def test_every_time_in_the_document_is_told_as_one() -> None:
     """By the Structs themselves: whatever is a datetime here."""
     schemas = document()["components"]["schemas"]
-    modules = [
-        module for name, module in sys.modules.items() if name.startswith("services.api.shapes.")
-    ]
+    modules = [module for name, module in sys.modules.items() if name.startswith("services.api.shapes.")]
     named = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
     kinds = {kind for kind in named if issubclass(kind, Struct) and kind.__name__ in schemas}
     rest = schemas.keys() - {kind.__name__ for kind in kinds}

@@ -115,9 +115,10 @@ async def test_the_sdk_repeats_what_came_too_often_where_that_is_safe() -> None:
             await client.get("/customers", headers=sdk),
             await client.post("/customers", json={}, headers=sdk),
             await client.post("/customers", json={}, headers={**sdk, "idempotency-key": "k"}),
+            await client.post("/customers", json={}, headers={"x-stainless-retry-count": "1"}),
         ]
-    assert [answer.status_code for answer in answers] == [429] * 3
-    assert [answer.headers["x-should-retry"] for answer in answers] == ["true", "false", "true"]
+    assert [answer.status_code for answer in answers] == [429, 429, 429, 504]
+    assert [answer.headers["x-should-retry"] for answer in answers] == ["true", "false", "true", "false"]
 
 
 async def test_by_default_a_key_has_no_limit(client: httpx.AsyncClient) -> None:

@@ -69,6 +69,7 @@ async def test_a_head_has_its_time(port: int, head: bytes) -> None:
     answer = await slow
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"REQUEST_TIMEOUT" in answer
+    assert b"x-should-retry: false\r\n" in answer, "it may be a write without a key"
 
 
 async def test_a_second_head_on_a_connection_has_its_time(port: int) -> None:
@@ -77,13 +78,16 @@ async def test_a_second_head_on_a_connection_has_its_time(port: int) -> None:
     assert b"HTTP/1.1 408 " in answer
 
 
-async def test_a_body_has_its_time(port: int) -> None:
-    head = HEAD + b"content-type: application/json\r\ncontent-length: 100\r\n\r\n"
+@pytest.mark.parametrize(("key", "repeated"), [(b"", b"false"), (b"idempotency-key: k\r\n", b"")])
+async def test_a_body_has_its_time(port: int, key: bytes, repeated: bytes) -> None:
+    sdk = b"x-stainless-retry-count: 0\r\n" + key
+    head = HEAD + sdk + b"content-type: application/json\r\ncontent-length: 100\r\n\r\n"
     slow = asyncio.create_task(said(port, head, b'{"name":'))
     assert await served(port)
     answer = await slow
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"REQUEST_TIMEOUT" in answer
+    assert answer.partition(b"x-should-retry: ")[2].partition(b"\r\n")[0] == repeated
 
 
 async def test_a_body_that_nobody_reads_has_its_time(port: int) -> None:

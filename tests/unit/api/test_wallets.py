@@ -105,22 +105,55 @@ async def test_an_automatic_retry_without_a_key_gets_the_first_answer_once(
     assert answers[0].headers["ledger-position"] == first.headers["ledger-position"]
 
 
+NOT_APPLIED = (
+    NotHandedOver(),
+    Reply(outcome=Outcome.LATE, correlation=""),
+    Reply(outcome=Outcome.UNAVAILABLE, correlation=""),
+)
+
+
 @pytest.mark.parametrize(
     ("key", "sdk", "repeated"),
     [({}, "0", "false"), ({"idempotency_key": "k"}, "0", "true"), ({}, None, "true")],
 )
-async def test_the_sdk_repeats_what_the_ledger_never_heard_of_only_with_a_key(
-    api: Api, client: httpx.AsyncClient, entries: str, key: dict[str, str], sdk: str | None, repeated: str
+@pytest.mark.parametrize("planned", NOT_APPLIED)
+async def test_the_sdk_repeats_what_was_not_applied_only_with_a_key(
+    api: Api,
+    client: httpx.AsyncClient,
+    entries: str,
+    planned: Reply | NotHandedOver,
+    key: dict[str, str],
+    sdk: str | None,
+    repeated: str,
 ) -> None:
     """Its retry without one would get the answer of the equal entry before it, and nothing would be done."""
     await client.post(entries, json=CREDIT)
-    api.ledger.next = NotHandedOver()
+    api.ledger.next = planned
     headers = {} if sdk is None else {"x-stainless-retry-count": sdk}
     answer = await client.post(entries, json=CREDIT | key, headers=headers)
     assert (answer.status_code, answer.headers["x-should-retry"]) == (503, repeated)
-    api.ledger.next = Reply(outcome=Outcome.LATE, correlation="")
-    answer = await client.post(entries, json=CREDIT | key, headers=headers)
-    assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "true"), "the ledger remembers it"
+
+
+@pytest.mark.parametrize(
+    ("key", "answered"),
+    [({}, (504, "OUTCOME_UNKNOWN", "false")), ({"idempotency-key": "k"}, (503, None, "true"))],
+)
+@pytest.mark.parametrize("planned", NOT_APPLIED)
+async def test_of_a_retry_without_a_key_only_this_attempt_was_not_applied(
+    api: Api,
+    client: httpx.AsyncClient,
+    entries: str,
+    planned: Reply | NotHandedOver,
+    key: dict[str, str],
+    answered: tuple[int, str | None, str],
+) -> None:
+    """The attempt before it may have been; repeated as a new request, or as the SDK's third, it would be done twice."""
+    api.ledger.next = planned
+    answer = await client.post(entries, json=CREDIT, headers={"x-stainless-retry-count": "1", **key})
+    status, code, repeated = answered
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (status, repeated)
+    assert code in (None, answer.json()["code"])
+    assert ("earlier" in answer.json()["message"]) == (status == 504)
 
 
 async def test_a_wallet_holds_what_json_can_say(client: httpx.AsyncClient, entries: str) -> None:
