@@ -89,15 +89,14 @@ class BulkReader:
         self._place({number: starts[number] for number in wanted})
         left, silent_since = set(self._partitions(wanted)), loop.time()
         while left:
-            found = await self._next(records_max)
+            found, done = await self._round(left, wanted, records_max)
             if batch := [record for record in found if record.offset < wanted[record.shard]]:
                 silent_since = loop.time()
                 yield batch
             elif loop.time() - silent_since > SILENCE_SECONDS_MAX:
-                raise Silent(f"Kafka sent nothing for {SILENCE_SECONDS_MAX:.0f} s before the log's end")
-            for partition in [p for p in left if await self._consumer.position(p) >= wanted[p.partition]]:
-                left.discard(partition)
-                self._consumer.pause(partition)
+                raise _silent()
+            left -= done
+            self._consumer.pause(*done)
 
     async def follow(self, starts: Mapping[int, int]) -> AsyncIterator[list[Record]]:
         """What is there from `starts` on, and what comes: without an end. Raises Incomplete."""
@@ -105,6 +104,20 @@ class BulkReader:
         while True:
             if batch := await self._next(RECORDS_MAX):
                 yield batch
+
+    async def _round(
+        self, left: Iterable[TopicPartition], wanted: Mapping[int, int], records_max: int
+    ) -> tuple[list[Record], set[TopicPartition]]:
+        """What came, and which partitions have been read to their end.
+
+        aiokafka asks for a position without end where records expired and nobody says what is left of them.
+        """
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS_MAX):
+                found = await self._next(records_max)
+                return found, {p for p in left if await self._consumer.position(p) >= wanted[p.partition]}
+        except TimeoutError as error:
+            raise _silent() from error
 
     def _partitions(self, numbers: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, number) for number in numbers]
@@ -125,6 +138,10 @@ class BulkReader:
             for partition, records in found.items()
             for record in records
         ]
+
+
+def _silent() -> Silent:
+    return Silent(f"Kafka sent nothing for {SILENCE_SECONDS_MAX:.0f} s before the log's end")
 
 
 def _numbered(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:

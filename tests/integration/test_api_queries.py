@@ -13,9 +13,10 @@ from events.ids import Tenant
 from events.sharding import shard_of
 from services.api import keys
 from services.api.keys import KeyRefused, Scope, create_key, list_keys, revoke_key, rotate_key, secret_hash
-from services.api.ports import BlocklistFilter, CustomerFilter, Page, ViewsUnavailable
+from services.api.ports import BlocklistFilter, CustomerFilter, Page, ViewsTooSlow, ViewsUnavailable
 from services.api.queries.blocklist import PostgresBlocklist
 from services.api.queries.keyed import PostgresQueries
+from services.api.queries.wall import shared
 from services.api.visibility import PostgresVisibility
 from services.migrate import migrate_database
 from services.sessions import CHANNEL
@@ -243,6 +244,13 @@ async def _outage(server: Postgres, queries: PostgresQueries) -> None:
     async with asyncio.timeout(10):
         while await asks(1) != [(0, None)]:
             pass
+
+
+async def test_of_what_takes_too_long_only_a_lookup_could_be_narrower(queries: PostgresQueries) -> None:
+    slow = shared("SELECT pg_sleep(3)")
+    readers = (queries, queries.searching)
+    said = await asyncio.gather(*(reader.run(slow, {}) for reader in readers), return_exceptions=True)
+    assert [type(one) for one in said] == [ViewsUnavailable, ViewsTooSlow]
 
 
 async def test_waits_end_at_the_notification(dsn: str, queries: PostgresQueries) -> None:

@@ -48,6 +48,8 @@ class FakeConsumer:
     given = LETTERS
     topic = "payments.events"
     stopped = 0
+    placed = True
+    """Whether it knows where it stands."""
 
     def __init__(self, **_: object) -> None:
         self._at = 0
@@ -68,9 +70,11 @@ class FakeConsumer:
         self._at = at
 
     async def position(self, _: TopicPartition) -> int:
+        if not self.placed:
+            await asyncio.Future()
         return self._at
 
-    def pause(self, _: TopicPartition) -> None:
+    def pause(self, *_: TopicPartition) -> None:
         """It was read to its end."""
 
     async def getmany(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
@@ -195,9 +199,11 @@ def test_a_command_past_its_deadline_is_left(
 
 
 @pytest.mark.timeout(20)
-def test_a_kafka_that_goes_away_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("given", "placed"), [(3, True), (LETTERS, False)])
+def test_a_kafka_that_goes_away_ends_it(monkeypatch: pytest.MonkeyPatch, given: int, placed: bool) -> None:
     monkeypatch.setattr(reading, "SILENCE_SECONDS_MAX", 0.7)
-    monkeypatch.setattr(FakeConsumer, "given", 3)
+    monkeypatch.setattr(FakeConsumer, "given", given)
+    monkeypatch.setattr(FakeConsumer, "placed", placed)
     with pytest.raises(Silent, match="sent nothing for"):
         letters.show_all(None, 10, as_json=True)
     assert FakeConsumer.stopped == 1

@@ -40,6 +40,8 @@ class Reader:
 
     def __init__(self, dsn: str, options: str, connections: int) -> None:
         self._dsn = dsn
+        self._too_slow = ViewsTooSlow if options == SEARCHED else ViewsUnavailable
+        """Of a read by key it is the server that is slow, and nothing that the caller asked for."""
         self._pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] = AsyncConnectionPool(
             dsn,
             min_size=connections // 2,
@@ -73,15 +75,15 @@ class Reader:
         """One statement. Repeats once: after a restart of the server every pooled connection is dead.
 
         Raises:
-            ViewsTooSlow: it took longer than it may.
-            ViewsUnavailable: the server does not answer.
+            ViewsTooSlow: a lookup took longer than it may.
+            ViewsUnavailable: the server does not answer in time.
         """
         started = monotonic()
         try:
             try:
                 return await self._once(statement, values)
             except psycopg.errors.QueryCanceled as error:
-                raise ViewsTooSlow(type(error).__name__) from error
+                raise self._too_slow(type(error).__name__) from error
             except psycopg.OperationalError:
                 if monotonic() - started > _WAIT_SECONDS:
                     raise
