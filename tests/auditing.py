@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 from events.codec import decode_envelope, decode_fact, digest, genesis
 from events.envelope import Envelope
 from events.facts import AnyFact, CustomerRegistered, Movement, WalletCredited
-from services.ledger.receipts import row_of
+from services.ledger.batches.receipts import row_of
 
 
 class Told(NamedTuple):

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.growth.loader import Plan
 from benchmarks.stage import Stage
-from services.projections.rebuild import Rebuild, Step
+from services.projections.rebuild.rebuild import Rebuild, Step
 from services.standalone.environment import environment
 from services.standalone.process import StandaloneError, last_lines
 

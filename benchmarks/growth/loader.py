@@ -23,14 +23,14 @@ from events.ids import derived, stream_id, stream_name
 from events.sharding import shard_of
 from services import runtime
 from services.keyring import KeyRing, parse_kek
-from services.ledger.admission import Asked
-from services.ledger.attempts import Attempts, Declines
-from services.ledger.batch import Batch, Configured
-from services.ledger.broker import KafkaBroker
-from services.ledger.decisions import NOTHING
+from services.ledger.batches.admission import Asked
+from services.ledger.batches.attempts import Attempts, Declines
+from services.ledger.batches.batch import Batch, Configured
+from services.ledger.batches.decisions import NOTHING
+from services.ledger.batches.receipts import receipt_key
+from services.ledger.broker.kafka import KafkaBroker
 from services.ledger.ports import CommandRecord, Commit, ShardRow, StoredRow
-from services.ledger.receipts import receipt_key
-from services.ledger.store import PostgresStore
+from services.ledger.store.postgres import PostgresStore
 from services.settings import Settings
 from services.upstream.people import CULTURES
 

@@ -21,7 +21,7 @@ from services.console.mistakes import beside
 from services.console.tables import show_table
 from services.kafka import client_options, ended
 from services.keyring import KeyRing, key_ring
-from services.ledger.admission import is_late
+from services.ledger.batches.admission import is_late
 from services.mistakes import ExitCode, Mistake
 from services.reading import BulkReader
 from services.settings import Settings

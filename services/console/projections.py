@@ -7,9 +7,9 @@ from services.console.progress import bars
 from services.mistakes import ExitCode, Mistake
 from services.projections.applying import ChainBroken
 from services.projections.digests import digests
-from services.projections.rebuild import Busy, Rebuild
-from services.projections.rebuild_load import LoadFailed
-from services.projections.rebuild_tables import Unfit
+from services.projections.rebuild.load import LoadFailed
+from services.projections.rebuild.rebuild import Busy, Rebuild
+from services.projections.rebuild.tables import Unfit
 from services.reading import Incomplete
 
 

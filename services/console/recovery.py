@@ -10,12 +10,12 @@ import psycopg
 from services.console.mistakes import beside
 from services.console.progress import bars
 from services.keyring import key_ring
-from services.ledger.broker import KafkaBroker
-from services.ledger.erasing import check_erased
+from services.ledger.broker.kafka import KafkaBroker
 from services.ledger.failures import OwnershipLost
-from services.ledger.recover import Recovery
-from services.ledger.recover_report import Report, left_to_do
-from services.ledger.store import PostgresStore
+from services.ledger.recovery.erased import check_erased
+from services.ledger.recovery.recover import Recovery
+from services.ledger.recovery.report import Report, left_to_do
+from services.ledger.store.postgres import PostgresStore
 from services.mistakes import ExitCode, Mistake
 from services.settings import Settings
 from services.topics import check_topics

@@ -7,7 +7,7 @@ from functools import partial
 from services.console.mistakes import beside
 from services.console.progress import bars
 from services.keyring import key_ring
-from services.ledger.verify import verify_shard as verify_store
+from services.ledger.recovery.verify import verify_shard as verify_store
 from services.mistakes import ExitCode, Mistake
 from services.projections.verify import verify_shard as verify_views
 from services.settings import Settings

@@ -17,12 +17,13 @@ from events.topics import COMMANDS
 from services import health, logs, runtime
 from services.coffin import MonthlyCoffin
 from services.keyring import DataKeys, check_keys, key_ring
-from services.ledger import metrics, verify
-from services.ledger.batch import Configured
-from services.ledger.broker import KafkaBroker
-from services.ledger.erasing import check_erased
+from services.ledger import metrics
+from services.ledger.batches.batch import Configured
+from services.ledger.broker.kafka import KafkaBroker
 from services.ledger.failures import OwnershipLost, TopicDiverged, WrongStore
-from services.ledger.store import PostgresStore
+from services.ledger.recovery import verify
+from services.ledger.recovery.erased import check_erased
+from services.ledger.store.postgres import PostgresStore
 from services.ledger.worker import Worker
 from services.settings import Settings
 from services.topics import check_topics

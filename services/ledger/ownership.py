@@ -8,9 +8,10 @@ from typing import Any
 import structlog
 from msgspec.structs import replace
 
-from services.ledger import admission, metrics
+from services.ledger import metrics
+from services.ledger.batches import admission
 from services.ledger.ports import Broker, CommandRecord, Peers, ShardRow, Store
-from services.ledger.relay import Relay
+from services.ledger.relay.relay import Relay
 
 log = structlog.get_logger()
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
-from services.ledger.snapshots import Snapshot
+from services.ledger.batches.receipts import Receipt, ReceiptKey, ReceiptRow
+from services.ledger.batches.snapshots import Snapshot
 
 
 class CommandRecord(NamedTuple):

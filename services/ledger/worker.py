@@ -9,15 +9,16 @@ from typing import Any, TypeVar
 
 import structlog
 
-from services.ledger import metrics, settling
-from services.ledger.answers import Answers
-from services.ledger.batch import Configured
+from services.ledger import metrics
+from services.ledger.batches import settling
+from services.ledger.batches.answers import Answers
+from services.ledger.batches.batch import Configured
+from services.ledger.batches.decisions import ATTEMPT_MICROS, Decisions
+from services.ledger.batches.settling import Settling
 from services.ledger.beating import HEARTBEAT_SECONDS, beating
-from services.ledger.decisions import ATTEMPT_MICROS, Decisions
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, CommandRecord, Store
-from services.ledger.relay import Relay
-from services.ledger.settling import Settling
+from services.ledger.relay.relay import Relay
 from services.ledger.world import Coffin, Keys, World
 from services.pace import Pace
 

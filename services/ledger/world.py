@@ -4,10 +4,10 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from services.coffin import DeadLetter
-from services.ledger.answers import Answers
+from services.ledger.batches.answers import Answers
 from services.ledger.ownership import Ownership
 from services.ledger.ports import Broker, Clock, Store
-from services.ledger.relay import Relay
+from services.ledger.relay.relay import Relay
 
 
 class Keys(Protocol):

@@ -10,7 +10,8 @@ from psycopg import errors, sql
 from events.ids import owner_of
 from events.sealing import Unsealable
 from services.keyring import KeyRing
-from services.projections import (
+from services.projections.chain import Break, Checkpoint, Reading, read
+from services.projections.read_models import (
     accounts,
     blocklist,
     customers,
@@ -21,9 +22,8 @@ from services.projections import (
     told,
     wallets,
 )
-from services.projections.chain import Break, Checkpoint, Reading, read
-from services.projections.event import Event
-from services.projections.opening import opened
+from services.projections.read_models.event import Event
+from services.projections.read_models.opening import opened
 from services.reading import Record
 from services.sessions import KEEPALIVES
 

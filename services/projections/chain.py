@@ -7,7 +7,7 @@ from uuid import UUID
 from events.codec import Malformed, decode_envelope, decode_fact, digest
 from events.envelope import Envelope
 from events.ids import owner_of
-from services.projections.event import Event
+from services.projections.read_models.event import Event
 from services.reading import Record
 
 

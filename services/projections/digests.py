@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Table, Text
 
-from services.projections.tables import READ_MODELS
+from services.projections.read_models.tables import READ_MODELS
 from services.sessions import KEEPALIVES
 
 SESSION = (

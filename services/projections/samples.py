@@ -5,7 +5,7 @@ import asyncio
 import psycopg
 import structlog
 
-from services.projections.tables import READ_MODELS
+from services.projections.read_models.tables import READ_MODELS
 from services.sessions import KEEPALIVES
 
 log = structlog.get_logger()

@@ -13,7 +13,7 @@ from sqlalchemy import Table
 from services.keyring import KeyRing
 from services.projections.applying import SESSION, Applier, ChainBroken
 from services.projections.chain import Checkpoint
-from services.projections.tables import READ_MODELS
+from services.projections.read_models.tables import READ_MODELS
 from services.reading import BulkReader, Incomplete
 from services.settings import Settings
 from services.verifying import FINDINGS_MAX, Checked, Findings, Kind, Throttle

@@ -13,7 +13,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES
 from services.kafka import client_options
-from services.ledger.broker import KafkaBroker
+from services.ledger.broker.kafka import KafkaBroker
 from services.ledger.ports import Broker
 from services.settings import Settings
 from tests.fakes.broker import MemoryBroker, MemoryKafka, OutOfRange

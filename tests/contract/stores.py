@@ -7,7 +7,7 @@ from typing import Any, LiteralString, Protocol
 import psycopg
 
 from services.ledger.ports import ShardRow, Store
-from services.ledger.store import PostgresStore
+from services.ledger.store.postgres import PostgresStore
 from tests.fakes.store import Conflict, MemoryDatabase, MemoryStore, SessionLost
 
 SHARDS = 4

@@ -6,10 +6,10 @@ from uuid import UUID, uuid5
 import pytest
 from msgspec.structs import replace
 
+from services.ledger.batches.receipts import Receipt
+from services.ledger.batches.snapshots import Snapshot
 from services.ledger.failures import Damaged
 from services.ledger.ports import Attempt, Commit, Tried
-from services.ledger.receipts import Receipt
-from services.ledger.snapshots import Snapshot
 from tests.contract.stores import StoreLab
 from tests.contract.transactions import NOBODY, NOW, opened, transaction
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from services.ledger.failures import WrongStore
-from services.ledger.store import PostgresStore
+from services.ledger.store.postgres import PostgresStore
 
 OVERRULED = """
     ALTER DATABASE {database} SET synchronous_commit = off;

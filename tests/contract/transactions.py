@@ -7,6 +7,7 @@ from uuid import UUID, uuid5
 from msgspec.structs import replace
 
 from events.codec import digest
+from services.ledger.batches.receipts import ReceiptRow
 from services.ledger.ports import (
     AttemptRow,
     Commit,
@@ -14,7 +15,6 @@ from services.ledger.ports import (
     Store,
     StoredRow,
 )
-from services.ledger.receipts import ReceiptRow
 from tests.contract.stores import SHARDS, StoreLab
 from tests.factories import EventFactory
 

@@ -12,7 +12,7 @@ import pytest
 
 from events.ids import Tenant, owner_of
 from events.topics import DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS
-from services.projections.tables import READ_MODELS
+from services.projections.read_models.tables import READ_MODELS
 from services.settings import Settings
 from tests.asking import read_topic
 from tests.proof import abuse, hostile, service

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextvars import Context
 
 from events.topics import COMMANDS, DEAD_LETTERS, EVENTS, REPLIES, REPLIES_PARTITIONS, Topic
+from services.ledger.batches.inbox import Inbox
 from services.ledger.failures import NotKept
-from services.ledger.inbox import Inbox
 from services.ledger.ports import CommandRecord, StoredRow
 from tests.fakes.gate import Gate
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from services.ledger.recover import Recovery
-from services.ledger.recover_report import Report
+from services.ledger.recovery.recover import Recovery
+from services.ledger.recovery.report import Report
 from tests.fakes.broker import MemoryBroker
 from tests.fakes.gate import Gate
 from tests.fakes.store import MemoryStore

@@ -12,10 +12,10 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from events.codec import Malformed, decode_envelope, genesis
+from services.ledger.batches.receipts import Receipt, ReceiptKey, ReceiptRow
+from services.ledger.batches.snapshots import Snapshot
 from services.ledger.failures import Damaged, KnownKey, OwnershipLost, Unstorable
 from services.ledger.ports import Attempt, AttemptRow, Commit, Loaded, Peers, ShardRow, StoredRow, Tried
-from services.ledger.receipts import Receipt, ReceiptKey, ReceiptRow
-from services.ledger.snapshots import Snapshot
 from tests.fakes.gate import Gate
 from tests.fakes.simulation import START_MICROS
 

@@ -12,7 +12,7 @@ from events.envelope import Envelope
 from events.ids import parse_position
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
-from services.ledger.batch import Configured
+from services.ledger.batches.batch import Configured
 from services.ledger.ports import CommandRecord
 from services.ledger.worker import Worker
 from tests.fakes import asking

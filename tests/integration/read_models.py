@@ -21,7 +21,7 @@ from events.requested import RefundRequested
 from services.keyring import KeyRing
 from services.migrate import migrate
 from services.projections.projector import Projector
-from services.projections.tables import READ_MODELS
+from services.projections.read_models.tables import READ_MODELS
 from services.settings import Settings
 from tests import upstream
 from tests.factories import EventFactory

@@ -17,7 +17,7 @@ from services.api.queries.lookups import PostgresLookups
 from services.api.queries.reader import Reader
 from services.api.queries.wall import Statement, of, shared, walled
 from services.migrate import migrate_database
-from services.projections.tables import metadata
+from services.projections.read_models.tables import metadata
 from tests.integration.lookup_rows import MINE, OTHER, SHARDS, START, Rows
 
 TENANTS_CONDITION = re.compile(r"(?:\w+\.)?(business_id|mode) = (\$[12]\b|\w+\.\1)")

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from services.ledger import statements
-from services.ledger.election import LOCK_CLASS, Election
+from services.ledger.store import statements
+from services.ledger.store.election import LOCK_CLASS, Election
 from services.migrate import migrate_database
 
 SHARDS = 3

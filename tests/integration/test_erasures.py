@@ -14,10 +14,13 @@ from events.ids import owner_of
 from events.personal import Personal
 from services.coffin import month_owner
 from services.keyring import KeyRing
-from services.ledger.erasing import check_erased
-from services.projections import erasures, rebuild_load, rebuild_tables, samples
+from services.ledger.recovery.erased import check_erased
+from services.projections import samples
 from services.projections.digests import digests
 from services.projections.projector import Projector
+from services.projections.read_models import erasures
+from services.projections.rebuild import load as rebuild_load
+from services.projections.rebuild import tables as rebuild_tables
 from tests.factories import TENANT, EventFactory
 from tests.integration.read_models import Views, business, make_views
 from tests.unit.projections.reading import records_of

@@ -8,12 +8,12 @@ import pytest
 from psycopg.errors import LockNotAvailable
 
 from services.keyring import KeyRing
-from services.projections import rebuild_catalogue as catalogue
-from services.projections import rebuild_tables
 from services.projections.digests import digests
-from services.projections.rebuild_catalogue import Session
-from services.projections.rebuild_load import Shadow
-from services.projections.rebuild_tables import NAMES, Unfit
+from services.projections.rebuild import catalogue
+from services.projections.rebuild import tables as rebuild_tables
+from services.projections.rebuild.catalogue import Session
+from services.projections.rebuild.load import Shadow
+from services.projections.rebuild.tables import NAMES, Unfit
 from services.reading import Record
 from services.sessions import CHANNEL
 from tests.factories import EventFactory

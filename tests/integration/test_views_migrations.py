@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 from services import migrate
 from services.migrate import _MIGRATIONS, migrate_database, sqlalchemy_url
 from services.mistakes import ExitCode, Mistake
-from services.projections.tables import metadata
+from services.projections.read_models.tables import metadata
 from tests.running import eventually
 
 SHARDS = 4

@@ -12,7 +12,7 @@ from events.codec import decode_fact
 from events.commands import CreditWallet, DebitWallet
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
-from services.ledger.batch import Batch
+from services.ledger.batches.batch import Batch
 from tests.fakes.asking import entry
 from tests.laws.strategies import credits, debits
 from tests.unit.ledger.deck import SHARDS, Deck, envelopes, replies

@@ -16,8 +16,8 @@ from events.facts import Movement
 from events.ids import parse_position
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
-from services.ledger import cache, decisions, folding, receipts, settling, snapshots
 from services.ledger import worker as worker_module
+from services.ledger.batches import cache, decisions, folding, receipts, settling, snapshots
 from services.ledger.domain.customer import Customer
 from tests.factories import customer_fact, fold, signed
 from tests.fakes.asking import entry

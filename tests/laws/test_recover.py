@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 
-from services.ledger.recover_report import left_to_do
+from services.ledger.recovery.report import left_to_do
 from tests.fakes.restoring import recover
 from tests.fakes.simulation import simulate
 from tests.fakes.world import World

@@ -9,7 +9,7 @@ from tests.breaking import Break, broken, copied, in_copy
 
 HISTORIES_MAX = 3_000
 WORKER = "services/ledger/worker.py"
-SETTLING = "services/ledger/settling.py"
+SETTLING = "services/ledger/batches/settling.py"
 COMMIT = "            await self._commit(batch)\n        except KnownKey:\n"
 STORE = "            await world.store.commit(commit)\n"
 MOVE = "                connection.execute(MOVE, self._moves(reading, moved))\n"

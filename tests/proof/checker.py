@@ -15,7 +15,7 @@ from events.codec import decode_envelope, genesis
 from events.envelope import Envelope
 from events.facts import CustomerFact
 from events.ids import owner_of, stream_id
-from services.ledger import receipts
+from services.ledger.batches import receipts
 from tests.factories import customer_fact
 from tests.proof.accounts import Said
 from tests.proof.history import TENANT, Answer, History, Operation, Read

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from psycopg import OperationalError
 
 from services.ledger.failures import OwnershipLost, TopicDiverged
-from services.ledger.recover_report import left_to_do
+from services.ledger.recovery.report import left_to_do
 from services.projections.applying import CheckpointMoved
 from tests.fakes.broker import OutOfRange, PublishFailed
 from tests.fakes.gate import FREEZE, Killed, Phase

@@ -16,9 +16,9 @@ from events.ids import Tenant, parse_position
 from events.replies import Outcome, Reply
 from events.upstream import RecordUpstream
 from services.intake.together import record_of
-from services.ledger import admission
-from services.ledger.batch import Batch
-from services.ledger.decisions import Decisions
+from services.ledger.batches import admission
+from services.ledger.batches.batch import Batch
+from services.ledger.batches.decisions import Decisions
 from services.ledger.ports import CommandRecord
 from tests.fakes import asking
 from tests.fakes.keys import MemoryKeys

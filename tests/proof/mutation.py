@@ -29,11 +29,11 @@ class Group(NamedTuple):
 GROUPS = {
     "chain": Group(("services/projections/chain.py",), ("tests/unit/projections/test_chain.py",)),
     "scan": Group(
-        ("services/ledger/scan.py",),
+        ("services/ledger/relay/scan.py",),
         ("tests/unit/ledger/test_scan.py", "tests/unit/ledger/test_relay_takeover.py"),
     ),
     "receipts": Group(
-        ("services/ledger/receipts.py", "services/ledger/wrapping.py"),
+        ("services/ledger/batches/receipts.py", "services/ledger/batches/wrapping.py"),
         (
             "tests/unit/ledger/test_receipts.py", "tests/unit/ledger/test_batch.py",
             "tests/unit/ledger/test_batch_keys.py", "tests/unit/ledger/test_wrapping.py",
@@ -41,7 +41,7 @@ GROUPS = {
         ),
     ),
     "fence": Group(
-        ("services/ledger/settling.py", "services/ledger/ownership.py"),
+        ("services/ledger/batches/settling.py", "services/ledger/ownership.py"),
         (
             "tests/unit/ledger/test_ownership.py", "tests/unit/ledger/test_settling.py",
             "tests/unit/ledger/test_settling_again.py", "tests/unit/ledger/test_worker_tells.py",

@@ -16,7 +16,7 @@ from services import producing
 from services.api import breaker, gateway
 from services.api.asking import Asking
 from services.inbox import Inbox
-from services.ledger import decisions, folding, settling
+from services.ledger.batches import decisions, folding, settling
 from services.projections import writer as writing
 from services.projections.lag import Lag
 from services.projections.projector import Projector

@@ -22,7 +22,7 @@ from events.requested import (
     SubscriptionChangeRequested,
     TopUpRequested,
 )
-from services.ledger.batch import Batch
+from services.ledger.batches.batch import Batch
 from tests.proof.accounts import Entry, Note
 
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from events.upcasters import UPCASTERS
 from services import verifying
-from services.ledger import verify
+from services.ledger.recovery import verify
 from services.verifying import Board, Checked, Finding, Kind, Throttle, confirmed, lines, verify_forever
 
 DAMAGE = Finding(Kind.RECEIPT, 1, 7, "the receipt is missing")

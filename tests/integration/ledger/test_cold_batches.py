@@ -14,9 +14,10 @@ from events.commands import CustomerAsk
 from events.replies import Outcome
 from events.sharding import shard_of
 from services.keyring import DataKeys, KeyRing
-from services.ledger import decisions, folding, statements
 from services.ledger import worker as worker_module
-from services.ledger.store import PostgresStore
+from services.ledger.batches import decisions, folding
+from services.ledger.store import statements
+from services.ledger.store.postgres import PostgresStore
 from services.ledger.worker import Worker
 from services.migrate import migrate_database
 from tests.fakes.asking import REGISTER, command, correlation, credit

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from events.commands import CloseCustomer, EraseCustomer
 from events.ids import owner_of
 from events.replies import Outcome
-from services.ledger.verify import verify_shard
+from services.ledger.recovery.verify import verify_shard
 from services.verifying import Throttle
 from tests.asking import TENANT, asking, credit, customer_in, debit, read_topic, registration
 from tests.integration.upkeep.conftest import command

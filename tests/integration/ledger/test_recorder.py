@@ -8,8 +8,8 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresAggregateRecorder, PostgresDatastore
 from sqlalchemy import make_url
 
-from services.ledger.recorder import StreamRecorder
-from services.ledger.store import PostgresStore
+from services.ledger.store.postgres import PostgresStore
+from services.ledger.store.recorder import StreamRecorder
 from services.migrate import migrate_database
 from tests.contract.transactions import transaction
 

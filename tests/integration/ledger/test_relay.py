@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from events.replies import Outcome
 from services.ledger import __main__ as ledger
-from services.ledger.broker import KafkaBroker
+from services.ledger.broker.kafka import KafkaBroker
 from services.ledger.ports import StoredRow
 from services.ledger.worker import Worker
 from tests.asking import Asker, credit, customer_in, registration

@@ -13,8 +13,8 @@ import pytest
 
 from events.replies import Outcome
 from services.api.keys import Scope, create_key
-from services.projections import rebuild_catalogue as catalogue
-from services.projections.rebuild_tables import NAMES
+from services.projections.rebuild import catalogue
+from services.projections.rebuild.tables import NAMES
 from services.projections.verify import verify_shard
 from services.standalone.environment import environment
 from services.verifying import Throttle
@@ -127,7 +127,7 @@ async def test_killed_and_started_again_it_goes_on_under_reads_and_writes(
 
 
 def test_two_rebuilds_at_once_are_one_too_many(system: System) -> None:
-    from services.projections.rebuild import LOCK
+    from services.projections.rebuild.rebuild import LOCK
 
     with system.views() as other:
         other.execute("SELECT pg_advisory_lock(%s)", [LOCK])

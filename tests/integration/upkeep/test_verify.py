@@ -14,7 +14,7 @@ from events.codec import genesis
 from events.topics import EVENTS
 from services import reading
 from services.console.mistakes import explain
-from services.ledger.verify import verify_shard as verify_store
+from services.ledger.recovery.verify import verify_shard as verify_store
 from services.mistakes import ExitCode
 from services.projections import verify
 from services.projections.verify import verify_shard as verify_views

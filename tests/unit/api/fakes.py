@@ -47,8 +47,8 @@ from services.api.ports import (
 )
 from services.api.rates import UsdRates
 from services.api.webhooks.door import Door
-from services.ledger.admission import Asked, Bulk
-from services.ledger.batch import Configured
+from services.ledger.batches.admission import Asked, Bulk
+from services.ledger.batches.batch import Configured
 from services.projections.chain import read
 from services.reading import Record
 from services.settings import Settings

@@ -9,15 +9,15 @@ from events.envelope import Envelope
 from events.ids import Tenant
 from events.replies import Reply
 from events.sharding import shard_of
-from services.ledger import admission, bulk
-from services.ledger.admission import Asked, Bulk, One
-from services.ledger.attempts import Attempts, Declines
-from services.ledger.batch import Batch, Configured
-from services.ledger.decisions import REGISTERING, commands_of
+from services.ledger.batches import admission, bulk
+from services.ledger.batches.admission import Asked, Bulk, One
+from services.ledger.batches.attempts import Attempts, Declines
+from services.ledger.batches.batch import Batch, Configured
+from services.ledger.batches.decisions import REGISTERING, commands_of
+from services.ledger.batches.receipts import Receipt, ReceiptKey
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
 from services.ledger.ports import Attempt, CommandRecord, Loaded, ShardRow, Tried
-from services.ledger.receipts import Receipt, ReceiptKey
 from tests.fakes import asking
 
 SHARDS = 4

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from events.codec import decode_command, encode_command
 from events.replies import Outcome
 from events.topics import EVENTS
-from services.ledger.relay import CALM_SECONDS
+from services.ledger.relay.relay import CALM_SECONDS
 from tests.fakes.asking import REGISTER, command, correlation, credit, debit
 from tests.fakes.broker import PublishFailed
 from tests.fakes.simulation import START_MICROS, simulated, until

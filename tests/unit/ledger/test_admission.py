@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from events.codec import COMMAND_BYTES_MAX
 from events.replies import Outcome
 from events.sharding import shard_of
-from services.ledger.admission import Asked, Bulk, Declined, Rejected, identity, read, unstorable
+from services.ledger.batches.admission import Asked, Bulk, Declined, Rejected, identity, read, unstorable
 from services.ledger.ports import CommandRecord
 from tests.fakes.asking import REPLIES_PARTITION, command, correlation, credit
 from tests.unit.ledger.telling import other

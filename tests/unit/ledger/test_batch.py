@@ -12,8 +12,8 @@ from events.personal import Personal
 from events.replies import Outcome
 from events.sealing import Unsealable, unseal
 from events.sharding import shard_of
-from services.ledger import admission, receipts, wrapping
-from services.ledger import batch as module
+from services.ledger.batches import admission, receipts, wrapping
+from services.ledger.batches import batch as module
 from services.ledger.domain.customer import Customer, decide
 from services.ledger.domain.given import Given
 from tests.fakes.asking import REGISTER, REPLIES_PARTITION, correlation, credit, debit, stream_of

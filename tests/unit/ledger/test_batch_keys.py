@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from events.commands import CustomerAsk
-from services.ledger.admission import Asked
+from services.ledger.batches.admission import Asked
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.unit.ledger.deck import Deck, outcomes, replies
 

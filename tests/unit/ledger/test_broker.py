@@ -10,8 +10,8 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaTimeoutError
 
 from events.topics import COMMANDS, EVENTS
-from services.ledger import broker as broker_module
-from services.ledger.broker import KafkaBroker
+from services.ledger.broker import kafka as broker_module
+from services.ledger.broker.kafka import KafkaBroker
 from services.ledger.failures import NotKept
 from services.settings import Settings
 from tests.fakes.simulation import simulated

@@ -12,8 +12,8 @@ from events.facts import CustomerCommandRefused, WalletDebitRefused
 from events.replies import Outcome, Reply
 from events.sharding import shard_of
 from events.upcasters import UPCASTERS
-from services.ledger import admission, wrapping
-from services.ledger.admission import Declined, Rejected
+from services.ledger.batches import admission, wrapping
+from services.ledger.batches.admission import Declined, Rejected
 from services.ledger.domain.customer import decide
 from services.ledger.ports import CommandRecord
 from tests.fakes import asking
@@ -110,7 +110,7 @@ def test_a_defect_in_one_entry_leaves_the_other_customers_alone(
     def poisoned(ask: object, *rest: object) -> object:
         return 1 / 0 if ask == credit(13) else decide(ask, *rest)  # type: ignore[arg-type]
 
-    for name in ("services.ledger.batch", "services.ledger.domain.together"):
+    for name in ("services.ledger.batches.batch", "services.ledger.domain.together"):
         monkeypatch.setattr(f"{name}.decide", poisoned)
     before = deck.rows[SHARD].sequence
     bulk = deck.bulk(

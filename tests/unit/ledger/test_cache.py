@@ -7,10 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from services.ledger import cache as module
-from services.ledger.cache import ENTRY_BYTES, Cache
+from services.ledger.batches import cache as module
+from services.ledger.batches.cache import ENTRY_BYTES, Cache
+from services.ledger.batches.snapshots import pack
 from services.ledger.domain.customer import Customer
-from services.ledger.snapshots import pack
 
 PLAIN = Customer("2026-11-23T12:00:00.000000Z", {"USD": 123_456_789}, 57)
 RICH = Customer("2026-11-23T12:00:00.000000Z", {f"C{number:02}": 10**12 for number in range(60)}, 57)

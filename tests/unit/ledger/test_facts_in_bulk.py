@@ -16,9 +16,9 @@ from events.replies import Outcome
 from events.sharding import shard_of
 from events.upstream import RecordUpstream
 from services.intake.together import record_of
-from services.ledger import admission
-from services.ledger.admission import Bulk, Rejected
-from services.ledger.batch import Batch
+from services.ledger.batches import admission
+from services.ledger.batches.admission import Bulk, Rejected
+from services.ledger.batches.batch import Batch
 from services.ledger.ports import CommandRecord
 from tests.fakes import asking
 from tests.laws.test_bulk import recorded, said
@@ -126,7 +126,7 @@ def test_a_defect_in_one_fact_leaves_the_others_alone(monkeypatch: pytest.Monkey
     def poisoned(ask: RecordUpstream, *rest: Any) -> object:
         return 1 / 0 if ask == payment(2) else original(ask, *rest)
 
-    from services.ledger import batch as module
+    from services.ledger.batches import batch as module
 
     original = module.decide_upstream  # type: ignore[attr-defined]
     monkeypatch.setattr(module, "decide_upstream", poisoned)

@@ -11,12 +11,12 @@ from msgspec import defstruct
 
 from events.codec import decode_envelope, digest
 from events.commands import CustomerAsk
-from services.ledger import folding as module
-from services.ledger import snapshots
+from services.ledger.batches import folding as module
+from services.ledger.batches import snapshots
+from services.ledger.batches.folding import Folding
+from services.ledger.batches.snapshots import Snapshot
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.states import State
-from services.ledger.folding import Folding
-from services.ledger.snapshots import Snapshot
 from tests.factories import customer_fact, fold
 from tests.fakes.asking import REGISTER, credit, stream_of
 from tests.laws.strategies import asks

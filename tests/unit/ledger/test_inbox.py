@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ledger.inbox import ENTRY_BYTES, INBOX_BYTES, LARGE_BYTES, Inbox
+from services.ledger.batches.inbox import ENTRY_BYTES, INBOX_BYTES, LARGE_BYTES, Inbox
 from services.ledger.ports import CommandRecord
 
 BATCH = 500

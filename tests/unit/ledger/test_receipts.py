@@ -14,7 +14,7 @@ from events.commands import AnyAsk, ChangeProfile, Command, CreditWallet, Custom
 from events.facts import Cause
 from events.ids import Tenant, entry_id, stream_id
 from events.upstream import Named
-from services.ledger import receipts
+from services.ledger.batches import receipts
 from tests.fakes.asking import REGISTER, command, credit, debit
 from tests.unit.events.strategies import asks
 

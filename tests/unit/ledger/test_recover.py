@@ -4,8 +4,8 @@ import pytest
 
 from events.codec import digest
 from events.replies import Outcome
-from services.ledger import recover_tail
-from services.ledger.recover_report import left_to_do
+from services.ledger.recovery import tail as recover_tail
+from services.ledger.recovery.report import left_to_do
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.gate import Gate, Killed
 from tests.fakes.restoring import recover

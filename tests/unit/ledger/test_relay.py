@@ -12,9 +12,9 @@ from events.commands import AnyAsk
 from events.replies import Outcome
 from events.requests import SettleInvoice
 from events.topics import EVENTS
-from services.ledger import outgoing
-from services.ledger import relay as relay_module
 from services.ledger.failures import TopicDiverged
+from services.ledger.relay import outgoing
+from services.ledger.relay import relay as relay_module
 from tests.fakes.asking import REGISTER, credit
 from tests.fakes.gate import Hold
 from tests.fakes.simulation import simulated, until

@@ -7,9 +7,9 @@ from structlog.typing import EventDict
 
 from events.replies import Outcome
 from events.topics import COMMANDS, EVENTS
-from services.ledger import relay
 from services.ledger.failures import TopicDiverged
 from services.ledger.ownership import REFUSED_SECONDS
+from services.ledger.relay import relay
 from tests.fakes.asking import REGISTER, credit
 from tests.fakes.simulation import simulated, until
 from tests.fakes.world import World

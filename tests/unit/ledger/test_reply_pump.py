@@ -12,8 +12,8 @@ from aiokafka.errors import KafkaTimeoutError
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
 
 from events.topics import REPLIES_PARTITIONS
-from services.ledger import reply_pump
-from services.ledger.reply_pump import ReplyPump
+from services.ledger.broker import reply_pump
+from services.ledger.broker.reply_pump import ReplyPump
 from tests.fakes.simulation import until
 from tests.tallied import tallied
 

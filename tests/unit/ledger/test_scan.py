@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from events.codec import decode_envelope
 from services.ledger.ports import Broker, Store, StoredRow
-from services.ledger.scan import Published, Scan
+from services.ledger.relay.scan import Published, Scan
 from tests.asking import customer_in
 from tests.factories import EventFactory
 

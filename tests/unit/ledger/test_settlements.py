@@ -13,11 +13,11 @@ from events.facts import COUNTER_ACCOUNTS, Movement, WalletCredited
 from events.money import AMOUNT_MAX
 from events.requests import RequestTopUp, SettleInvoice
 from events.upstream import RecordPayment
+from services.ledger.batches.folding import Folding
 from services.ledger.domain import invoice as invoice_module
 from services.ledger.domain.foreign import Foreign
 from services.ledger.domain.invoice import Invoice
 from services.ledger.domain.rules import Rule
-from services.ledger.folding import Folding
 from tests.fakes import asking
 from tests.unit.ledger.deck import CONFIGURED, Deck, envelopes, linked, replies
 from tests.unit.ledger.telling import payment, refund

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from events.replies import Outcome, Reply
-from services.ledger import settling
-from services.ledger.batch import Batch
-from services.ledger.decisions import Decisions
+from services.ledger.batches import settling
+from services.ledger.batches.batch import Batch
+from services.ledger.batches.decisions import Decisions
 from services.ledger.failures import Unstorable
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.simulation import simulated, until

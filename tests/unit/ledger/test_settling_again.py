@@ -7,9 +7,9 @@ import pytest
 
 from events.replies import Outcome
 from events.requests import RefundToWallet
-from services.ledger import settling
-from services.ledger.batch import Batch
-from services.ledger.decisions import Decisions
+from services.ledger.batches import settling
+from services.ledger.batches.batch import Batch
+from services.ledger.batches.decisions import Decisions
 from services.ledger.failures import KnownKey
 from tests.fakes.asking import REGISTER, credit, stream_of
 from tests.fakes.simulation import sim_loop, simulated, until

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from events.replies import Outcome
-from services.ledger import batch as batch_module
-from services.ledger import settling
-from services.ledger.admission import One
-from services.ledger.decisions import Decisions, Read
+from services.ledger.batches import batch as batch_module
+from services.ledger.batches import settling
+from services.ledger.batches.admission import One
+from services.ledger.batches.decisions import Decisions, Read
 from services.ledger.domain import customer
-from services.ledger.relay import Relay
+from services.ledger.relay.relay import Relay
 from tests.fakes.asking import REGISTER, bulk, command, correlation, credit, debit, entry, stream_of
 from tests.fakes.simulation import START_MICROS, SimClock, simulated, until
 from tests.fakes.world import World

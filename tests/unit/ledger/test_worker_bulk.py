@@ -7,7 +7,7 @@ from events.codec import decode_fact
 from events.facts import WalletCredited
 from events.replies import Outcome
 from events.sharding import shard_of
-from services.ledger import admission, decisions, settling
+from services.ledger.batches import admission, decisions, settling
 from services.ledger.ports import ShardRow
 from tests.fakes.asking import REGISTER, bulk, command, credit, debit, entry
 from tests.fakes.simulation import START_MICROS, simulated

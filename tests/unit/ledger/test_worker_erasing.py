@@ -6,7 +6,7 @@ import pytest
 
 from events.commands import CloseCustomer, EraseCustomer
 from events.replies import Outcome
-from services.ledger.relay import Relay
+from services.ledger.relay.relay import Relay
 from tests.fakes.asking import REGISTER, credit, debit, stream_of
 from tests.fakes.simulation import START_MICROS, simulated, until
 from tests.fakes.store import SessionLost

@@ -7,8 +7,8 @@ from structlog.typing import EventDict
 
 from events.replies import Outcome
 from events.topics import DEAD_LETTERS
+from services.ledger.batches.settling import LETTERS_SECONDS
 from services.ledger.ownership import HELD_SECONDS
-from services.ledger.settling import LETTERS_SECONDS
 from tests.fakes.asking import REGISTER, credit, stream_of
 from tests.fakes.simulation import simulated, until
 from tests.fakes.world import Node, World

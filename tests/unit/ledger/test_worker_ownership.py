@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from events.replies import Outcome
-from services.ledger import cache, decisions
+from services.ledger.batches import cache, decisions
 from services.ledger.ports import Loaded
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.simulation import sim_loop, simulated

@@ -8,7 +8,7 @@ from structlog.typing import EventDict
 from events.commands import CustomerAsk
 from events.replies import Outcome
 from events.sharding import shard_of
-from services.ledger import decisions
+from services.ledger.batches import decisions
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.fakes.simulation import simulated
 from tests.fakes.world import World

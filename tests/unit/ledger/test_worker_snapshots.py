@@ -6,8 +6,8 @@ import pytest
 
 from events.codec import decode_envelope, digest
 from events.replies import Outcome
-from services.ledger import decisions, folding, snapshots
-from services.ledger.store import TRANSACTION_SECONDS
+from services.ledger.batches import decisions, folding, snapshots
+from services.ledger.store.postgres import TRANSACTION_SECONDS
 from tests.factories import customer_fact, fold
 from tests.fakes.asking import REGISTER, credit, debit, stream_of
 from tests.fakes.simulation import simulated, until

@@ -7,7 +7,7 @@ from events.codec import timestamp
 from events.commands import AnyAsk, Origin
 from events.envelope import Envelope
 from events.sharding import shard_of
-from services.ledger import wrapping
+from services.ledger.batches import wrapping
 from tests.fakes.asking import REGISTER, credit, debit
 from tests.unit.ledger.deck import NOW, SHARDS, Deck, envelopes, outcomes
 from tests.unit.ledger.telling import dispute, payment, purchase, refund

@@ -9,7 +9,7 @@ from events.codec import decode_fact
 from events.commands import AnyAsk
 from events.ids import derived, entry_id
 from events.sealing import unseal
-from services.ledger.receipts import material_of
+from services.ledger.batches.receipts import material_of
 from tests.unit.ledger.deck import Deck, envelopes
 
 A = "cus_a"

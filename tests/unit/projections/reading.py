@@ -10,7 +10,8 @@ from msgspec import UNSET
 from events.ids import owner_of
 from events.recorded import LicenceKeyRecorded
 from events.sealing import unseal
-from services.projections import (
+from services.projections.chain import Checkpoint, Reading, read
+from services.projections.read_models import (
     accounts,
     blocklist,
     customers,
@@ -22,8 +23,7 @@ from services.projections import (
     subscriptions,
     wallets,
 )
-from services.projections.chain import Checkpoint, Reading, read
-from services.projections.event import Event
+from services.projections.read_models.event import Event
 from services.reading import Record
 from tests import factories
 

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from events.foreign import Told
 from services.nesting import NESTED_MAX
-from services.projections import disputes, licence_keys, payments, refunds, subscriptions, told
-from services.projections.newest import nested
+from services.projections.read_models import disputes, licence_keys, payments, refunds, subscriptions, told
+from services.projections.read_models.newest import nested
 from tests import upstream
 from tests.factories import EventFactory
 from tests.unit.projections.reading import events_of

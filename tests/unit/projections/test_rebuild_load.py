@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.projections.rebuild_load import LoadFailed, _check
+from services.projections.rebuild.load import LoadFailed, _check
 
 
 def test_of_a_killed_process_its_exit_code_is_told() -> None:

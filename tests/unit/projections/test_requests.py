@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from events.recorded import PaymentRecorded
-from services.projections import requests
+from services.projections.read_models import requests
 from tests import upstream
 from tests.factories import EventFactory
 from tests.unit.projections.reading import events_of

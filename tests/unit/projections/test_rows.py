@@ -10,8 +10,8 @@ from events.codec import decode_envelope
 from events.facts import Cause
 from events.ids import Tenant
 from events.personal import Personal
-from services.projections import accounts, blocklist, customers, ledger_entries, wallets
 from services.projections.chain import read
+from services.projections.read_models import accounts, blocklist, customers, ledger_entries, wallets
 from tests.factories import TENANT, EventFactory
 from tests.unit.projections.reading import Tables, events_of, opened, records_of, start
 

@@ -18,8 +18,8 @@ from events.sharding import shard_of
 from services.inbox import Inbox
 from services.intake.table import Name, Waiting
 from services.intake.taking import Taking
-from services.ledger import admission
-from services.ledger.admission import Asked
+from services.ledger.batches import admission
+from services.ledger.batches.admission import Asked
 from services.ledger.domain.customer import Customer
 from services.ledger.domain.foreign import Foreign
 from services.ledger.ports import CommandRecord

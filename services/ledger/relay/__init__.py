@@ -1,0 +1,1 @@
+"""From the store to `ledger.events`: the same bytes, in order, without a gap."""

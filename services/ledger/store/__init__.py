@@ -1,0 +1,1 @@
+"""The event store on one PostgreSQL session: `ports.Store`."""

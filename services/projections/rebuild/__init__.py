@@ -1,0 +1,1 @@
+"""The read models made again from the topic, beside the living ones."""

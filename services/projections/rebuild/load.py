@@ -1,0 +1,148 @@
+"""Filling the shadow tables: several processes, each with shards of its own, by the code that also works live."""
+
+import asyncio
+import gc
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import ClassVar
+
+import psycopg
+import uvloop
+from aiokafka.errors import KafkaError
+
+from services.keyring import KeyRing, WrongKek, key_ring
+from services.projections.applying import SESSION, TRANSACTION_TIMEOUT_SINCE, Applier, ChainBroken
+from services.projections.read_models import erasures
+from services.projections.rebuild.catalogue import LIVE, SHADOW
+from services.reading import BulkReader, Incomplete
+from services.settings import Settings
+
+ORPHAN_SECONDS = 0.5
+LOOK_SECONDS = 0.25
+
+Progress = Callable[[], None]
+
+
+class LoadFailed(Exception):
+    """A shard cannot be read to its end; what came before is kept."""
+
+
+class Shadow(Applier):
+    """Applies to the shadow tables: the same statements, under another search path."""
+
+    options: ClassVar[str] = f"{SESSION} -c search_path={SHADOW},{LIVE}"
+
+    def __init__(self, dsn: str, keys: KeyRing, *, forgets: bool = True) -> None:
+        super().__init__(dsn, keys)
+        self.forgets = forgets
+
+
+def shadow(settings: Settings, *, forgets: bool) -> Shadow:
+    ring = key_ring(settings)
+    ring.check()
+    return Shadow(settings.views_dsn.get_secret_value(), ring, forgets=forgets)
+
+
+def forget(settings: Settings) -> None:
+    """What erased customers lose, once for all that was loaded, over the indexes."""
+    applier = shadow(settings, forgets=True)
+    try:
+        session = applier.connection()
+        session.execute("SET statement_timeout = 0")
+        if session.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
+            session.execute("SET transaction_timeout = 0")
+        erasures.forget_all(session)
+    finally:
+        applier.reset()
+
+
+async def ends(settings: Settings) -> dict[int, int]:
+    """Where the log of each shard ends now."""
+    async with BulkReader(settings) as reader:
+        return await reader.ends(range(settings.shards))
+
+
+async def load(settings: Settings, until: Mapping[int, int], *, forgets: bool) -> None:
+    """Apply what the shadow lacks of these shards, in this process; reading and writing take turns.
+
+    `forgets` false: there may be no indexes yet, over which an erasure finds its rows; `forget` follows.
+
+    Raises:
+        ChainBroken, Incomplete, psycopg.Error, KafkaError
+    """
+    applier = shadow(settings, forgets=forgets)
+    try:
+        seen = applier.load()
+        starts = {shard: seen[shard].next_offset for shard in until}
+        async with BulkReader(settings) as reader:
+            async for records in reader.read(starts, until):
+                await asyncio.to_thread(applier.apply, records)
+    finally:
+        applier.reset()
+
+
+def load_by_processes(
+    settings: Settings, until: Mapping[int, int], processes: int, progress: Progress
+) -> None:
+    """The same by several processes; `progress` is called now and then.
+
+    Raises:
+        LoadFailed: says what one of them met.
+    """
+    context = multiprocessing.get_context("spawn")
+    shares = [dict(list(until.items())[n::processes]) for n in range(min(processes, len(until)))]
+    started: list[tuple[BaseProcess, Connection]] = []
+    try:
+        for share in shares:
+            ours, theirs = context.Pipe(duplex=False)
+            process: BaseProcess = context.Process(
+                target=_child, args=(settings, share, os.getpid(), theirs), daemon=True
+            )
+            process.start()
+            theirs.close()
+            started.append((process, ours))
+        while any(process.is_alive() for process, _ in started):
+            progress()
+            time.sleep(LOOK_SECONDS)
+            _check(started)
+        _check(started)
+    finally:
+        for process, _ in started:
+            process.kill()
+            process.join()
+
+
+def _check(started: Sequence[tuple[BaseProcess, Connection]]) -> None:
+    for process, pipe in started:
+        if process.exitcode:
+            raise LoadFailed(_said(pipe) or f"a loading process ended with {process.exitcode}")
+
+
+def _said(pipe: Connection) -> str:
+    """Nothing, where the process was killed: its end of the pipe is closed."""
+    try:
+        return str(pipe.recv()) if pipe.poll() else ""
+    except EOFError:
+        return ""
+
+
+def _child(settings: Settings, share: dict[int, int], parent: int, said: Connection) -> None:
+    """A process of its own. Its parent's end is its end: nobody would see what it does."""
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    gc.disable()  # events make no cycles, and looking for some took a third of the time
+    try:
+        uvloop.run(load(settings, share, forgets=False))
+    except (ChainBroken, Incomplete, WrongKek, psycopg.Error, KafkaError, OSError) as error:
+        said.send(f"{type(error).__name__}: {error}")
+        raise SystemExit(1) from error
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_SECONDS)
+    os._exit(1)
