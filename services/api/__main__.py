@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 import structlog
@@ -36,6 +36,7 @@ from services.api.visibility import PostgresVisibility
 from services.api.webhooks.door import Door
 from services.api.webhooks.publisher import KafkaPublisher
 from services.api.webhooks.tables import PostgresDeliveries, PostgresEndpoints
+from services.children import failure_of, told_to_parent
 from services.keyring import parse_kek
 from services.mistakes import check_shards
 from services.settings import Settings
@@ -152,17 +153,25 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
 
 
 def _several(settings: Settings, listener: socket.socket) -> int:
-    """One process per core behind one socket. One of them dying ends all: who watches us starts us again."""
+    """One process per core behind one socket. One of them ending ends all: who watches us starts us again.
+
+    Raises what one of them failed with.
+    """
     multiprocessing.allow_connection_pickling()
     spawn = multiprocessing.get_context("spawn")
+    children: list[BaseProcess] = []
+    pipes: list[Connection] = []
     with tempfile.TemporaryDirectory(prefix="wallet-ledger-metrics-") as folder:
         metrics.several_processes(folder)
-        children: list[BaseProcess] = [
-            spawn.Process(target=_child, args=(settings, listener), name=f"api-{number}")
-            for number in range(settings.http_processes)
-        ]
-        for child in children:
+        for number in range(settings.http_processes):
+            ours, theirs = spawn.Pipe(duplex=False)
+            child: BaseProcess = spawn.Process(
+                target=_child, args=(settings, listener, theirs), name=f"api-{number}"
+            )
             child.start()
+            theirs.close()
+            children.append(child)
+            pipes.append(ours)
         told: list[int] = []
 
         def tell(number: int, _: object) -> None:
@@ -171,13 +180,15 @@ def _several(settings: Settings, listener: socket.socket) -> int:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, tell)
-        wait([child.sentinel for child in children])
+        wait(pipes)  # it failed, or its end of the pipe is closed
         if not told:  # one of them died
             _tell(children)
         for child in children:
             child.join()
-        orderly = bool(told) and not any(child.exitcode for child in children)
-    return 0 if orderly else 1
+    failed = next(filter(None, map(failure_of, pipes)), None)
+    if failed is not None:
+        raise failed
+    return 0 if told and not any(child.exitcode for child in children) else 1
 
 
 def _tell(children: list[BaseProcess]) -> None:
@@ -186,6 +197,8 @@ def _tell(children: list[BaseProcess]) -> None:
             os.kill(child.pid, signal.SIGTERM)
 
 
-def _child(settings: Settings, listener: socket.socket) -> None:
+def _child(settings: Settings, listener: socket.socket, parent: Connection) -> None:
     logs.configure(settings, "api")
-    raise SystemExit(uvloop.run(_serve(settings, listener)))
+    with told_to_parent(parent):
+        code = uvloop.run(_serve(settings, listener))
+    raise SystemExit(code)

@@ -60,7 +60,13 @@ class ChainBroken(Exception):
 
     def __init__(self, breaks: Iterable[Break]) -> None:
         self.breaks = list(breaks)
-        super().__init__("; ".join(f"shard {b.shard} at {b.sequence}: {b.reason}" for b in self.breaks))
+        super().__init__(
+            self.breaks
+        )  # not the words: it is made again of these in the parent of a loading process
+
+    def __str__(self) -> str:
+        """Each break."""
+        return "; ".join(f"shard {b.shard} at {b.sequence}: {b.reason}" for b in self.breaks)
 
 
 class Applied(NamedTuple):

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -238,14 +238,60 @@ def test_a_taken_port_is_one_line(shared: Process, environment: dict[str, str], 
     assert "port" in second.log.read_text()
 
 
+WRONG = {
+    "the number of shards": ("SHARDS", "16", 5, "WALLET_LEDGER_SHARDS"),
+    "a password": (
+        "VIEWS_DSN",
+        "postgresql://nobody:wrong@{postgres}/postgres",
+        4,
+        "WALLET_LEDGER_VIEWS_DSN",
+    ),
+    "a database without tables": ("VIEWS_DSN", "{empty}", 5, "run `wallet-ledger migrate`"),
+    "no database": ("VIEWS_DSN", "postgresql://a:b@127.0.0.1:{nowhere}/views", 4, "WALLET_LEDGER_VIEWS_DSN"),
+    "no Kafka": ("KAFKA_BOOTSTRAP", "127.0.0.1:{nowhere}", 4, "WALLET_LEDGER_KAFKA_BOOTSTRAP"),
+}
+
+
+def ended(process: Process) -> int:
+    """Its exit code; nothing that it started is left behind."""
+    started: set[psutil.Process] = set()
+    parent, until = psutil.Process(process.child.pid), time.monotonic() + START_SECONDS_MAX
+    while process.child.poll() is None:
+        assert time.monotonic() < until, "it stays"
+        with suppress(psutil.NoSuchProcess):
+            started.update(parent.children(recursive=True))
+        time.sleep(0.02)
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    return int(process.child.returncode)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_is_one_line_of_several_processes(
+    environment: dict[str, str], postgres: str, tmp_path: Path, wrong: str
+) -> None:
+    name, value, code, told = WRONG[wrong]
+    server = postgres.partition("@")[2].partition("/")[0]
+    empty = fresh_database(postgres, "api_server_empty")
+    text = value.format(postgres=server, empty=empty, nowhere=free_port())
+    settings = {"HTTP_PROCESSES": "2", "HTTP_PORT": str(free_port()), name: text}
+    changed = {f"WALLET_LEDGER_{name}": value for name, value in settings.items()}
+    process = Process(environment | changed, tmp_path / "api.log")
+    assert ended(process) == code, process.log.read_text()
+    [line] = process.log.read_text().splitlines()
+    assert told in line
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
 def test_read_models_with_other_shards_are_one_line(
-    environment: dict[str, str], postgres: str, tmp_path: Path
+    environment: dict[str, str], postgres: str, tmp_path: Path, processes: str
 ) -> None:
     views = fresh_database(postgres, "api_server_other_shards")
     migrate_database("views", views, SHARDS + 1)
-    other = {"WALLET_LEDGER_VIEWS_DSN": views, "WALLET_LEDGER_HTTP_PORT": str(free_port())}
-    process = Process(environment | other, tmp_path / "api.log")
-    assert process.child.wait(START_SECONDS_MAX) == 5
+    other = {"VIEWS_DSN": views, "HTTP_PORT": str(free_port()), "HTTP_PROCESSES": processes}
+    process = Process(
+        environment | {f"WALLET_LEDGER_{name}": value for name, value in other.items()}, tmp_path / "api.log"
+    )
+    assert ended(process) == 5
     [line] = process.log.read_text().splitlines()
     assert f"has {SHARDS + 1} shards for ever" in line
     assert "WALLET_LEDGER_SHARDS" in line

@@ -11,15 +11,14 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import ClassVar
 
-import psycopg
 import uvloop
-from aiokafka.errors import KafkaError
 
-from services.keyring import KeyRing, WrongKek, key_ring
-from services.projections.applying import SESSION, TRANSACTION_TIMEOUT_SINCE, Applier, ChainBroken
+from services.children import failure_of, told_to_parent
+from services.keyring import KeyRing, key_ring
+from services.projections.applying import SESSION, TRANSACTION_TIMEOUT_SINCE, Applier
 from services.projections.read_models import erasures
 from services.projections.rebuild.catalogue import LIVE, SHADOW
-from services.reading import BulkReader, Incomplete
+from services.reading import BulkReader
 from services.settings import Settings
 
 ORPHAN_SECONDS = 0.5
@@ -92,7 +91,8 @@ def load_by_processes(
     """The same by several processes; `progress` is called now and then.
 
     Raises:
-        LoadFailed: says what one of them met.
+        LoadFailed: one of them was killed.
+        ChainBroken, Incomplete, psycopg.Error, KafkaError: as one of them met it.
     """
     context = multiprocessing.get_context("spawn")
     shares = [dict(list(until.items())[n::processes]) for n in range(min(processes, len(until)))]
@@ -120,26 +120,15 @@ def load_by_processes(
 def _check(started: Sequence[tuple[BaseProcess, Connection]]) -> None:
     for process, pipe in started:
         if process.exitcode:
-            raise LoadFailed(_said(pipe) or f"a loading process ended with {process.exitcode}")
-
-
-def _said(pipe: Connection) -> str:
-    """Nothing, where the process was killed: its end of the pipe is closed."""
-    try:
-        return str(pipe.recv()) if pipe.poll() else ""
-    except EOFError:
-        return ""
+            raise failure_of(pipe) or LoadFailed(f"a loading process ended with {process.exitcode}")
 
 
 def _child(settings: Settings, share: dict[int, int], parent: int, said: Connection) -> None:
     """A process of its own. Its parent's end is its end: nobody would see what it does."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     gc.disable()  # events make no cycles, and looking for some took a third of the time
-    try:
+    with told_to_parent(said):
         uvloop.run(load(settings, share, forgets=False))
-    except (ChainBroken, Incomplete, WrongKek, psycopg.Error, KafkaError, OSError) as error:
-        said.send(f"{type(error).__name__}: {error}")
-        raise SystemExit(1) from error
 
 
 def _end_with(parent: int) -> None:

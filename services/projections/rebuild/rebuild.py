@@ -13,7 +13,6 @@ from typing import NamedTuple
 import psycopg
 from psycopg.errors import LockNotAvailable
 
-from services.projections import samples
 from services.projections.rebuild import load as rebuild_load
 from services.projections.rebuild import tables as rebuild_tables
 from services.projections.rebuild.catalogue import Session
@@ -87,7 +86,6 @@ class Rebuild:
             rebuild_tables.sample(session)
             self._report(Step.INDEX, 1, 1)
             total, held = self._swap_in(session)
-            samples.renew(self._settings.views_dsn.get_secret_value())  # who came last was sampled already
         return Rebuilt(total - resumed, resumed, loaded, time.monotonic() - began, held)
 
     def _session(self) -> Session:

@@ -1,6 +1,7 @@
 """`projections rebuild` beside a living system: killed at its worst moments, it goes on; nobody is refused a read."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -9,10 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.error import HTTPError
 
+import psycopg
 import pytest
 
 from events.replies import Outcome
 from services.api.keys import Scope, create_key
+from services.console.projections import rebuild
+from services.mistakes import ExitCode, Mistake
+from services.projections import samples
 from services.projections.rebuild import catalogue
 from services.projections.rebuild.tables import NAMES
 from services.projections.verify import verify_shard
@@ -134,3 +139,24 @@ def test_two_rebuilds_at_once_are_one_too_many(system: System) -> None:
         ran = command(system, "projections", "rebuild")
     assert ran.code == 6
     assert "another rebuild" in ran.err
+
+
+def test_a_database_that_goes_away_after_the_swap_leaves_it_done(
+    system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(_: str) -> bool:
+        raise psycopg.OperationalError("server closed\nthe connection")
+
+    monkeypatch.setattr(samples, "renew", gone)
+    for name, value in environment(system.settings).items():
+        monkeypatch.setenv(name, value)
+    with system.views() as views:
+        views.execute("UPDATE customers SET name = 'damaged'")
+        with pytest.raises(
+            Mistake, match=r"are replaced, .* run ANALYZE .* server closed the connection"
+        ) as told:
+            rebuild(1, afresh=False, as_json=True)
+        damaged = views.execute("SELECT count(*) FROM customers WHERE name = 'damaged'").fetchone()
+    assert damaged == (0,)
+    assert told.value.exit_code == ExitCode.UNREACHABLE
+    assert json.loads(capsys.readouterr().out)["events"] > 0

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from services.children import told_to_parent
 from services.projections.rebuild.load import LoadFailed, _check
+from services.reading import Silent
 
 
 def test_of_a_killed_process_its_exit_code_is_told() -> None:
@@ -18,9 +20,11 @@ def test_of_a_killed_process_its_exit_code_is_told() -> None:
         _check([(killed, ours)])
 
 
-def test_what_a_process_said_before_its_end_is_told() -> None:
+def test_what_a_process_met_is_raised_as_it_is() -> None:
+    """A Kafka that is silent has another exit code than a log that has lost its beginning."""
     ours, theirs = Pipe(duplex=False)
-    theirs.send("ChainBroken: shard 1 at 5")
+    with pytest.raises(SystemExit), told_to_parent(theirs):
+        raise Silent("Kafka sent nothing")
     ended: Any = SimpleNamespace(exitcode=1)
-    with pytest.raises(LoadFailed, match="shard 1 at 5"):
+    with pytest.raises(Silent, match="Kafka sent nothing"):
         _check([(ended, ours)])

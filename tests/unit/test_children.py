@@ -1,0 +1,52 @@
+"""What a child process fails with comes to its parent whole: what people are told, the exit code, a defect's trace."""
+
+from multiprocessing import Pipe
+
+import psycopg
+import pytest
+
+from services.children import failure_of, told_to_parent
+from services.console.mistakes import explain
+from services.keyring import WrongKek
+from services.mistakes import ExitCode, WrongShards
+from services.projections.applying import ChainBroken
+from services.projections.chain import Break
+from services.reading import Incomplete, Silent
+from services.topics import WrongTopic
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Silent("Kafka sent nothing"), ExitCode.UNREACHABLE),
+        (Incomplete("the first records are gone"), ExitCode.MISFIT),
+        (psycopg.OperationalError("gone"), ExitCode.UNREACHABLE),
+        (psycopg.errors.UndefinedTable("no table"), ExitCode.MISFIT),
+        (WrongShards("has 33 shards"), ExitCode.MISFIT),
+        (WrongTopic("is missing"), ExitCode.MISFIT),
+        (WrongKek("none unwraps"), WrongKek.exit_code),
+        (OSError(98, "Address already in use"), ExitCode.SETTINGS),
+        (ExceptionGroup("some", [Silent("Kafka sent nothing")]), ExitCode.UNREACHABLE),
+        (ChainBroken([Break(1, 5, "a gap")]), None),
+        (AssertionError("a defect"), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failure_is_told_as_that_of_one_process(error: Exception, code: ExitCode | None) -> None:
+    ours, theirs = Pipe(duplex=False)
+    with pytest.raises(SystemExit) as ended, told_to_parent(theirs):
+        raise error
+    found = failure_of(ours)
+    assert ended.value.code == 1
+    assert found is not None
+    assert (type(found), str(found)) == (type(error), str(error))
+    assert "test_children.py" in found.__notes__[0], "where it was raised"
+    mistake = explain(found)
+    assert (mistake and mistake.exit_code) == code
+
+
+def test_who_was_killed_or_has_not_failed_told_nothing() -> None:
+    ours, theirs = Pipe(duplex=False)
+    assert failure_of(ours) is None
+    theirs.close()
+    assert failure_of(ours) is None
