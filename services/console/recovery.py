@@ -94,4 +94,5 @@ def _tell(report: Report, *, dry: bool) -> None:
             )
     print(f"{would} {sum(one.taken for one in report.shards):,} events in all")
     if report.owned:
-        print(f"left alone: {len(report.owned)} shards that a worker owns: {report.owned}")
+        whose = "shards that a worker owns, or has not looked at to the end since it took them"
+        print(f"left alone: {len(report.owned)} {whose}: {report.owned}")

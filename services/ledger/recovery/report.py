@@ -15,9 +15,9 @@ class Recovered(NamedTuple):
 
 
 class Report(NamedTuple):
-    """`owned`: shards that a worker holds, so that nothing is wrong with them; `busy`: those that one held all the
-    while though it refuses them. `keyless`: for whose sealed data the key database has no key, each by the position
-    of his first event."""
+    """`owned`: shards that a worker holds and does not refuse, unless it has not looked at them yet; `busy`: those that
+    one held all the while though it refuses them. `keyless`: for whose sealed data the key database has no key, each by
+    the position of his first event."""
 
     shards: list[Recovered]
     owned: list[int]

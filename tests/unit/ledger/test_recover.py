@@ -4,6 +4,7 @@ import pytest
 
 from events.codec import digest
 from events.replies import Outcome
+from services.console.recovery import _tell
 from services.ledger.recovery import tail as recover_tail
 from services.ledger.recovery.report import left_to_do
 from tests.fakes.asking import REGISTER, credit, debit
@@ -248,6 +249,27 @@ async def test_a_shard_that_a_worker_looked_at_all_the_while_is_not_called_well(
         assert line.startswith(f"shard {world.shard(A)}: ")
         assert "run it again" in line
         looking.released.set()
+        assert left_to_do(await recover(world)) == []
+        await until(lambda: len(node.worker.owned) == world.shards)
+
+
+@simulated
+async def test_what_a_worker_has_not_looked_at_yet_is_not_called_owned(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nobody but that worker can tell it from what it owns."""
+    world = World()
+    await spoken(world, before=1, after=2)
+    async with world.node() as node:
+        looking = node.gate.hold("events_from")
+        await looking.reached.wait()
+        report = await recover(world)
+        assert world.shard(A) in report.owned
+        assert not node.worker.owned
+        _tell(report, dry=False)
+        assert "owns, or has not looked at to the end" in capsys.readouterr().out
+        looking.released.set()
+        await until(lambda: world.shard(A) in node.worker.refused)
         assert left_to_do(await recover(world)) == []
         await until(lambda: len(node.worker.owned) == world.shards)
 
