@@ -25,6 +25,9 @@ from services.settings import Settings
 
 SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 1.0
+POLL_SECONDS_MAX = 30 * 86_400.0
+"""Who waits for the ledger with all buffers full fetches nothing meanwhile. Beyond this it would lose its partitions, and
+what is in the buffers, and stand still. Whether a consumer hangs is for our own watch to say."""
 BUNDLED_MAX = 1_000
 BUNDLES_MAX = 8
 """Of what was fetched; an inbox behind them waits for bytes, not for bundles, and a bundle may be megabytes."""
@@ -174,6 +177,7 @@ def make_app(
         broker_credentials=_credentials(settings),
         broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=HEARTBEAT_SECONDS,
+        broker_max_poll_interval=POLL_SECONDS_MAX,
         # one name per process: after kill -9 the successor gets the partitions at once, not after the session
         consumer_group_instance_id=instance,
         consumer_auto_offset_reset="earliest",

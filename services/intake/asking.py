@@ -2,8 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -24,6 +25,8 @@ from services.topics import DEAD_LETTER_BYTES_MAX
 RESEND_SECONDS = 5.0
 RESEND_SECONDS_MAX = 60.0
 """Each copy lies before the commands of clients when the ledger comes back after long."""
+DEAF_SECONDS = 10.0
+"""Fetches are answered each half second, with nothing too."""
 
 
 @dataclass
@@ -33,13 +36,15 @@ class _Asked:
     command: Command
     outcome: "asyncio.Future[Reply]"
     told_later: bool = False
+    since: float = field(default_factory=time.monotonic)
 
 
 class Asker:
     """One producer, one reader of one partition of `ledger.replies`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, micros: Callable[[], int]) -> None:
         self._settings = settings
+        self._micros = micros
         self._instance = secrets.token_bytes(16)
         self._numbers = count(1)
         self._pending: dict[str, _Asked] = {}
@@ -68,6 +73,15 @@ class Asker:
         for client in ("_producer", "_consumer"):
             if hasattr(self, client):
                 await ended(getattr(self, client))
+
+    def waits_since(self) -> float | None:
+        """When the oldest command that has no outcome was asked first."""
+        return next((one.since for one in self._pending.values()), None)
+
+    def hears(self) -> bool:
+        """Whether a reply would be heard. If not, a new process may: it draws another partition."""
+        answered = self._consumer.last_poll_timestamp(TopicPartition(REPLIES.name, self._partition))
+        return answered is not None and self._micros() / 1_000_000 - answered / 1_000 < DEAF_SECONDS
 
     async def read_forever(self) -> None:
         """Raises what the client raises: the process starts again."""

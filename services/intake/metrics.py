@@ -19,6 +19,9 @@ BATCH_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30),
 )
 WAITING = Gauge("wallet_ledger_intake_waiting", "Records whose payment is not known yet")
+OUTCOME_WAIT_SECONDS = Gauge(
+    "wallet_ledger_intake_outcome_wait_seconds", "How long the oldest command has waited for its outcome"
+)
 DEAD_LETTERS = Counter(
     "wallet_ledger_intake_dead_letters_total", "ALARM: records that were put aside", ["code"]
 )

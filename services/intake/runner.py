@@ -38,7 +38,7 @@ class Coffin:
 async def run(settings: Settings, instance: str, micros: Clock, stop: asyncio.Event) -> int:
     """Work until `stop` or a failure; returns the exit code."""
     dsn = settings.views_dsn.get_secret_value()
-    inbox, asker, table = Inbox(), Asker(settings), Table(dsn)
+    inbox, asker, table = Inbox(), Asker(settings, micros), Table(dsn)
     keys = DataKeys(key_ring(settings))
     coffin = Coffin(MonthlyCoffin(PAYMENTS.name, keys, micros), asker)
     publisher = Publisher(settings, key_ring(settings), Publications(dsn))
@@ -46,7 +46,7 @@ async def run(settings: Settings, instance: str, micros: Clock, stop: asyncio.Ev
     taking = Taking(inbox, table, ledger, coffin, settings.upstream_mode, wait_seconds, micros)
     app = make_app(settings, READING, instance, taking.load, inbox.put)
     ends = Ends(settings, READING.topic)
-    watch = Watch(app, taking, ends)
+    watch = Watch(app, taking, asker, ends)
     port = settings.intake_metrics_port or settings.http_port + 3
     server = await health.serve(settings.http_host, port, watch.problems)
     await table.open()

@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 
 from services.ends import Ends
 from services.faust_process import FaustWatch
+from services.intake import metrics
+from services.intake.asking import Asker
 from services.intake.taking import Taking
 from services.receiving import CheckpointApp
 
@@ -11,13 +13,14 @@ NOT_READY_SECONDS = 10.0
 
 
 class Watch(FaustWatch):
-    """Nothing assigned is all right: others have it all."""
+    """Nothing assigned is all right: others have it all. The ledger may be away for however long: that ends no process."""
 
     no_progress_seconds_max = 60.0
 
-    def __init__(self, app: CheckpointApp, taking: Taking, ends: Ends) -> None:
+    def __init__(self, app: CheckpointApp, taking: Taking, asker: Asker, ends: Ends) -> None:
         super().__init__(app, ends)
         self._taking = taking
+        self._asker = asker
 
     def _judge(self, now: float, partitions: Collection[int], ends: Mapping[int, int]) -> dict[str, str]:
         """What lies between two records is nobody's: markers of transactions, and what expired before it was fetched."""
@@ -25,9 +28,13 @@ class Watch(FaustWatch):
         waiting = sum(max(0, fetched.get(one, 0) - done.get(one, 0)) for one in partitions)
         unread = sum(max(0, end - positions.get(one, 0)) for one, end in ends.items())
         self._since = max(self._since, self._taking.last_progress) if waiting or unread else now
-        seconds = now - self._since
-        if waiting and seconds > NOT_READY_SECONDS:
-            return {"ledger": f"{waiting} records wait, for {seconds:.0f} s without an outcome"}
+        asked = self._asker.waits_since()
+        seconds = now - (self._since if asked is None else asked)
+        metrics.OUTCOME_WAIT_SECONDS.set(0 if asked is None else seconds)
+        if asked is not None and self._asker.hears():
+            self._since = now
+        if (waiting or asked is not None) and seconds > NOT_READY_SECONDS:
+            return {"ledger": f"no outcome for {seconds:.0f} s: {waiting} records wait"}
         if unread and seconds > NOT_READY_SECONDS:
             return {"lag": f"{unread} records are not fetched, for {seconds:.0f} s"}
         return {}

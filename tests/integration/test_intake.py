@@ -208,6 +208,44 @@ def test_poison_stops_nothing_and_lies_in_dead_letters(system: System) -> None:
     intake.kill()
 
 
+IMPATIENT = """
+import sys
+from services.intake import __main__, watch
+from services.settings import Settings
+
+watch.Watch.no_progress_seconds_max = 3.0
+watch.NOT_READY_SECONDS = 1.0
+sys.exit(__main__.main(Settings()))
+"""
+"""An intake process that would end soon if it took a ledger that is away for a hang of its own."""
+
+
+def test_a_ledger_that_is_away_is_waited_for(system: System) -> None:
+    system.kill_services("ledger")
+    intake = system.service("intake")
+    intake._argv = [sys.executable, "-c", IMPATIENT]
+    intake.start()
+    intake.wait_ready()
+    with system.views() as views:
+        before = checked_off(views)
+        said = [
+            envelope("payment.succeeded", n, payment(n, "succeeded"), "bus_4") for n in range(3 * CUSTOMERS)
+        ]
+        asyncio.run(publish(system, [json.dumps(one).encode() for one in said]))
+        waits = functools.partial(intake.metric, "wallet_ledger_intake_outcome_wait_seconds")
+        eventually(lambda: waits() > 8, what="asked again, and longer than it would wait for anything else")
+        assert set(intake.problems()) == {"ledger"}
+        assert checked_off(views) == before
+        system.started("ledger")
+        eventually(lambda: checked_off(views) == before + len(said), what="all checked off")
+    eventually(lambda: intake.problems() == {}, what="all is well again")
+    assert intake.returncode() is None
+    balances, types = wallets(system, "bus_4")
+    assert balances.total() == sum(900 + n for n in range(len(said)))
+    assert types["payment.recorded.v1"] == len(said)
+    system.kill_services("intake")
+
+
 def _posted(api: Process, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
     try:
         answer = httpx.post(f"http://127.0.0.1:{api.port}{path}", content=body, headers=headers)

@@ -1,6 +1,8 @@
 """Commands of intake while the ledger is away: asked again, less and less often, and a reply to any copy counts."""
 
 import asyncio
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,9 +12,11 @@ from events.codec import decode_command, encode_reply
 from events.commands import Command
 from events.replies import Outcome, Reply
 from services.intake import asking
-from services.intake.asking import Asker, next_pause
+from services.intake.asking import DEAF_SECONDS, Asker, next_pause
 from services.settings import Settings
 from tests.fakes.asking import command, credit
+
+NOW_MS = 1_790_000_000_000
 
 
 class Kafka:
@@ -43,7 +47,7 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
 
 @pytest.fixture
 def asker(kafka: Kafka) -> Asker:
-    made = Asker(Settings(shards=4))
+    made = Asker(Settings(shards=4), lambda: NOW_MS * 1_000)
     made._producer, made._partition = kafka, 3  # type: ignore[assignment]
     return made
 
@@ -84,6 +88,33 @@ async def test_only_what_has_no_outcome_is_asked_again(asker: Asker, kafka: Kafk
     asker._settle(reply(kafka.sent[-1], Outcome.REFUSED))
     outcomes = [one.outcome for one in await work]
     assert outcomes == [Outcome.APPLIED, Outcome.REFUSED, Outcome.APPLIED]
+
+
+async def test_it_knows_since_when_the_oldest_waits(asker: Asker, kafka: Kafka) -> None:
+    assert asker.waits_since() is None
+    first = asyncio.create_task(asker.ask([asked(1)]))
+    await times(kafka, 1)
+    between = time.monotonic()
+    second = asyncio.create_task(asker.ask([asked(2)]))
+    await times(kafka, 4)
+    oldest = asker.waits_since()
+    assert oldest is not None
+    assert oldest < between
+    asker._settle(reply(kafka.sent[0]))
+    await first
+    newest = asker.waits_since()
+    assert newest is not None
+    assert newest > between
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert asker.waits_since() is None
+
+
+@pytest.mark.parametrize(("ago", "hears"), [(None, False), (1.0, True), (DEAF_SECONDS + 1, False)])
+def test_it_hears_while_its_partition_answers(asker: Asker, ago: float | None, hears: bool) -> None:
+    answered = None if ago is None else NOW_MS - int(1_000 * ago)
+    asker._consumer = SimpleNamespace(last_poll_timestamp=lambda partition: answered)
+    assert asker.hears() is hears
 
 
 async def test_who_gives_up_leaves_nothing(asker: Asker, kafka: Kafka) -> None:

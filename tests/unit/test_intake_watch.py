@@ -1,4 +1,4 @@
-"""When intake's watch worries: records wait for the ledger, or do not come. Offsets that no record has are not behind."""
+"""When intake's watch worries: records wait, or do not come. The ledger is waited for, offsets without a record not."""
 
 import time
 from collections.abc import Collection
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from faust.exceptions import ConsumerNotStarted
+from prometheus_client import REGISTRY
 
 from events.topics import PAYMENTS
 from services.ends import Seen
@@ -25,7 +26,10 @@ class Stage(WatchStage):
         )  # fmt: skip
         self.taking: Any = SimpleNamespace(next_offsets={0: 7}, last_progress=time.monotonic())
         self.end = 7
-        self.watch = Watch(self.app, self.taking, self)  # type: ignore[arg-type]
+        self.asked: float | None = None
+        self.heard = True
+        asker: Any = SimpleNamespace(waits_since=lambda: self.asked, hears=lambda: self.heard)
+        self.watch = Watch(self.app, self.taking, asker, self)  # type: ignore[arg-type]
 
     async def seen(self, partitions: Collection[int]) -> Seen:
         return Seen(dict.fromkeys(partitions, self.end), {})
@@ -38,9 +42,29 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     return Stage()
 
 
-async def test_a_record_without_an_outcome_is_told_of_the_ledger_and_ends_the_process(stage: Stage) -> None:
+@pytest.mark.parametrize("next_offsets", [{0: 6}, {0: 7}], ids=["of ours", "given to others meanwhile"])
+async def test_a_ledger_that_is_away_is_waited_for(stage: Stage, next_offsets: dict[int, int]) -> None:
+    """And told, though what was asked may be of partitions that are another process's now."""
+    stage.taking.next_offsets, stage.asked, stage.end = next_offsets, time.monotonic(), 9
+    await stage.run(0.9)
+    assert stage.watch.problems() == {"ledger": f"no outcome for 1 s: {7 - next_offsets[0]} records wait"}
+    assert (REGISTRY.get_sample_value("wallet_ledger_intake_outcome_wait_seconds") or 0) > 0.5
+    stage.asked = None
+    stage.taking.next_offsets, stage.end = {0: 7}, 7
+    await stage.run(0.1)
+    assert stage.watch.problems() == {}
+    assert REGISTRY.get_sample_value("wallet_ledger_intake_outcome_wait_seconds") == 0
+
+
+async def test_a_process_that_would_hear_no_reply_ends(stage: Stage) -> None:
+    stage.taking.next_offsets, stage.asked, stage.heard = {0: 6}, time.monotonic(), False
+    with pytest.raises(Hangs, match="'ledger': 'no outcome"):
+        await stage.run(2)
+
+
+async def test_a_record_that_the_ledger_is_not_asked_about_ends_the_process(stage: Stage) -> None:
     stage.taking.next_offsets = {0: 6}
-    with pytest.raises(Hangs, match="'ledger': '1 records wait"):
+    with pytest.raises(Hangs, match=r"'ledger': 'no outcome .* 1 records wait"):
         await stage.run(2)
 
 

@@ -6,6 +6,7 @@ import faust
 import pytest
 from pydantic import SecretStr
 
+from events.topics import PAYMENTS
 from services.reading import Record
 from services.receiving import CheckpointApp, Reading, make_app
 from services.settings import Settings
@@ -48,3 +49,8 @@ async def test_variables_of_others_change_nothing(monkeypatch: pytest.MonkeyPatc
 async def test_another_broker_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKER_URL", "kafka://elsewhere:9092")
     assert {url.host for url in made().conf.broker_consumer} == {"kafka-1", "kafka-2"}
+
+
+async def test_who_waits_keeps_its_partitions_while_their_records_are_kept() -> None:
+    """After 1,000 s, which is Faust's own, it would stand still until its watch ended it."""
+    assert made().conf.broker_max_poll_interval >= PAYMENTS.retention_ms / 1_000
