@@ -60,9 +60,7 @@ class ChainBroken(Exception):
 
     def __init__(self, breaks: Iterable[Break]) -> None:
         self.breaks = list(breaks)
-        super().__init__(
-            self.breaks
-        )  # not the words: it is made again of these in the parent of a loading process
+        super().__init__(self.breaks)  # not the words: a loading process sends it to its parent
 
     def __str__(self) -> str:
         """Each break."""
