@@ -6,9 +6,15 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
+from babel.numbers import is_currency
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.mistakes import Mistake
+
+PORT_MAX = 65535
+ABOVE = {"ledger": 1, "projections": 2, "intake": 3}
+"""Where each serves its metrics unless told: so much above the HTTP port."""
 BROKER = re.compile(r"(?:\[[^\]\s]+\]|[^\[\]:/\s]+):([0-9]{1,5})")
 
 
@@ -34,13 +40,15 @@ class Settings(BaseSettings):
     kafka_replication_factor: int = Field(
         0, ge=0, description="0: 3, or 1 where the cluster has fewer than three brokers"
     )
-    kafka_port: int = Field(0, ge=0, le=65535, description="of the broker that `up` runs; 0: any free one")
+    kafka_port: int = Field(0, ge=0, le=PORT_MAX, description="of the broker that `up` runs; 0: any free one")
 
     # PostgreSQL: three databases, because their backups live by different rules
     store_dsn: SecretStr = Field(SecretStr(""), description="events, receipts, shards")
     views_dsn: SecretStr = Field(SecretStr(""), description="read models, API keys, webhook endpoints")
     keys_dsn: SecretStr = Field(SecretStr(""), description="wrapped data keys of customers; own backup")
-    postgres_port: int = Field(0, ge=0, le=65535, description="of the server that `up` runs; 0: any free one")
+    postgres_port: int = Field(
+        0, ge=0, le=PORT_MAX, description="of the server that `up` runs; 0: any free one"
+    )
 
     # Secrets
     key_encryption_key: SecretStr = Field(SecretStr(""), description="32 bytes, base64: wraps data keys")
@@ -75,8 +83,8 @@ class Settings(BaseSettings):
     )
 
     # API
-    http_host: str = "127.0.0.1"
-    http_port: int = Field(8080, ge=1, le=65535)
+    http_host: str = Field("127.0.0.1", min_length=1)
+    http_port: int = Field(8080, ge=1, le=PORT_MAX)
     http_processes: int = Field(1, ge=1, le=64)
     command_deadline_seconds: float = Field(5.0, gt=0, le=60, description="after it a command is void")
     http_trusted_proxies: tuple[str, ...] = Field(
@@ -100,9 +108,9 @@ class Settings(BaseSettings):
     acknowledge: Literal["store", "store+topic"] = "store"
     instance: str = Field("", description="name of this process, stable over restarts; empty: host and role")
     ledger_workers: int = Field(1, ge=1, le=16, description="that `up` runs; they share the shards")
-    ledger_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 1")
-    projections_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 2")
-    intake_metrics_port: int = Field(0, ge=0, le=65535, description="0: HTTP port + 3")
+    ledger_metrics_port: int = Field(0, ge=0, le=PORT_MAX, description="0: HTTP port + 1")
+    projections_metrics_port: int = Field(0, ge=0, le=PORT_MAX, description="0: HTTP port + 2")
+    intake_metrics_port: int = Field(0, ge=0, le=PORT_MAX, description="0: HTTP port + 3")
     verify_events_per_second: int = Field(
         200, ge=0, le=100_000, description="of the slow check in the background; 0: none"
     )
@@ -113,7 +121,7 @@ class Settings(BaseSettings):
         brokers = [address.strip() for address in value.split(",")] if value else []
         for broker in brokers:
             found = BROKER.fullmatch(broker)
-            if found is None or not 0 < int(found[1]) < 65536:
+            if found is None or not 0 < int(found[1]) <= PORT_MAX:
                 raise ValueError("brokers are host:port,…, e.g. kafka-1:9092,[fd00::1]:9092")
         return ",".join(brokers)
 
@@ -137,7 +145,7 @@ class Settings(BaseSettings):
     @field_validator("currencies")
     @classmethod
     def _currencies_are_codes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or any(len(code) != 3 or not code.isupper() for code in value):
+        if not value or not all(map(is_currency, value)):
             raise ValueError('currencies are ISO 4217 codes, e.g. ["USD", "INR"]')
         return value
 
@@ -164,3 +172,13 @@ class Settings(BaseSettings):
                     f"add it to the map, e.g. {example}"
                 )
         return value
+
+    def metrics_port(self, service: str) -> int:
+        """Of `ABOVE`. Raises Mistake where there is none so high: the system would take another one, and tell nobody."""
+        port: int = getattr(self, f"{service}_metrics_port") or self.http_port + ABOVE[service]
+        if port > PORT_MAX:
+            variable = f"WALLET_LEDGER_{service.upper()}_METRICS_PORT"
+            raise Mistake(
+                f"{service} would serve its metrics on port {port}: set {variable} to one up to {PORT_MAX}"
+            )
+        return port

@@ -16,6 +16,7 @@ from urllib.error import HTTPError
 
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
@@ -52,20 +53,24 @@ def eventually(
     return found
 
 
+def samples(port: int) -> list[Sample]:
+    """What a process on this port tells of itself; nothing where it does not answer."""
+    try:
+        with _direct.open(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return []
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
 class Process(Service):
     """One service process of a test, with its metrics."""
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples that carry these labels; 0 where the process does not answer."""
-        try:
-            with _direct.open(f"http://127.0.0.1:{self.port}/metrics", timeout=2) as answer:
-                text = answer.read().decode()
-        except OSError:
-            return 0.0
         return sum(
             sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
+            for sample in samples(self.port)
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 

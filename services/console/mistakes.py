@@ -1,5 +1,6 @@
 """What went wrong, for whoever can put it right: one line that names the variable, and an exit code."""
 
+import json
 import re
 import ssl
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ PREFIX = "WALLET_LEDGER_"
 WRAPPING_KEYS = ("key_encryption_key", "webhook_secret_key")
 DSNS = ("store_dsn", "views_dsn", "keys_dsn")
 PORTS = ("http_port", "ledger_metrics_port", "projections_metrics_port", "intake_metrics_port")
+PROXIES = '["127.0.0.1", "fd00::/8"]'
 _PROBE_SECONDS_MAX = 3
 
 
@@ -183,11 +185,15 @@ def _unreachable_databases() -> str:
 def _unusable(error: ValidationError | SettingsError) -> str:
     if isinstance(error, SettingsError):
         named = re.search(r'field "(\w+)"', str(error))
-        return f'{variable(named[1]) if named else "a variable"} is not JSON; e.g. ["USD", "INR"]'
+        return f"{variable(named[1])} is not JSON; e.g. {_example(named[1])}" if named else str(error)
     return "; ".join(
         f"{variable(str(found['loc'][0]))}: {found['msg'].removeprefix('Value error, ')}"
         for found in error.errors(include_input=False)
     )
+
+
+def _example(name: str) -> str:
+    return json.dumps(Settings.model_fields[name].default) if name != "http_trusted_proxies" else PROXIES
 
 
 def _check_dsn(name: str, dsn: str) -> None:

@@ -47,9 +47,10 @@ async def run(settings: Settings, instance: str, micros: Clock, stop: asyncio.Ev
     app = make_app(settings, READING, instance, taking.load, inbox.put)
     ends = Ends(settings, READING.topic)
     watch = Watch(app, taking, asker, ends)
-    port = settings.intake_metrics_port or settings.http_port + 3
+    port = settings.metrics_port("intake")
     server = await health.serve(settings.http_host, port, watch.problems)
     await table.open()
+    await table.next_offsets()  # a database without its tables is said before anything begins
     await asker.start()
     work = (watch.watch_forever(), asker.read_forever(), taking.work_forever(), publisher.publish_forever())
     closing = {"health": server.cleanup(), "database": table.close(), "kafka": asker.stop()}

@@ -84,7 +84,7 @@ async def _serve(settings: Settings) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _stop, worker, stopping)
-    port = settings.ledger_metrics_port or settings.http_port + 1
+    port = settings.metrics_port("ledger")
     runner = await health.serve(settings.http_host, port, lambda: _problems(worker))
     checking = asyncio.create_task(_check(settings, worker))
     try:

@@ -35,7 +35,7 @@ async def run(settings: Settings, instance: str, projector: Projector, stop: asy
     app = make_app(settings, READING, instance, writer.next_offsets, inbox.put)
     ends = Ends(settings, READING.topic)
     watch = Watch(app, writer, lag, instance, ends)
-    port = settings.projections_metrics_port or settings.http_port + 2
+    port = settings.metrics_port("projections")
     server = await health.serve(settings.http_host, port, watch.problems)
     samples = Samples(settings.views_dsn.get_secret_value())
     projector.forgot = samples.note

@@ -67,13 +67,13 @@ KINDS = (
 """`end` is SIGTERM (SIGINT to PostgreSQL), and a new start."""
 
 KILLS = {
-    ("ledger", "kill"): 4,
+    ("ledger", "kill"): 8,
     ("ledger", "freeze"): 3,
-    ("projections", "kill"): 3,
+    ("projections", "kill"): 5,
     ("projections", "freeze"): 1,
-    ("api", "kill"): 3,
+    ("api", "kill"): 5,
     ("api", "freeze"): 1,
-    ("kafka", "kill"): 2,
+    ("kafka", "kill"): 3,
     ("kafka", "freeze"): 1,
     ("postgres", "kill"): 2,
 }

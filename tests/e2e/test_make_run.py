@@ -9,8 +9,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from services.settings import Settings
 from services.standalone.process import free_port, port_is_free
 from tests.checkout import copy_to
 from tests.docs.documents import run_readme
-from tests.running import eventually
+from tests.running import eventually, samples
 
 PROGRAMS = ("make", "cat", "chmod", "cp", "dirname", "env", "ls", "mkdir", "mv", "rm", "touch", "uname")
 INSTALL_SECONDS_MAX = 400
@@ -33,6 +34,55 @@ SECOND_START_SECONDS_MAX = 10.0
 VERIFY_US = 65.0
 """Processor time of one Ed25519 verification where ten seconds were promised; a slower machine gets more."""
 STARTS_MAX = 3  # of which one is that fast: the machine may be busy with something else
+
+
+MOVING = {
+    "api": (0, ("request_seconds_count", "commands_total", "command_reply_seconds_count", "visibility_wait_seconds_count")),
+    "ledger": (1, (
+        "commands_total", "batch_commands_count", "load_seconds_count", "commit_seconds_count", "shards_owned",
+        "relay_lag_events", "relay_lag_seconds", "events_published_total", "upstream_effects_total",
+    )),
+    "projection": (2, (
+        "events_total", "batch_events_count", "transaction_seconds_count", "visible_seconds_count", "lag_events",
+        "lag_seconds", "shards_owned",
+    )),
+    "intake": (3, ("records_total", "types_total", "batch_seconds_count", "outcome_wait_seconds")),
+}  # fmt: skip
+"""By process: its port above the api's, and what an operator sees moving while the sample is played and read."""
+
+
+class Watcher(threading.Thread):
+    """Looks at all processes for as long as they run, and keeps the most that each figure was."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self._port = port
+        self._over = threading.Event()
+        self.most: dict[tuple[int, str], float] = {}
+
+    def run(self) -> None:
+        while not self._over.wait(0.3):
+            for above, _ in MOVING.values():
+                now: defaultdict[str, float] = defaultdict(float)
+                for sample in samples(self._port + above):
+                    now[sample.name] += sample.value
+                for name, value in now.items():
+                    self.most[above, name] = max(value, self.most.get((above, name), 0.0))
+
+    def end(self) -> None:
+        """And nothing is open any more."""
+        self._over.set()
+        self.join()
+
+    def still(self) -> list[str]:
+        """What never moved."""
+        prefixes = {"ledger": "wallet_ledger"}
+        names = {
+            (above, f"{prefixes.get(process, f'wallet_ledger_{process}')}_{name}")
+            for process, (above, some) in MOVING.items()
+            for name in some
+        }
+        return sorted(name for above, name in names if not self.most.get((above, name)))
 
 
 class Run:
@@ -132,7 +182,8 @@ async def facts(kafka: str) -> Counter[str]:
 def test_make_run(copy: Path, programs: Path) -> None:
     above = {step: step.stat().st_mode for step in copy.parents}
     port = next(p for p in iter(free_port, 0) if all(port_is_free(p + n) for n in (1, 2, 3)))
-    first = Run(copy, programs, port)
+    first, watcher = Run(copy, programs, port), Watcher(port)
+    watcher.start()
     try:
         ready, _ = first.ready(INSTALL_SECONDS_MAX)
         assert {step: step.stat().st_mode for step in copy.parents} == above
@@ -158,6 +209,7 @@ def test_make_run(copy: Path, programs: Path) -> None:
         )
         assert types["payment.recorded"] > 1_000
         run_readme(copy)
+        eventually(lambda: not watcher.still(), seconds=5, what="what an operator looks at moves")
         family = first.family()
         assert len(family) > 6
         first.make.send_signal(signal.SIGTERM)
@@ -165,6 +217,8 @@ def test_make_run(copy: Path, programs: Path) -> None:
         assert_gone(family)
         assert not (first.data / "ready.json").exists()
     finally:
+        print("never moved:", watcher.still())
+        watcher.end()
         first.end()
 
     took: list[float] = []

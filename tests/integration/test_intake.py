@@ -16,11 +16,13 @@ import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from dodopayments import DodoPayments
+from pydantic import SecretStr
 
 from events.codec import decode_envelope, decode_fact, timestamp
 from events.dead_letters import SealedLetter
 from events.facts import Movement, WalletCredited
 from events.topics import DEAD_LETTERS, PAYMENTS
+from services.mistakes import ExitCode
 from services.standalone.environment import environment
 from tests import seeds
 from tests.running import Process, System, eventually, running
@@ -252,6 +254,16 @@ def _posted(api: Process, path: str, body: bytes, headers: dict[str, str]) -> tu
     except httpx.ConnectError:
         return 0, None
     return answer.status_code, answer.json()
+
+
+def test_read_models_without_its_tables_are_one_line(system: System) -> None:
+    empty = SecretStr(system.postgres.create_database("empty"))
+    process = system.service("intake", "lost", views_dsn=empty)
+    process.start()
+    assert eventually(process.returncode, what="it ends") == ExitCode.MISFIT
+    [line] = [line for line in process.log.read_text().splitlines() if not line.startswith("{")]
+    assert line.startswith("wallet-ledger: ")
+    assert "run `wallet-ledger migrate`" in line
 
 
 def test_a_webhook_moves_money_once(system: System) -> None:

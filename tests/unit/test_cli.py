@@ -141,6 +141,8 @@ def test_a_missing_setting_is_named(command: str, variable: str, run: Run) -> No
         ("SHARDS", "many"),
         ("CURRENCIES", "USD"),
         ("CURRENCIES", '["usd"]'),
+        ("CURRENCIES", '["ABC"]'),
+        ("HTTP_HOST", ""),
         ("STORE_DSN", f"host=db password={SECRET}"),
         ("KEYS_DSN", f"postgresql://ledger:{SECRET}@db:port/keys"),
         ("KAFKA_SSL_CAFILE", "/dev/null"),
@@ -207,6 +209,24 @@ def test_a_login_or_an_authority_that_the_protocol_would_not_use(name: str, prot
 def test_a_login_without_a_user(run: Run) -> None:
     said = run("topics", KAFKA_SECURITY_PROTOCOL="SASL_SSL", KAFKA_SASL_PASSWORD=SECRET)
     expect(said, ExitCode.SETTINGS, "WALLET_LEDGER_KAFKA_SASL_USERNAME: SASL_SSL needs a user")
+
+
+@pytest.mark.parametrize(
+    ("name", "example"),
+    [("CURRENCIES", '["USD", "INR"]'), ("USD_RATES", '{"USD": "1", "INR": "0.0112"}'),
+     ("HTTP_TRUSTED_PROXIES", '["127.0.0.1", "fd00::/8"]')],
+)  # fmt: skip
+def test_what_is_not_json_is_told_what_would_be(name: str, example: str, run: Run) -> None:
+    said = run("topics", KAFKA_BOOTSTRAP="127.0.0.1:1", **{name: "127.0.0.1"})
+    expect(said, ExitCode.SETTINGS, f"WALLET_LEDGER_{name} is not JSON; e.g. {example}")
+
+
+def test_a_port_above_all_others_is_not_any_other() -> None:
+    """The system would take a port of its own choice for 65536, and tell nobody."""
+    assert Settings(http_port=65_532).metrics_port("intake") == 65_535
+    assert Settings(http_port=65_535, ledger_metrics_port=9).metrics_port("ledger") == 9
+    with pytest.raises(Mistake, match="65536: set WALLET_LEDGER_LEDGER_METRICS_PORT"):
+        Settings(http_port=65_535).metrics_port("ledger")
 
 
 def test_a_key_encryption_key_that_is_none(run: Run) -> None:

@@ -94,7 +94,8 @@ class Batch:
             if not self.sure:
                 raise Unsure from error
             command = asked[0].command
-            log.error("command_failed", command_id=command.id, error=type(error).__name__, exc_info=True)
+            named = {"command_id": command.id, "correlation_id": command.correlationid}
+            log.error("command_failed", **named, error=type(error).__name__, exc_info=True)
             failed = Reply(correlation="", outcome=Outcome.FAILED, code="INTERNAL_SERVER_ERROR")
             found = [failed] * len(asked)
             self._bury(asked[0].record, "FAILED", type(error).__name__)

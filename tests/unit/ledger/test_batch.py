@@ -3,6 +3,7 @@
 import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
+from structlog.typing import EventDict
 
 from events.codec import decode_fact, genesis, timestamp
 from events.commands import CloseCustomer, EraseCustomer, Origin
@@ -253,7 +254,9 @@ def test_a_decision_that_fails_takes_only_itself_away(deck: Deck, monkeypatch: p
     assert deck.rows[SHARD].position == two.record.offset
 
 
-def test_a_decision_that_fails_is_passed_over(deck: Deck, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_that_fails_is_passed_over(
+    deck: Deck, monkeypatch: pytest.MonkeyPatch, logs: list[EventDict]
+) -> None:
     """Else the partition would meet it again for ever."""
     monkeypatch.setattr(module, "decide", lambda *_: 1 / 0)
     poison = deck.asked(A, REGISTER)
@@ -261,6 +264,11 @@ def test_a_decision_that_fails_is_passed_over(deck: Deck, monkeypatch: pytest.Mo
     row = deck.rows[SHARD]
     assert (row.position, row.position_command_id, row.sequence) == (poison.record.offset, "cmd_1", 0)
     assert outcomes(batch) == ["failed"]
+    [line] = logs
+    told = (line["event"], line["command_id"], line["correlation_id"])
+    assert told == ("command_failed", "cmd_1", poison.command.correlationid), (
+        "what the caller quotes leads here"
+    )
 
 
 def test_half_a_decision_leaves_nothing(deck: Deck, monkeypatch: pytest.MonkeyPatch) -> None:
