@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from time import time
 from typing import NamedTuple
 
@@ -48,6 +49,14 @@ class Authenticator:
         if secret is None:
             self._limits.refused(call)
             raise unauthorized("Send the API key as Authorization: Bearer …")
+        caller = await self._live(call, digest)
+        self._limits.key(call, caller.key_id)
+        if scope not in caller.scopes:
+            raise unauthorized(f"The API key has no scope {scope}")
+        call.again = partial(self._live, call, digest)
+        return caller
+
+    async def _live(self, call: Call, digest: bytes) -> Caller:
         try:
             caller = await self._callers.get(digest)
         except ViewsUnavailable as error:
@@ -55,9 +64,6 @@ class Authenticator:
         if caller is None or caller.expires <= time():
             self._limits.refused(call)
             raise unauthorized("The API key is unknown, expired or revoked")
-        self._limits.key(call, caller.key_id)
-        if scope not in caller.scopes:
-            raise unauthorized(f"The API key has no scope {scope}")
         return caller
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from itertools import count
 
 from litestar.types import HTTPScope, Receive
@@ -44,7 +45,7 @@ class Call:
     """Made once per request by the edge, found by handlers in the scope."""
 
     __slots__ = (
-        "_body_bytes_max", "_receive", "address", "headers", "keyed", "limits", "policy", "query", "repeated",
+        "_body_bytes_max", "_receive", "address", "again", "headers", "keyed", "limits", "policy", "query", "repeated",
         "request_id",
     )  # fmt: skip
 
@@ -60,6 +61,8 @@ class Call:
         self.query = scope["query_string"]
         self.keyed = b"idempotency-key" in found
         """Whether it is known to have an idempotency key; in its body it may have one that was not read yet."""
+        self.again: Callable[[], Awaitable[object]] | None = None
+        """Asks once more whether its caller may; set by whoever let it in."""
         self.policy = API_POLICY
         client = scope.get("client")  # ASGI need not say it
         self.address = client[0] if client is not None else ""
@@ -95,7 +98,7 @@ class Call:
         """The body of a request; `{}` where it may be missing and is. `bytes_max`: if not the usual.
 
         Raises:
-            ApiError: too large, too slow, or not announced as JSON.
+            ApiError: too large, too slow, or not announced as JSON; or its caller may no longer.
         """
         media_type = self.headers.get(b"content-type")
         if media_type is not None and not _is_json(media_type):
@@ -105,6 +108,8 @@ class Call:
                 body = await self._read(bytes_max or self._body_bytes_max)
         except TimeoutError as error:
             raise request_timeout(seconds_max) from error
+        if self.again is not None:
+            await self.again()
         if not body and required:
             raise invalid_body("A JSON body is required")
         return body or b"{}"

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -17,6 +18,9 @@ HEAD_SECONDS_MAX = 10.0
 
 REQUEST_SECONDS_MAX = 60.0
 """To the end of a body that nobody reads any more; who reads one waits shorter (`call.BODY_SECONDS_MAX`)."""
+
+
+OFFERS = frozenset({b"upgrade", b"http2-settings"})
 
 
 class HeadTooLarge(Exception):
@@ -42,10 +46,44 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """A request that came whole needs no timer."""
-        super().data_received(data)
-        if self._receiving and self._timer is None:
-            self._allow(REQUEST_SECONDS_MAX if self._head_ended else HEAD_SECONDS_MAX)
+        """A request that came whole needs no timer. Blank lines between requests are none, and end uvicorn's own timer."""
+        self._unset_keepalive_if_required()
+        while data:
+            data = self._parsed(data)
+        idle = self.cycle is None or self.cycle.response_complete
+        if self._timer is None and (self._receiving or idle) and not self.transport.is_closing():
+            self._allow(REQUEST_SECONDS_MAX if self._receiving and self._head_ended else HEAD_SECONDS_MAX)
+
+    def _parsed(self, data: bytes) -> bytes:
+        """What is to be parsed again: a request that offered another protocol, as if it had not.
+
+        The parser ends before the body of one, which would be lost, or be taken for another request (uvicorn #2722).
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            if self.parser.get_method() == b"CONNECT":
+                self.send_400_response("This is no proxy")
+                return b""
+            head = self._head_without_offer()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+            return head + data[offer.args[0] :]
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+        return b""
+
+    def _head_without_offer(self) -> bytes:
+        lines = [
+            b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        ]
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = [token for token in value.split(b",") if token.strip().lower() not in OFFERS]
+                lines.append(b"connection: %b" % b",".join(kept))
+            elif name not in OFFERS:
+                lines.append(b"%b: %b" % (name, value))
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
@@ -53,11 +91,15 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._head_ended = True
         self._forget_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._receiving = False
         self._forget_timer()
         super().on_message_complete()
@@ -67,8 +109,10 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers, behind the body, are not headers: whoever looked at these is past them."""
         self._count(len(name) + len(value))
-        super().on_header(name, value)
+        if not self._head_ended:
+            super().on_header(name, value)
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

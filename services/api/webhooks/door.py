@@ -112,11 +112,12 @@ class Door:
         """
         self._limits.admit(call, self._counted_as(endpoint_id))
         try:
-            opening = await self._opening(endpoint_id)
+            await self._opening(endpoint_id)
             delivery = _delivery(call)
             body = await call.json_body(
                 bytes_max=min(bytes_max, BODY_BYTES_MAX), seconds_max=BODY_SECONDS_MAX
             )
+            opening = await self._opening(endpoint_id)  # anew: it may have been revoked while the body came
             _verify(opening, delivery, body)
         except ApiError as error:
             if error.status in _STRANGERS:

@@ -81,6 +81,21 @@ async def test_a_revoked_key_works_no_longer_than_five_seconds(table: Table, now
         await refused
 
 
+async def test_a_key_that_is_revoked_while_the_body_comes_is_refused(table: Table, now: list[float]) -> None:
+    """Bodies have half a minute; so long a stolen key could go on."""
+
+    async def body() -> dict[str, object]:
+        table.caller = None
+        now[0] += remembered.EXPIRED_SECONDS
+        return {"type": "http.request", "body": b"{}"}
+
+    scope: Any = {"headers": [(b"authorization", b"Bearer s")], "query_string": b"", "client": None}
+    call = Call(scope, body, 99)  # type: ignore[arg-type]
+    assert await Authenticator(table.lookup, Limits()).caller(call, Scope.READ) == CALLER
+    with pytest.raises(ApiError, match="UNAUTHORIZED"):
+        await call.json_body()
+
+
 async def test_a_key_is_as_old_as_the_question(table: Table, now: list[float]) -> None:
     """It may have been revoked while its answer was under way."""
 

@@ -1,20 +1,16 @@
 """Who sends slowly is sent away after a while, and nobody waits for him."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
 
 from services.api import call, protocol
-from services.api.protocol import LimitedProtocol
-from services.standalone.process import free_port
 from tests.unit.api.fakes import make_api
+from tests.unit.api.serving import said, serving
 
 SLOW = 0.4
-PATIENCE_SECONDS = 10.0
 HEAD = b"POST /customers HTTP/1.1\r\nhost: x\r\nauthorization: Bearer wl_test_all\r\n"
 
 
@@ -28,31 +24,8 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
         "__kwdefaults__",
         (call.Call.json_body.__kwdefaults__ or {}) | {"seconds_max": SLOW},
     )
-    port = free_port()
-    config = uvicorn.Config(
-        make_api().app, port=port, http=LimitedProtocol, ws="none", lifespan="off", log_config=None
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    yield port
-    server.should_exit = True
-    await serving
-
-
-async def said(port: int, *pieces: bytes) -> bytes:
-    """All that comes back until the server ends the connection, which it must."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            return await reader.read()
-    finally:
-        writer.close()
+    async with serving(make_api()) as port:
+        yield port
 
 
 async def served(port: int) -> bool:
@@ -99,3 +72,11 @@ async def test_who_sends_in_pieces_but_in_time_is_served(port: int) -> None:
     head = b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
     answer: Any = await said(port, *(bytes([byte]) for byte in head))
     assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("blank", [b"\r\n", b"\r\n\r\n"])
+async def test_blank_lines_hold_no_connection(port: int, blank: bytes) -> None:
+    """They begin no request, and uvicorn's own timer ends with them."""
+    asked = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
+    answer = await said(port, asked, blank, between=0.1)
+    assert answer.count(b"HTTP/1.1 200 ") == 1
