@@ -11,7 +11,7 @@ import sys
 from tests.servers import KAFKA, POSTGRES
 
 PROCESSES_MAX = 4
-"""A Kafka and a PostgreSQL each."""
+"""A Kafka and a PostgreSQL each. One more than there are cores: every test of servers also waits for them."""
 SPREAD = ("--dist", "loadfile", "--no-loadscope-reorder")
 """In the order of their names: files with servers come first, many small ones fill what is left at the end."""
 
@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     """The exit code of pytest; where both parts fail, of the second."""
     if arguments or os.environ.get(KAFKA) or os.environ.get(POSTGRES):
         return _pytest(*arguments)
-    processes = min(PROCESSES_MAX, os.cpu_count() or 1)
+    processes = min(PROCESSES_MAX, (os.cpu_count() or 1) + 1)
     together = _pytest("-m", "not alone", "-n", str(processes), *SPREAD)
     return _pytest("-m", "alone") or together
 

@@ -19,9 +19,8 @@ def servers() -> Iterator[Servers]:
     """One real Kafka and one real PostgreSQL for the run; without them tests fail, they are never skipped."""
     with tempfile.TemporaryDirectory(prefix="wallet-ledger-") as name:
         folder = Path(name)
-        folder.chmod(
-            0o711
-        )  # as root the database runs as another user; pytest's own folders are closed to it
+        # as root the database runs as another user; pytest's own folders are closed to it
+        folder.chmod(0o711)
         with running(folder) as pair:
             yield pair
 
