@@ -71,10 +71,14 @@ def as_of(visit: Visit, customer_id: str, sequence: int) -> dict[str, str]:
     Raises:
         ApiError: 503 NOT_YET_VISIBLE: the server of the read models came back older than it was when it was waited for.
     """
-    shard = shard_of(customer_id, visit.parts.settings.shards)
-    if sequence < visit.at_least.get(shard, 0):
+    check_as_of(visit, customer_id, sequence)
+    return {"ledger-position": position(shard_of(customer_id, visit.parts.settings.shards), sequence)}
+
+
+def check_as_of(visit: Visit, customer_id: str, sequence: int) -> None:
+    """Where only that matters, and the answer is of something else. Raises as `as_of`."""
+    if sequence < visit.at_least.get(shard_of(customer_id, visit.parts.settings.shards), 0):
         raise not_yet_visible()
-    return {"ledger-position": position(shard, sequence)}
 
 
 def as_of_all(visit: Visit) -> dict[str, str]:
@@ -108,15 +112,7 @@ async def reading(scope: AsgiScope) -> Visit:
     Raises:
         ApiError: 401, 429, or 503 NOT_YET_VISIBLE.
     """
-    visit = await _visit(scope, Scope.READ)
-    settings = visit.parts.settings
-    if not (at_least := positions_of(visit.call, settings.shards)):
-        return visit
-    visibility, seconds = visit.parts.visibility, settings.read_wait_seconds
-    waits = (visibility.wait(*position, seconds) for position in at_least.items())
-    if not all(await asyncio.gather(*waits)) or not await visibility.confirm(at_least):
-        raise not_yet_visible()
-    return visit._replace(at_least=at_least)
+    return await _new_enough(await _visit(scope, Scope.READ))
 
 
 async def writing(scope: AsgiScope) -> Visit:
@@ -124,9 +120,14 @@ async def writing(scope: AsgiScope) -> Visit:
     return await _visit(scope, Scope.WRITE)
 
 
+async def writing_to_found(scope: AsgiScope) -> Visit:
+    """A request that writes to what it looks up in the read models first. Raises as `reading`; then nothing is applied."""
+    return await _new_enough(await _visit(scope, Scope.WRITE))
+
+
 async def refunding(scope: AsgiScope) -> Visit:
-    """A request that gives money back. Raises ApiError 401, 429."""
-    return await _visit(scope, Scope.REFUND)
+    """A request that gives money back, of a payment that it looks up first. Raises as `writing_to_found`."""
+    return await _new_enough(await _visit(scope, Scope.REFUND))
 
 
 async def erasing(scope: AsgiScope) -> Visit:
@@ -139,3 +140,14 @@ async def _visit(scope: AsgiScope, needed: Scope) -> Visit:
     call: Call = scope["state"]["call"]
     caller = await parts.auth.caller(call, needed)
     return Visit(call, caller, parts, path_of(scope), {})
+
+
+async def _new_enough(visit: Visit) -> Visit:
+    settings = visit.parts.settings
+    if not (at_least := positions_of(visit.call, settings.shards)):
+        return visit
+    visibility, seconds = visit.parts.visibility, settings.read_wait_seconds
+    waits = (visibility.wait(*position, seconds) for position in at_least.items())
+    if not all(await asyncio.gather(*waits)) or not await visibility.confirm(at_least):
+        raise not_yet_visible()
+    return visit._replace(at_least=at_least)

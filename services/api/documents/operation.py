@@ -99,6 +99,7 @@ INVALID_METADATA = ((422, "MAXIMUM_KEYS_REACHED"),)
 NOT_FOUND = ((404, "NOT_FOUND"),)
 INVALID_QUERY = ((422, "INVALID_QUERY_PARAMS"),)
 OLD = ((422, "INVALID_REQUEST_PARAMETERS"), (503, "NOT_YET_VISIBLE"))
+"""Of what takes AT_LEAST: reads, and writes that look something up in the read models first."""
 WRITE = ((409, "IDEMPOTENCY_KEY_REUSED"), (503, "DEADLINE_EXCEEDED"), (504, "OUTCOME_UNKNOWN"))
 CLOSED = ((409, "CUSTOMER_CLOSED"),)
 WRITE_HEADERS = ("Ledger-Position", "Ledger-Applied", "Preference-Applied")

@@ -137,10 +137,11 @@ OPERATIONS = (
     Operation(
         "post", "/blocklist/customers", "createBlocklistEntry", "Block a customer, by id or address",
         "Exactly one of customer_id and email, and with an Idempotency-Key customer_id: an address may change hands. An "
-        "address must belong to one customer. The block is of the customer, "
+        "address must belong to one customer who is not closed, and is looked up in the read models: without "
+        "Ledger-Position as they are, and the address may be another customer's by now. The block is of the customer, "
         "not of the address, and cancels no subscription.",
-        "Lifecycle", Scope.WRITE, BlockCustomer, BlockedCustomer, (KEY, PREFER),
-        (*NOT_FOUND, *CLOSED, *INVALID_BODY, *WRITE), WRITE_HEADERS,
+        "Lifecycle", Scope.WRITE, BlockCustomer, BlockedCustomer, (KEY, PREFER, AT_LEAST),
+        (*NOT_FOUND, *CLOSED, *INVALID_BODY, *OLD, *WRITE), WRITE_HEADERS,
     ),
     Operation(
         "get", "/blocklist/customers", "listBlocklistEntries", "List who is blocked", "Newest first.",
@@ -164,8 +165,8 @@ OPERATIONS = (
     Operation(
         "delete", "/blocklist/customers/{entry_id}", "deleteBlocklistEntry", "Unblock the customer of an entry",
         "Ends this block and no newer one; ending it again changes nothing. The entry must be visible to reads.",
-        "Lifecycle", Scope.WRITE, None, None, (ENTRY, KEY, PREFER),
-        (*NOT_FOUND, *CLOSED, (422, "INVALID_REQUEST_PARAMETERS"), *WRITE), WRITE_HEADERS, status=204,
+        "Lifecycle", Scope.WRITE, None, None, (ENTRY, KEY, PREFER, AT_LEAST),
+        (*NOT_FOUND, *CLOSED, *OLD, *WRITE), WRITE_HEADERS, status=204,
     ),
     *FOREIGN,
     *REQUESTS,

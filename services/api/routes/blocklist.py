@@ -14,7 +14,7 @@ from services.api.asking import Written, unless_away
 from services.api.errors import invalid_parameters, not_found
 from services.api.foreign_ports import SUBSCRIPTIONS
 from services.api.parsing.values import block_id, blocklist_filter_of, body_of, key_of, page_of, query_of
-from services.api.parts import Visit, as_of, reading, writing
+from services.api.parts import Visit, as_of, check_as_of, reading, writing_to_found
 from services.api.ports import BlocklistRow, Page
 from services.api.shapes import customers as shapes
 from services.api.shapes.customers import BlockedCustomer, BlocklistPage, or_unset
@@ -29,7 +29,7 @@ _LIST = frozenset(
 @post("/blocklist/customers", status_code=200)
 async def create(scope: Scope) -> Answer:
     """Who is blocked already keeps his entry; a reason given now replaces the one it had."""
-    visit = await writing(scope)
+    visit = await writing_to_found(scope)
     body = await body_of(visit.call, _body)
     key = key_of(visit.call)
     customer = await _meant(visit, body, key)
@@ -74,8 +74,9 @@ async def retrieve(scope: Scope) -> Answer:
 @delete("/blocklist/customers/{entry_id:str}", status_code=200)  # the answer itself says 204
 async def remove(scope: Scope) -> Answer:
     """Ends this block, and no newer one of the same customer; ending it again changes nothing."""
-    visit = await writing(scope)
+    visit = await writing_to_found(scope)
     row = await _found(visit)
+    check_as_of(visit, row.customer_id, row.sequence)
     ask = UnblockCustomer(block_id=row.block_id)
     written = await visit.parts.asking.write(
         visit.call, visit.caller, row.customer_id, ask, key_of(visit.call)

@@ -15,7 +15,7 @@ from services.api.foreign_ports import PAYMENTS, SUBSCRIPTIONS, Kind, Told
 from services.api.parsing.foreign import foreign_id
 from services.api.parsing.requests import change_of, refund_of
 from services.api.parsing.values import body_of, customer_id, key_of
-from services.api.parts import Visit, check_currency, refunding, writing
+from services.api.parts import Visit, check_as_of, check_currency, refunding, writing, writing_to_found
 from services.api.shapes.customers import or_unset
 from services.api.shapes.foreign import Pairs, Refund
 from services.api.shapes.requests import (
@@ -69,7 +69,7 @@ async def refund_to_wallet(scope: Scope) -> Answer:
 @patch("/subscriptions/{subscription_id:str}")
 async def update_subscription(scope: Scope) -> Answer:
     """As it is known: upstream has not answered yet."""
-    visit = await writing(scope)
+    visit = await writing_to_found(scope)
     identifier = foreign_id(visit.path["subscription_id"])
     ask = change_of(identifier, await body_of(visit.call, _update))
     told = await _known(visit, SUBSCRIPTIONS, identifier)
@@ -136,11 +136,13 @@ ROUTES = (create_refund, refund_to_wallet, update_subscription, settle, request_
 
 
 async def _known(visit: Visit, kind: Kind, identifier: str) -> Told:
-    """Whose it is, the read models say. Raises ApiError 404."""
+    """Whose it is, the read models say. Raises ApiError 404, or 503 NOT_YET_VISIBLE."""
     found = await visit.parts.foreign.one(visit.caller.tenant, kind, identifier)
     if found is None:
         raise not_found()
-    return found[1]
+    sequence, told = found
+    check_as_of(visit, told.person.customer_id, sequence)
+    return told
 
 
 async def _asked(visit: Visit, told: Told, ask: RequestAsk) -> Written:
