@@ -161,7 +161,7 @@ class Blocklist(Protocol):
         ...
 
     async def addressed(self, tenant: Tenant, email: str) -> list[str]:
-        """Customers of this address, whatever the case: two at most, so that one is told from several."""
+        """Customers of this address who are not closed, whatever the case: two at most, so that one is told from several."""
         ...
 
 

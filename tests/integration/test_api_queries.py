@@ -159,7 +159,11 @@ async def test_an_address_of_several_is_told_from_that_of_one(dsn: str, queries:
         register(dsn, MINE, f"cus_{number}", number)
     with psycopg.connect(dsn) as connection:
         connection.execute("UPDATE customers SET email = 'both@example.com'")
-    assert len(await PostgresBlocklist(queries, queries.searching).addressed(MINE, "both@example.com")) == 2
+    blocklist = PostgresBlocklist(queries, queries.searching)
+    assert len(await blocklist.addressed(MINE, "both@example.com")) == 2
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE customers SET closed_at = now() WHERE customer_id <> 'cus_1'")
+    assert await blocklist.addressed(MINE, "both@example.com") == ["cus_1"], "who is closed cannot be blocked"
 
 
 async def test_entries_and_wallets(dsn: str, queries: PostgresQueries) -> None:

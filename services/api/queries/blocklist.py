@@ -23,7 +23,8 @@ _WHERE = {
 
 _ADDRESSED = walled("""
     SELECT customer_id FROM customers
-    WHERE business_id = %(business_id)s AND mode = %(mode)s AND lower(email) = lower(%(email)s) LIMIT 2""")
+    WHERE business_id = %(business_id)s AND mode = %(mode)s AND lower(email) = lower(%(email)s) AND closed_at IS NULL
+    LIMIT 2""")
 
 
 class PostgresBlocklist:

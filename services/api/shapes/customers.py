@@ -131,7 +131,7 @@ class BlockCustomer(Struct, frozen=True, kw_only=True):
     """Body of `POST /blocklist/customers`: exactly one of `customer_id` and `email`. `source` is ignored."""
 
     customer_id: CustomerIdText | None = None
-    email: Email | None = None
+    email: Annotated[Email, Meta(min_length=1)] | None = None
     reason: Reason | None = None
     source: Source | None = None
 

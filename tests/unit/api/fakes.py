@@ -200,7 +200,8 @@ class FakeBlocklist:
 
     async def addressed(self, tenant: Tenant, email: str) -> list[str]:
         rows = _of(tenant, self._views.tables().customers)
-        return [row["customer_id"] for row in rows if row["email"].lower() == email.lower()][:2]
+        living = [row for row in rows if row["closed_at"] in (None, UNSET)]
+        return [row["customer_id"] for row in living if row["email"].lower() == email.lower()][:2]
 
     def _rows(self, tenant: Tenant) -> list[BlocklistRow]:
         """With what is joined to them."""

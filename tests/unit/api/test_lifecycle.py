@@ -177,6 +177,7 @@ async def test_another_business_and_a_reader_change_nothing(
         ({"customer_id": "cus/1"}, 422, "INVALID_REQUEST_BODY"),
         ({"customer_id": "cus_1", "source": "space"}, 422, "INVALID_REQUEST_BODY"),
         ({"email": "nobody@example.com"}, 404, "NOT_FOUND"),
+        ({"email": ""}, 422, "INVALID_REQUEST_BODY"),
         ({"customer_id": "cus_no"}, 404, "NOT_FOUND"),
     ],
 )
@@ -202,6 +203,15 @@ async def test_an_address_of_several_customers_blocks_none_of_them(
     answer = await client.post("/blocklist/customers", json={"email": "both@EXAMPLE.com"})
     assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_REQUEST_PARAMETERS")
     assert api.views.tables().blocklist == {}
+
+
+async def test_who_is_closed_keeps_no_address_from_being_blocked(
+    client: httpx.AsyncClient, customer: str
+) -> None:
+    await client.post(f"/v1/customers/{customer}/close")
+    again = (await client.post("/customers", json={"name": "Ana", "email": "ana@example.com"})).json()
+    answer = await client.post("/blocklist/customers", json={"email": "ana@example.com"})
+    assert (answer.status_code, answer.json().get("customer_id")) == (200, again["customer_id"])
 
 
 async def test_a_newer_reason_is_shown_and_none_leaves_the_old_one(
