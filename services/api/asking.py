@@ -37,6 +37,11 @@ class Written(NamedTuple):
     visible: bool
     headers: dict[str, str]
 
+    @property
+    def unshown(self) -> dict[str, str]:
+        """The headers where the read models had nothing to show of it, whatever was heard of them."""
+        return self.headers | {"ledger-applied": "false"}
+
 
 class Asking:
     """What all writing routes share."""

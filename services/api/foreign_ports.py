@@ -119,7 +119,7 @@ class Foreign(Protocol):
         ...
 
     async def page(self, tenant: Tenant, kind: Kind, page: Page, where: Data) -> list[Told]:
-        """Newest first; `where` holds some of the kind's filters."""
+        """Newest first; `where` holds some of the kind's filters, or `status_not`: none of these."""
         ...
 
     async def payment(self, tenant: Tenant, payment_id: str) -> Whole | None:

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from events.foreign import SUBSCRIPTION_OVER
 from services.api.foreign_ports import (
     DISPUTES,
     LICENCE_KEYS,
@@ -127,6 +128,7 @@ LISTS = [
     (PAYMENTS, {"product_id": "pdt_common"}, SEARCHED, "payments_newest", 70),
     (REFUNDS, {"status": "pending"}, SEARCHED, "refunds_not_succeeded", 60),
     (SUBSCRIPTIONS, {"status": "on_hold"}, SEARCHED, "subscriptions_by_status", 60),
+    (SUBSCRIPTIONS, {"status_not": [*SUBSCRIPTION_OVER]} | WHO, SEARCHED, "subscriptions_of_customer", 60),
 ]  # fmt: skip
 
 

@@ -84,6 +84,7 @@ _WHERE = {
     "created_at_gte": "o.created_at >= %(created_at_gte)s",
     "created_at_lte": "o.created_at <= %(created_at_lte)s",
     "product_id": "o.product_id = %(product_id)s",
+    "status_not": "o.status <> ALL (%(status_not)s)",
 }
 _WHERE_OF = {
     ("payments", "product_id"): "o.product_ids @> ARRAY[%(product_id)s]",

@@ -42,14 +42,16 @@ async def create(scope: Scope) -> Answer:
     entry = _shown(row) if row is not None else await _told(visit, body, written)
     if body.reason is not None and not written.reply.replayed:
         entry = replace(entry, reason=body.reason)
-    living = await unless_away(_living(visit, customer))
+    # Read models that do not show the block may not know of a subscription either.
+    shown = written.visible and row is not None
+    living = await unless_away(_living(visit, customer)) if shown else None
     told = replace(
         entry,
         cancelled_subscription_ids=[],
         remaining_subscription_ids=living,
         subscriptions_swept=None if living is None else not living,
     )
-    return json(told, written.headers)
+    return json(told, written.headers if row is not None else written.unshown)
 
 
 @get("/blocklist/customers")
@@ -106,10 +108,11 @@ async def _meant(visit: Visit, body: shapes.BlockCustomer, key: str | None) -> s
 
 
 async def _living(visit: Visit, customer_id: str) -> list[str]:
-    """A block cancels no subscription; these of the newest are not over."""
-    page, where = Page(limit=LIVING_SHOWN_MAX, offset=0), {"customer_id": customer_id}
+    """A block cancels no subscription; these are not over, the newest."""
+    page = Page(limit=LIVING_SHOWN_MAX, offset=0)
+    where = {"customer_id": customer_id, "status_not": sorted(SUBSCRIPTION_OVER)}
     told = await visit.parts.foreign.page(visit.caller.tenant, SUBSCRIPTIONS, page, where)
-    return [one.known["subscription_id"] for one in told if one.row["status"] not in SUBSCRIPTION_OVER]
+    return [one.known["subscription_id"] for one in told]
 
 
 async def _found(visit: Visit) -> BlocklistRow:

@@ -68,9 +68,10 @@ async def update(scope: Scope) -> Answer:
     written = await visit.parts.asking.write(visit.call, visit.caller, identifier, ask, key_of(visit.call))
     found = await unless_away(visit.parts.queries.customer(visit.caller.tenant, identifier))
     row = None if found is None else found[1]
+    headers = written.headers if row is not None else written.unshown
     if row is None or not written.visible or written.reply.replayed:
         row = _merged(row, ask, written)
-    return json(_shown(visit.caller.tenant, row), written.headers)
+    return json(_shown(visit.caller.tenant, row), headers)
 
 
 @get("/customers")
@@ -98,7 +99,7 @@ def _change(body: UpdateCustomer) -> ChangeProfile:
 
 
 def _merged(row: CustomerRow | None, ask: ChangeProfile, written: Written) -> CustomerRow:
-    """What the change made of the customer; a customer not visible at all shows only what was sent."""
+    """What the change made of the customer; a customer who was not found shows only what was sent."""
     if row is None:
         registered = datetime.fromisoformat(written.reply.registered or written.reply.time)
         row = CustomerRow(written.customer_id, "", "", None, {}, None, registered)

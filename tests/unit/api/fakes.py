@@ -306,8 +306,14 @@ class FakeForeign:
 
     async def page(self, tenant: Tenant, kind: Kind, page: Page, where: Data) -> list[Told]:
         self.asked.append((tenant, (kind, page, where)))
-        mine = [told for (owner, _), told in self.told.items() if owner == tenant and kind.key in told.known]
-        return [told for told in mine if told.person.customer_id == where.get("customer_id")][: page.limit]
+        return [
+            told
+            for (owner, _), told in reversed(self.told.items())
+            if owner == tenant
+            and kind.key in told.known
+            and told.person.customer_id == where.get("customer_id")
+            and told.row["status"] not in where.get("status_not", ())
+        ][: page.limit]
 
     async def payment(self, tenant: Tenant, payment_id: str) -> Whole | None:
         return None

@@ -9,6 +9,7 @@ from msgspec import UNSET
 from events.codec import decode_command, encode_command
 from events.commands import BlockCustomer, CloseCustomer, EraseCustomer, UnblockCustomer
 from services.api.foreign_ports import Person, Told
+from services.api.routes.blocklist import LIVING_SHOWN_MAX
 from tests.unit.api.fakes import TENANT, Api
 
 MOMENT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -285,18 +286,26 @@ async def test_a_block_says_which_subscriptions_go_on(
     api: Api, client: httpx.AsyncClient, customer: str
 ) -> None:
     assert (await blocked(client, customer)).json()["subscriptions_swept"] is True
-    for name, status in [
-        ("sub_1", "active"),
-        ("sub_2", "cancelled"),
-        ("sub_3", "on_hold"),
-        ("sub_4", "expired"),
-    ]:
+    ended = [(f"sub_{number}", "cancelled") for number in range(4, LIVING_SHOWN_MAX + 5)]
+    for name, status in [("sub_1", "active"), ("sub_2", "expired"), ("sub_3", "on_hold"), *ended]:
         person = Person(customer, "Ana", "ana@example.com", None, {})
         known, row = {"subscription_id": name}, {"status": status, "brand_id": None}
         api.foreign.told[TENANT, name] = Told(person, MOMENT, MOMENT, known, {}, row)
     told = (await blocked(client, customer)).json()
-    assert (told["remaining_subscription_ids"], told["subscriptions_swept"]) == (["sub_1", "sub_3"], False)
+    assert (told["remaining_subscription_ids"], told["subscriptions_swept"]) == (["sub_3", "sub_1"], False)
     assert told["cancelled_subscription_ids"] == []
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_read_models_that_lag_do_not_say_that_no_subscription_goes_on(
+    api: Api, client: httpx.AsyncClient, customer: str, lost: bool
+) -> None:
+    """One that they have not been told of yet may live."""
+    api.visibility.visible = api.views.empty = lost
+    api.views.stop()
+    told = await blocked(client, customer)
+    assert (told.json()["remaining_subscription_ids"], told.json()["subscriptions_swept"]) == (None, None)
+    assert told.headers["ledger-applied"] == "false"
 
 
 async def test_what_was_written_is_said_though_the_read_models_are_away(
@@ -306,8 +315,15 @@ async def test_what_was_written_is_said_though_the_read_models_are_away(
     api.views.away = True
     changed = await client.patch(f"/customers/{customer}", json={"name": "Bea"})
     assert (changed.status_code, changed.json()["name"]) == (200, "Bea")
+    assert (changed.json()["email"], changed.headers["ledger-applied"]) == ("", "false"), (
+        "not passed off as all"
+    )
+    hasty = {"prefer": "respond-async"}
+    changed = await client.patch(f"/customers/{customer}", json={"name": "Bea"}, headers=hasty)
+    assert changed.headers["ledger-applied"] == "false"
     block = await blocked(client, customer)
     assert (block.status_code, block.json()["customer_id"]) == (200, customer)
+    assert (block.json()["customer_name"], block.headers["ledger-applied"]) == ("", "false")
     assert (await client.get(f"/customers/{customer}")).status_code == 503
     api.views.away = False
     shown = (await client.get(f"/customers/{customer}")).json()
