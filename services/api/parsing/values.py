@@ -34,7 +34,8 @@ CUSTOMER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BLOCK_ID = re.compile(r"blk_[0-9A-Za-z]{21}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NUMBER = re.compile(r"[0-9]{1,16}")
-_SENT_VALUE = re.compile(r"^Invalid enum value .*? - at ", re.DOTALL)
+_SENT_VALUE = re.compile(r"^Invalid enum value .* - at (?=`)", re.DOTALL)
+"""Up to the last such words: the value may hold them too, and what is named after it is a place in the body."""
 _FORMS = {
     r"^[A-Z]{3}\Z": "three capital letters, like USD",
     r"^[A-Za-z0-9_-]+\Z": "letters, digits, - and _",

@@ -282,6 +282,8 @@ async def test_a_body_has_an_end() -> None:
 async def test_what_was_sent_is_not_repeated(client: httpx.AsyncClient, customer: str) -> None:
     for body in (
         entry(entry_type="secret"),
+        entry(entry_type="some - at secret"),
+        entry(entry_type="some - at `secret"),
         entry(currency="secret"),
         entry(reason={"secret": 1}),
         b'{"secret',
