@@ -15,7 +15,7 @@ import uvicorn
 from events.ids import Tenant
 from services.api import export
 from services.api.lookups import EntryLookup, ExportsBusy, FoundEntry
-from services.api.ports import ViewsUnavailable
+from services.api.ports import ViewsTooSlow, ViewsUnavailable
 from services.api.protocol import LimitedProtocol
 from services.api.queries import exports as export_source
 from services.api.queries.exports import PIECE_ROWS, PostgresExports
@@ -161,6 +161,23 @@ async def test_more_exports_than_may_are_told_so_and_other_reads_go_on(source: W
             assert (await client.get(EXPORT, headers=others)).status_code == 200
         await until_free(dsn)
         assert (await client.get(EXPORT)).status_code == 200
+
+
+async def test_an_export_whose_statement_takes_too_long_could_be_narrower(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To repeat it as it is would take as long."""
+    quick = export_source.OPTIONS.replace("statement_timeout=30s", "statement_timeout=200ms")
+    monkeypatch.setattr(export_source, "OPTIONS", quick)
+    source = PostgresExports(dsn)
+    await source.open()
+    try:
+        async with await psycopg.AsyncConnection.connect(dsn) as holding:
+            await holding.execute("LOCK TABLE ledger_entries IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(ViewsTooSlow):
+                await anext(source.entries(TENANT, EntryLookup()))
+    finally:
+        await source.close()
 
 
 async def test_one_business_never_holds_all_exports_of_a_process(source: Watched) -> None:

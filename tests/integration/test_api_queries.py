@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from services.api.keys import KeyRefused, Scope, create_key, list_keys, revoke_k
 from services.api.ports import BlocklistFilter, CustomerFilter, Page, ViewsTooSlow, ViewsUnavailable
 from services.api.queries.blocklist import PostgresBlocklist
 from services.api.queries.keyed import PostgresQueries
+from services.api.queries.reader import Reader
 from services.api.queries.wall import shared
 from services.api.visibility import PostgresVisibility
 from services.migrate import migrate_database
@@ -255,6 +257,24 @@ async def test_of_what_takes_too_long_only_a_lookup_could_be_narrower(queries: P
     readers = (queries, queries.searching)
     said = await asyncio.gather(*(reader.run(slow, {}) for reader in readers), return_exceptions=True)
     assert [type(one) for one in said] == [ViewsUnavailable, ViewsTooSlow]
+
+
+async def test_a_lookup_that_was_repeated_may_be_too_slow_as_well(
+    queries: PostgresQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once, tries = Reader._once, 0
+
+    async def losing(self: Reader, *asked: Any) -> list[Any]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise psycopg.OperationalError("the connection is dead")
+        return await once(self, *asked)
+
+    monkeypatch.setattr(Reader, "_once", losing)
+    with pytest.raises(ViewsTooSlow):
+        await queries.searching.run(shared("SELECT pg_sleep(3)"), {})
+    assert tries == 2
 
 
 async def test_waits_end_at_the_notification(dsn: str, queries: PostgresQueries) -> None:

@@ -9,7 +9,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from events.ids import Tenant
 from services.api.lookups import EntryLookup, ExportsBusy, FoundEntry
-from services.api.ports import ViewsUnavailable
+from services.api.ports import ViewsTooSlow, ViewsUnavailable
 from services.api.queries.entry_lookups import Query
 from services.api.queries.wall import of
 from services.sessions import KEEPALIVES
@@ -66,6 +66,8 @@ class PostgresExports:
             if len(self._running) > CONNECTIONS:  # with this one
                 raise ExportsBusy from error
             raise ViewsUnavailable(type(error).__name__) from error
+        except psycopg.errors.QueryCanceled as error:
+            raise ViewsTooSlow(type(error).__name__) from error
         except psycopg.OperationalError as error:
             raise ViewsUnavailable(type(error).__name__) from error
         finally:

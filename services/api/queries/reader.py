@@ -82,13 +82,15 @@ class Reader:
         try:
             try:
                 return await self._once(statement, values)
-            except psycopg.errors.QueryCanceled as error:
-                raise self._too_slow(type(error).__name__) from error
+            except psycopg.errors.QueryCanceled:
+                raise
             except psycopg.OperationalError:
                 if monotonic() - started > _WAIT_SECONDS:
                     raise
                 await self._heal()
                 return await self._once(statement, values)
+        except psycopg.errors.QueryCanceled as error:
+            raise self._too_slow(type(error).__name__) from error
         except psycopg.OperationalError as error:
             raise ViewsUnavailable(type(error).__name__) from error
 
