@@ -163,7 +163,10 @@ def internal() -> ApiError:
 _REFUSALS: dict[str, tuple[int, str]] = {
     Refusal.NOT_FOUND: (404, "Item not found"),
     Refusal.CUSTOMER_EXISTS: (409, "The customer exists"),
-    Refusal.UNSUPPORTED_CURRENCY: (422, "This currency is not open for wallets"),
+    Refusal.UNSUPPORTED_CURRENCY: (
+        422,
+        "This currency is not open for wallets, or not that of the payment or invoice",
+    ),
     Refusal.INSUFFICIENT_WALLET_FUNDS: (400, "Insufficient funds in wallet"),
     Refusal.BALANCE_LIMIT_EXCEEDED: (400, "The balance would exceed the largest amount"),
     Refusal.CUSTOMER_BLOCKED: (409, "The customer is blocked: no debits until unblocked"),

@@ -237,6 +237,14 @@ async def test_metadata_has_fifty_pairs(api: Api, method: str, path: str, body: 
         assert (await client.request(method, path, json=body | {"metadata": fifty})).status_code == 200
 
 
+async def test_a_currency_that_is_open_is_not_said_to_be_closed(api: Api) -> None:
+    """The ledger refuses with one code what is not open and what is not the payment's."""
+    said(api, outcome=Outcome.REFUSED, code=Refusal.UNSUPPORTED_CURRENCY)
+    answer = await refunded(api, {"payment_id": "pay_1", "currency": "INR"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "UNSUPPORTED_CURRENCY")
+    assert "or not that of the payment or invoice" in answer.json()["message"]
+
+
 async def test_a_subscription_nobody_told_of_is_not_found(client: httpx.AsyncClient) -> None:
     assert (await client.patch("/subscriptions/sub_9", json={"status": "cancelled"})).status_code == 404
 
