@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from events.commands import CustomerIdText
 from events.facts import Cause
-from events.money import Amount, Currency, Minor
+from events.money import AMOUNT_MAX, Amount, Currency, Minor
 from events.personal import (
     Email,
     IdempotencyKey,
@@ -25,10 +25,13 @@ Locale = Literal[
     "ar", "ca", "zh", "nl", "en", "fr", "de", "he", "id", "it", "ja",
     "ka", "ko", "ms", "pl", "pt", "ro", "ru", "es", "sv", "th", "tr",
 ]  # fmt: skip
-Metadata = Annotated[
-    dict[MetadataKey, MetadataText | MetadataInt | float | bool],
-    Meta(description=f"at most {METADATA_KEYS_MAX} pairs"),
-]
+_PAIRS = Meta(description=f"at most {METADATA_KEYS_MAX} pairs")
+Metadata = Annotated[dict[MetadataKey, MetadataText | int | float | bool], _PAIRS]
+"""As it is shown: also what upstream told, and what was taken before numbers had bounds."""
+
+# Beyond these every float is whole, and is shown in digits that could not be sent back.
+_Float = Annotated[float, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
+GivenMetadata = Annotated[dict[MetadataKey, MetadataText | MetadataInt | _Float | bool], _PAIRS]
 Moment = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})]
 Source = Literal["blocklist_page", "customer_page", "payment_page", "dispute_page", "api"]
 EventType = Literal[
@@ -69,7 +72,7 @@ class CreateCustomer(Struct, frozen=True, kw_only=True):
 
     email: Email
     name: Name
-    metadata: Metadata | None = None
+    metadata: GivenMetadata | None = None
     phone_number: Phone | None = None
     preferred_locale: Locale | None = None
 
@@ -78,7 +81,7 @@ class UpdateCustomer(Struct, frozen=True, kw_only=True):
     """Body of `PATCH /customers/{customer_id}`. Absent: unchanged. Null: see docs/api.md."""
 
     email: Email | UnsetType | None = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
+    metadata: GivenMetadata | UnsetType | None = UNSET
     name: Name | UnsetType | None = UNSET
     phone_number: Phone | UnsetType | None = UNSET
     preferred_locale: Locale | UnsetType | None = UNSET

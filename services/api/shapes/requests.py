@@ -9,7 +9,7 @@ from events.foreign import Count, ForeignId
 from events.money import AMOUNT_MAX, Amount, Currency, Minor
 from events.personal import LongReason, Name, Reason, ReturnUrl
 from events.requests import CARTS_MAX, REFUND_ITEMS_MAX, Comment, TaxId
-from services.api.shapes.customers import Metadata, Moment
+from services.api.shapes.customers import GivenMetadata, Moment
 from services.api.shapes.lookups import Cursor
 
 Interval = Literal["Day", "Week", "Month", "Year"]
@@ -31,7 +31,7 @@ class CreateRefund(Struct, frozen=True, kw_only=True):
     payment_id: ForeignId
     currency: Currency | None = None
     items: Annotated[list[RefundItem], Meta(max_length=REFUND_ITEMS_MAX)] | None = None
-    metadata: Metadata | None = None
+    metadata: GivenMetadata | None = None
     reason: LongReason | None = None
 
 
@@ -41,7 +41,7 @@ class CreateRefundToWallet(Struct, frozen=True, kw_only=True):
     payment_id: ForeignId
     amount: Amount | None = None
     currency: Currency | None = None
-    metadata: Metadata | None = None
+    metadata: GivenMetadata | None = None
     reason: LongReason | None = None
 
 
@@ -78,7 +78,7 @@ class UpdateSubscription(Struct, frozen=True, kw_only=True):
     customer_business_name: Name | None = None
     customer_name: Name | None = None
     disable_on_demand: dict[str, Any] | None = None
-    metadata: Metadata | None = None
+    metadata: GivenMetadata | None = None
     next_billing_date: Moment | None = None
     pause: bool | None = None
     status: (
@@ -119,7 +119,7 @@ class CreateTopUp(Struct, frozen=True, kw_only=True):
     currency: Currency
     amount: Amount
     return_url: ReturnUrl | None = None
-    metadata: Metadata | None = None
+    metadata: GivenMetadata | None = None
 
 
 class TopUp(Struct, frozen=True, kw_only=True):

@@ -91,6 +91,8 @@ CUSTOMERS = [
     pytest.param(made(metadata={"k" * 41: 1}), id="metadata key too long"),
     pytest.param(made(metadata={"a": "x" * 501}), id="metadata value too long"),
     pytest.param(made(metadata={"a": 2**53}), id="metadata number too large"),
+    pytest.param(made(metadata={"a": 1e20}), id="metadata float too large"),
+    pytest.param(made(metadata={"a": -(2.0**53)}), id="metadata float too small"),
     pytest.param(made(metadata={"a": "\x00"}), id="NUL in metadata"),
     pytest.param(made(metadata={f"k{n}": n for n in range(51)}), id="too many pairs"),
 ]

@@ -225,13 +225,18 @@ async def test_a_change_is_not_nested_deeper_than_whoever_reads_it_later_can(
         ("POST", "/v1/customers/cus_1/wallets/top-ups", {"currency": "USD", "amount": 500}),
     ],
 )
-async def test_metadata_has_fifty_pairs(api: Api, method: str, path: str, body: dict[str, Any]) -> None:
+async def test_metadata_has_fifty_pairs_and_numbers_that_can_be_sent_back(
+    api: Api, method: str, path: str, body: dict[str, Any]
+) -> None:
     everything = frozenset({"read", "write", "refund"})
     api.keys[secret_hash("wl_test_everything")] = Caller("key_everything", TENANT, everything, float("inf"))
     fifty = {f"k{number}": number for number in range(50)}
     async with api.client("wl_test_everything") as client:
         answer = await client.request(method, path, json=body | {"metadata": fifty | {"one": "more"}})
         assert (answer.status_code, answer.json()["code"]) == (422, "MAXIMUM_KEYS_REACHED")
+        answer = await client.request(method, path, json=body | {"metadata": {"a": 1e20}})
+        assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_REQUEST_BODY")
+        assert "<= 9007199254740991" in answer.json()["message"], "which rule"
         assert api.ledger.commands == []
         said(api, object_id=REF, currency="USD", amount=5)
         assert (await client.request(method, path, json=body | {"metadata": fifty})).status_code == 200
