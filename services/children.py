@@ -1,21 +1,48 @@
-"""Processes that we start of ourselves: what one of them fails with is its parent's to raise, once, with its exit code."""
+"""Processes that we start of ourselves. One that loses its parent leaves, at whatever it is; what one fails with is its
+parent's to raise, once, with its exit code."""
 
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import current_process
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+_spawn = multiprocessing.get_context("spawn")
 
 
-@contextmanager
-def told_to_parent(parent: Connection) -> Iterator[None]:
-    """In the child. Its own trace goes along as a note, which is shown where the failure is a defect."""
-    try:
-        yield
-    except Exception as error:  # whatever it is: the parent raises it again
-        error.add_note(f"In process {current_process().name}:\n{traceback.format_exc()}")
-        parent.send(error)
-        raise SystemExit(1) from error
+class _Packed:
+    """What a child runs, unpacked late: naming a function loads its module, and that takes a second."""
+
+    def __init__(self, run: Callable[..., int], *arguments: object) -> None:
+        self._work: Any = (run, arguments)
+
+    def __getstate__(self) -> bytes:
+        return bytes(ForkingPickler.dumps(self._work))
+
+    def __setstate__(self, packed: bytes) -> None:
+        self._work = packed
+
+    def run(self) -> int:
+        """In the child."""
+        run, arguments = pickle.loads(self._work)  # noqa: S301 - our parent's
+        code: int = run(*arguments)
+        return code
+
+
+def begin(name: str, run: Callable[..., int], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """Start a process that `run`s to its exit code, and the pipe of which `failure_of` reads."""
+    ours, theirs = _spawn.Pipe(duplex=False)
+    child = _spawn.Process(target=_live, args=(theirs, _Packed(run, *arguments)), name=name, daemon=True)
+    child.start()
+    theirs.close()
+    return child, ours
 
 
 def failure_of(child: Connection) -> Exception | None:
@@ -25,3 +52,29 @@ def failure_of(child: Connection) -> Exception | None:
     except EOFError:  # its end of the pipe is closed
         return None
     return error
+
+
+def _live(parent: Connection, work: _Packed) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with told_to_parent(parent):
+        code = work.run()
+    raise SystemExit(code)
+
+
+def _end_with_parent() -> None:
+    """By SIGTERM: who has something to put in order first handles that anyway, and all others end at once."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def told_to_parent(parent: Connection) -> Iterator[None]:
+    """In the child. Its own trace goes along as a note, which is shown where the failure is a defect."""
+    try:
+        yield
+    except Exception as error:  # whatever it is: the parent raises it again
+        error.add_note(f"In process {multiprocessing.current_process().name}:\n{traceback.format_exc()}")
+        parent.send(error)
+        raise SystemExit(1) from error

@@ -1,14 +1,12 @@
 """Composition root of the api: connect, serve, drain."""
 
-import asyncio
 import contextlib
-import multiprocessing
 import os
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from multiprocessing.connection import Connection, wait
+from collections.abc import AsyncIterator, Iterable, Iterator
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 import structlog
@@ -36,7 +34,7 @@ from services.api.visibility import PostgresVisibility
 from services.api.webhooks.door import Door
 from services.api.webhooks.publisher import KafkaPublisher
 from services.api.webhooks.tables import PostgresDeliveries, PostgresEndpoints
-from services.children import failure_of, told_to_parent
+from services.children import begin, failure_of
 from services.keyring import parse_kek
 from services.mistakes import check_shards
 from services.settings import Settings
@@ -118,12 +116,7 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told)  # for good: a second signal must not end the way out
-        parent, loop = multiprocessing.parent_process(), asyncio.get_running_loop()
-        if parent is not None:
-            loop.add_reader(parent.sentinel, self._told)
         yield
-        if parent is not None:
-            loop.remove_reader(parent.sentinel)
 
     def _told(self, *_: object) -> None:
         """Stop accepting, answer what is there, leave."""
@@ -157,21 +150,10 @@ def _several(settings: Settings, listener: socket.socket) -> int:
 
     Raises what one of them failed with.
     """
-    multiprocessing.allow_connection_pickling()
-    spawn = multiprocessing.get_context("spawn")
-    children: list[BaseProcess] = []
-    pipes: list[Connection] = []
     with tempfile.TemporaryDirectory(prefix="wallet-ledger-metrics-") as folder:
         metrics.several_processes(folder)
-        for number in range(settings.http_processes):
-            ours, theirs = spawn.Pipe(duplex=False)
-            child: BaseProcess = spawn.Process(
-                target=_child, args=(settings, listener, theirs), name=f"api-{number}"
-            )
-            child.start()
-            theirs.close()
-            children.append(child)
-            pipes.append(ours)
+        started = [begin(f"api-{n}", _child, settings, listener) for n in range(settings.http_processes)]
+        children, pipes = zip(*started, strict=True)
         told: list[int] = []
 
         def tell(number: int, _: object) -> None:
@@ -191,14 +173,12 @@ def _several(settings: Settings, listener: socket.socket) -> int:
     return 0 if told and not any(child.exitcode for child in children) else 1
 
 
-def _tell(children: list[BaseProcess]) -> None:
+def _tell(children: Iterable[BaseProcess]) -> None:
     for child in children:
         if child.pid is not None and child.is_alive():
             os.kill(child.pid, signal.SIGTERM)
 
 
-def _child(settings: Settings, listener: socket.socket, parent: Connection) -> None:
+def _child(settings: Settings, listener: socket.socket) -> int:
     logs.configure(settings, "api")
-    with told_to_parent(parent):
-        code = uvloop.run(_serve(settings, listener))
-    raise SystemExit(code)
+    return uvloop.run(_serve(settings, listener))

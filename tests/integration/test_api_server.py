@@ -23,7 +23,7 @@ from services.api.protocol import HEAD_BYTES_MAX
 from services.migrate import migrate_database
 from services.settings import Settings
 from services.standalone.kafka import Kafka
-from services.standalone.process import free_port
+from services.standalone.process import free_port, port_is_free
 from services.topics import ensure
 from tests.servers import fresh_database
 
@@ -325,3 +325,31 @@ def test_of_several_processes_none_outlives_another(
     (process.child if victim == "the parent" else serving[0]).kill()
     assert process.child.wait(10) == code
     assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+@pytest.mark.parametrize("stage", ["they load", "they connect"])
+def test_of_several_processes_none_is_left_while_they_start(
+    environment: dict[str, str], tmp_path: Path, stage: str
+) -> None:
+    """They hold the port: the api that is started again could not have it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(START_SECONDS_MAX)
+        settings = {"KAFKA_BOOTSTRAP": f"127.0.0.1:{silent.getsockname()[1]}"}
+        settings |= {"HTTP_PROCESSES": "2", "HTTP_PORT": str(free_port())}
+        changed = {f"WALLET_LEDGER_{name}": value for name, value in settings.items()}
+        process = Process(environment | changed, tmp_path / "api.log")
+        started: list[psutil.Process] = []
+        while sum("spawn_main" in " ".join(child.cmdline()) for child in started) < 2:
+            started = psutil.Process(process.child.pid).children(recursive=True)
+        if stage == "they connect":
+            connections = [silent.accept()[0] for _ in range(2)]
+        process.child.kill()
+        process.child.wait()
+        _, alive = psutil.wait_procs(started, timeout=5)
+        for left in alive:
+            left.kill()
+        assert alive == []
+        assert port_is_free(process.port)
+        if stage == "they connect":
+            for connection in connections:
+                connection.close()

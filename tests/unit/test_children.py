@@ -1,7 +1,13 @@
-"""What a child process fails with comes to its parent whole: what people are told, the exit code, a defect's trace."""
+"""What a child process fails with comes to its parent whole: what people are told, the exit code, a defect's trace. And a
+child leaves when its parent is gone, whatever it is at."""
 
+import os
+import subprocess
+import sys
 from multiprocessing import Pipe
+from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -50,3 +56,64 @@ def test_who_was_killed_or_has_not_failed_told_nothing() -> None:
     assert failure_of(ours) is None
     theirs.close()
     assert failure_of(ours) is None
+
+
+PARENT = """
+import sys, time
+from services.children import begin
+
+if __name__ == "__main__":
+    import work
+    child, _ = begin("one", getattr(work, sys.argv[1]))
+    time.sleep(600)
+"""
+WORK = """
+import multiprocessing, os, signal, sys, threading, time
+
+def said(word):
+    print(word, os.getpid(), flush=True)
+
+def wait():
+    said("works")
+    time.sleep(600)
+
+def in_order():
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    said("works")
+    told.wait()
+    said("left in order")
+    return 0
+
+if multiprocessing.parent_process() and sys.argv[1] == "load":
+    said("loads")
+    time.sleep(600)
+
+load = wait
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "before", "after"),
+    [("load", "loads", ""), ("wait", "works", ""), ("in_order", "works", "left in order")],
+)
+def test_a_child_ends_with_its_parent(tmp_path: Path, stage: str, before: str, after: str) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    (tmp_path / "work.py").write_text(WORK)
+    parent = subprocess.Popen(
+        [sys.executable, "parent.py", stage],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    word, _, pid = parent.stdout.readline().partition(" ")
+    child = psutil.Process(int(pid))
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs([child], timeout=10)
+    for left in alive:
+        left.kill()
+    assert (word, alive) == (before, [])
+    assert parent.stdout.read().rpartition(" ")[0] == after

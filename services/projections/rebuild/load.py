@@ -2,9 +2,6 @@
 
 import asyncio
 import gc
-import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -13,7 +10,7 @@ from typing import ClassVar
 
 import uvloop
 
-from services.children import failure_of, told_to_parent
+from services.children import begin, failure_of
 from services.keyring import KeyRing, key_ring
 from services.projections.applying import SESSION, TRANSACTION_TIMEOUT_SINCE, Applier
 from services.projections.read_models import erasures
@@ -21,7 +18,6 @@ from services.projections.rebuild.catalogue import LIVE, SHADOW
 from services.reading import BulkReader
 from services.settings import Settings
 
-ORPHAN_SECONDS = 0.5
 LOOK_SECONDS = 0.25
 
 Progress = Callable[[], None]
@@ -94,18 +90,10 @@ def load_by_processes(
         LoadFailed: one of them was killed.
         ChainBroken, Incomplete, psycopg.Error, KafkaError: as one of them met it.
     """
-    context = multiprocessing.get_context("spawn")
     shares = [dict(list(until.items())[n::processes]) for n in range(min(processes, len(until)))]
     started: list[tuple[BaseProcess, Connection]] = []
     try:
-        for share in shares:
-            ours, theirs = context.Pipe(duplex=False)
-            process: BaseProcess = context.Process(
-                target=_child, args=(settings, share, os.getpid(), theirs), daemon=True
-            )
-            process.start()
-            theirs.close()
-            started.append((process, ours))
+        started.extend(begin("load", _child, settings, share) for share in shares)
         while any(process.is_alive() for process, _ in started):
             progress()
             time.sleep(LOOK_SECONDS)
@@ -123,15 +111,7 @@ def _check(started: Sequence[tuple[BaseProcess, Connection]]) -> None:
             raise failure_of(pipe) or LoadFailed(f"a loading process ended with {process.exitcode}")
 
 
-def _child(settings: Settings, share: dict[int, int], parent: int, said: Connection) -> None:
-    """A process of its own. Its parent's end is its end: nobody would see what it does."""
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+def _child(settings: Settings, share: dict[int, int]) -> int:
     gc.disable()  # events make no cycles, and looking for some took a third of the time
-    with told_to_parent(said):
-        uvloop.run(load(settings, share, forgets=False))
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(ORPHAN_SECONDS)
-    os._exit(1)
+    uvloop.run(load(settings, share, forgets=False))
+    return 0
