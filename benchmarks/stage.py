@@ -22,8 +22,9 @@ from services.settings import Settings
 from services.standalone.environment import environment
 from services.standalone.kafka import Kafka
 from services.standalone.machine import CLI, DATABASES
+from services.standalone.ports import free_port
 from services.standalone.postgres import Postgres
-from services.standalone.process import Server, StandaloneError, free_port, last_lines
+from services.standalone.process import Server, StandaloneError, last_lines
 from services.standalone.signals import STOPPING
 from services.standalone.supervisor import Service
 

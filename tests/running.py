@@ -24,8 +24,9 @@ from services.migrate import migrate
 from services.settings import Settings
 from services.standalone.environment import environment
 from services.standalone.kafka import Kafka
+from services.standalone.ports import free_port
 from services.standalone.postgres import Postgres
-from services.standalone.process import Server, StandaloneError, free_port, last_lines
+from services.standalone.process import Server, StandaloneError, last_lines
 from services.standalone.supervisor import Service
 from services.topics import ensure
 

@@ -3,16 +3,16 @@
 import sys
 from pathlib import Path
 
+from services.mistakes import Mistake
 from services.standalone.jars import lock
 from services.standalone.kafka import prepare
-from services.standalone.process import StandaloneError
 
 
 def main(arguments: list[str]) -> int:
     """The exit code; what went wrong is one line."""
     try:
         (prepare if arguments[0] == "prepare" else lock)(Path(arguments[1]))
-    except StandaloneError as error:
+    except Mistake as error:
         print(error, file=sys.stderr)
         return 1
     return 0

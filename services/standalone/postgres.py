@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from services.standalone.place import Place, choose, make_enterable
-from services.standalone.process import Server, StandaloneError, run, spawn
+from services.standalone.process import Server, StandaloneError, run
 from services.standalone.signals import pause
 from services.standalone.writing import write_whole
 
@@ -74,9 +74,8 @@ class Postgres(Server):
             self._initdb(place, programs)
         self._forget_the_dead(place.cluster / "postmaster.pid")
         options = [f"--{name}={value}" for name, value in OPTIONS.items()]
-        self._process = spawn(
+        self._begin(
             [programs / "postgres", "-D", place.cluster, f"--port={self.port}", *options],
-            log=self.log,
             cwd=place.folder,
             uid=place.uid,
             env=_environment(),

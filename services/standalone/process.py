@@ -3,9 +3,7 @@
 import contextlib
 import ctypes
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,12 +15,11 @@ from typing import Any
 import psutil
 
 from services.mistakes import ExitCode, Mistake
+from services.standalone.ports import free_port
 from services.standalone.signals import pause
 
 PR_SET_PDEATHSIG = 1
 LISTEN_SECONDS = 0.1
-PORTS = range(20_000, 32_000)
-"""Below what systems hand out to clients, so that a server can have its port again."""
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -97,47 +94,11 @@ def _heard(child: "subprocess.Popen[str]") -> tuple[str, str]:
         pause(0)
 
 
-def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server could listen there now (a socket in TIME_WAIT does not count)."""
-    if not 0 < port < 65_536:
-        return False
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-def url_here(host: str, port: int) -> str:
-    """How a client on this machine reaches what listens there."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def free_port() -> int:
-    """Any port of the loopback interface where a server can listen."""
-    for port in random.sample(PORTS, 200):
-        if port_is_free(port):
-            return port
-    raise StandaloneError(f"no free port between {PORTS.start} and {PORTS.stop}")
-
-
-def accepts(port: int) -> bool:
-    """Whether something on loopback takes connections on this port."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def last_lines(log: Path, count: int = 15) -> str:
-    """The end of a log, for a person who must find out why a child died."""
+def last_lines(log: Path, count: int = 15, start: int = 0) -> str:
+    """The end of a log, nothing before `start`, for a person who must find out why a child died."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 16_384))
+            file.seek(max(start, log.stat().st_size - 16_384))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-count:])
     except FileNotFoundError:
         return ""
@@ -154,6 +115,7 @@ class Server(ABC):
         self.port = port or free_port()
         self.log = log or folder / f"{self.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
         self._problem = ""
         """Why it did not answer when it was asked last, where that is known."""
 
@@ -164,6 +126,10 @@ class Server(ABC):
     def is_ready(self) -> bool:
         """Whether it answers; of one that serves nothing, whether it runs."""
         return self.returncode() is None
+
+    def last_said(self, count: int = 15) -> str:
+        """The last lines in its log since it was started last: what earlier ones said is no reason for its end."""
+        return last_lines(self.log, count, self._log_start)
 
     @property
     def pid(self) -> int:
@@ -214,6 +180,11 @@ class Server(ABC):
             with contextlib.suppress(psutil.NoSuchProcess):  # those that go on may end others
                 process.resume()
 
+    def _begin(self, argv: Sequence[str | Path], **how: Any) -> None:
+        """For `start`."""
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
+        self._process = spawn(argv, log=self.log, **how)
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise StandaloneError(f"{self.name} has not been started")
@@ -232,7 +203,7 @@ class Server(ABC):
             if self.returncode() is not None:
                 raise StandaloneError(
                     f"{self.name} ended with code {self.returncode()}; {self.log} ends with:\n"
-                    f"{last_lines(self.log)}"
+                    f"{self.last_said()}"
                 )
             if time.monotonic() > deadline:
                 why = f": {self._problem}" if self._problem else ""

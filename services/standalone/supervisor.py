@@ -11,7 +11,8 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from services.standalone.process import Server, StandaloneError, last_lines, spawn
+from services.mistakes import ExitCode, Mistake
+from services.standalone.process import Server, StandaloneError
 from services.standalone.signals import pause
 
 DEATHS_MAX = 5
@@ -36,7 +37,7 @@ class Child(Server):
 
     def start(self) -> None:
         """Readiness is asked for apart."""
-        self._process = spawn(self._argv, log=self.log, env=self._env)
+        self._begin(self._argv, env=self._env)
 
 
 class Service(Child):
@@ -47,14 +48,26 @@ class Service(Child):
     ) -> None:
         super().__init__(name, argv, env=env, log=log, port=urlsplit(url).port or 80)
         self._readiness = f"{url}/readyz"
+        self._was_ready = False
 
     def is_ready(self) -> bool:
         """One question, no waiting."""
         try:
             with direct.open(self._readiness, timeout=2) as answer:
-                return bool(answer.status == 200)
+                ready = bool(answer.status == 200)
         except (OSError, HTTPException):
             return False
+        self._was_ready |= ready
+        return ready
+
+    def cannot_become(self, code: int) -> Mistake | None:
+        """What it says of itself, where it ended with this code and would again: settings stay as they are. Other codes may
+        pass (projections end with 5 until they have tried a broken place three times), and so may all of one that was
+        ready once."""
+        if self._was_ready or code != ExitCode.SETTINGS:
+            return None
+        said = self.last_said(1).removeprefix("wallet-ledger: ")
+        return Mistake(f"{self.name} failed: {said}")
 
 
 @dataclass
@@ -83,6 +96,7 @@ class Supervisor:
 
         Raises:
             StandaloneError: a child died too often.
+            Mistake: a service refuses its settings.
             Interrupted: a signal asked to stop.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -116,6 +130,8 @@ class Supervisor:
                 child.returning = False
                 self._report(f"{server.name} is back")
             return
+        if isinstance(server, Service) and (mistake := server.cannot_become(code)):
+            raise mistake
         child.deaths.append(now)
         while child.deaths[0] < now - WINDOW_SECONDS:
             child.deaths.popleft()
@@ -128,7 +144,7 @@ class Supervisor:
         if len(child.deaths) >= DEATHS_MAX:
             raise StandaloneError(
                 f"{server.name} died {DEATHS_MAX} times in a minute; {server.log} ends with:\n"
-                f"{last_lines(server.log)}"
+                f"{server.last_said()}"
             )
         wait = BACK_OFF_SECONDS * 2 ** (len(child.deaths) - 1)
         child.restart_at = now + wait

@@ -8,8 +8,9 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from services.standalone.kafka import Kafka
+from services.standalone.ports import free_port
 from services.standalone.postgres import Postgres
-from services.standalone.process import Server, free_port
+from services.standalone.process import Server
 from tests.chaos.disks import Disk
 from tests.chaos.faults import LINKED
 from tests.chaos.links import Network

@@ -23,7 +23,7 @@ from dodopayments import DodoPayments
 
 from benchmarks.host import verify_us
 from services.settings import Settings
-from services.standalone.process import free_port, port_is_free
+from services.standalone.ports import free_port, port_is_free
 from tests.checkout import copy_to
 from tests.docs.documents import run_readme
 from tests.running import eventually, samples

@@ -1,6 +1,6 @@
 """Stands for `wallet-ledger` where a test is about who starts whom, not about ledgers. Run as a script.
 
-Services answer /readyz on the port their settings name; those in FAKE_BROKEN end at once.
+Services answer /readyz on the port their settings name; those in FAKE_BROKEN end at once, with FAKE_CODE.
 """
 
 import json
@@ -36,7 +36,7 @@ def main(name: str, *words: str) -> int:
         called.write(f"{name} {os.getpid()}\n")
     if name in os.environ.get("FAKE_BROKEN", "").split(","):
         print(f"{name} has a reason to end")
-        return 3
+        return int(os.environ["FAKE_CODE"])
     if name == "keys":
         print(json.dumps({"api_key": KEY}))
     if name == "upstream" and "--follow" in words:

@@ -20,7 +20,7 @@ from services.api.protocol import LimitedProtocol
 from services.api.queries import exports as export_source
 from services.api.queries.exports import PIECE_ROWS, PostgresExports
 from services.migrate import migrate_database
-from services.standalone.process import free_port
+from services.standalone.ports import free_port
 from tests.integration.lookup_rows import OTHER, SHARDS, Rows
 from tests.servers import fresh_database
 from tests.unit.api.fakes import TENANT, make_api

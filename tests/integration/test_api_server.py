@@ -23,7 +23,7 @@ from services.api.protocol import HEAD_BYTES_MAX
 from services.migrate import migrate_database
 from services.settings import Settings
 from services.standalone.kafka import Kafka
-from services.standalone.process import free_port, port_is_free
+from services.standalone.ports import free_port, port_is_free
 from services.topics import ensure
 from tests.servers import fresh_database
 

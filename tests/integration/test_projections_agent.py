@@ -26,7 +26,7 @@ from services import topics
 from services.projections.runner import READING
 from services.settings import Settings
 from services.standalone.kafka import Kafka
-from services.standalone.process import free_port
+from services.standalone.ports import free_port
 from tests import factories
 from tests.integration.read_models import SHARDS, Views, business, expect, make_views
 from tests.unit.projections.reading import records_of

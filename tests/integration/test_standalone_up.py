@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import psycopg
 import pytest
 
 from services.console.mistakes import beside
-from services.standalone.process import free_port, port_is_free
+from services.standalone.ports import free_port, port_is_free
 from tests.running import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +51,7 @@ class Up:
                 "WALLET_LEDGER_DATA_DIR": str(data),
                 "WALLET_LEDGER_HTTP_PORT": str(self.port),
                 "FAKE_BROKEN": variables.get("broken", ""),
+                "FAKE_CODE": variables.get("code", "3"),
                 "PYTHONPATH": str(ROOT),
             },
             stdout=stdout,
@@ -159,11 +161,56 @@ def test_a_dead_child_is_started_again(up: Callable[..., Up]) -> None:
 
 
 def test_five_deaths_in_a_minute_stop_everything_and_say_why(up: Callable[..., Up]) -> None:
-    one = up(broken="projections")
+    one = up(broken="projections", code="1")
+    (one.data / "logs").mkdir(parents=True, exist_ok=True)
+    (one.data / "logs" / "projections.log").write_text("what an earlier run met\n")
     assert one.ended() == 1
     assert one.called().count("projections") == 5
     assert "projections died 5 times in a minute" in one.said[-1]
-    assert "projections has a reason to end" in one.said[-1]
+    assert one.said[-1].endswith("projections.log ends with:\nprojections has a reason to end\n")
+
+
+def test_settings_that_a_service_refuses_end_it_at_once_with_what_the_service_says(
+    up: Callable[..., Up],
+) -> None:
+    one = up(broken="intake", code="3")
+    assert one.ended() == 3
+    assert one.said[-1].endswith("wallet-ledger: intake failed: intake has a reason to end\n")
+    assert one.called().count("intake") == 1
+    assert "died" not in one.said[-1]
+
+
+WANTED_TWICE = {
+    "LEDGER_METRICS_PORT": 0,
+    "INTAKE_METRICS_PORT": 2,
+    "KAFKA_PORT": 1,
+    "POSTGRES_PORT": 3,
+}
+
+
+@pytest.mark.parametrize("name", WANTED_TWICE)
+def test_a_port_for_two_is_one_line_before_anything_starts(up: Callable[..., Up], name: str) -> None:
+    port = _four_free_ports()
+    wanted = port + WANTED_TWICE[name]
+    one = up(HTTP_PORT=str(port), **{name: str(wanted)})
+    assert one.ended() == 3
+    [line] = one.said[-1].splitlines()
+    assert line.startswith(f"wallet-ledger: port {wanted} is wanted twice, by WALLET_LEDGER_")
+    assert f"WALLET_LEDGER_{name}" in line
+    assert not (one.data / "called.txt").exists()
+
+
+@pytest.mark.parametrize(("name", "host_may_help"), [("KAFKA_PORT", False), ("INTAKE_METRICS_PORT", True)])
+def test_a_taken_port_names_the_settings_that_help(
+    up: Callable[..., Up], name: str, host_may_help: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        one = up(**{name: str(port)})
+        assert one.ended() == 3
+    [line] = one.said[-1].splitlines()
+    assert f"port {port} of 127.0.0.1 is taken or cannot be used: set WALLET_LEDGER_{name} to an" in line
+    assert line.endswith("or correct WALLET_LEDGER_HTTP_HOST" if host_may_help else "to another one")
 
 
 @pytest.mark.parametrize("output", ["pipe", "terminal"])

@@ -19,7 +19,7 @@ from services.migrate import migrate_database
 from services.settings import Settings
 from services.standalone.environment import environment
 from services.standalone.kafka import Kafka
-from services.standalone.process import free_port
+from services.standalone.ports import free_port
 from services.topics import WrongTopic, check, ensure, ensure_topics, topic_configuration
 
 SHARDS = 4

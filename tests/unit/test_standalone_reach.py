@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from services.mistakes import ExitCode, Mistake
-from services.standalone.process import free_port
+from services.standalone.ports import free_port
 from services.standalone.reach import reach_database, reach_kafka
 
 
