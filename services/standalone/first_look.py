@@ -13,17 +13,22 @@ from services.api.tab import status
 ENTRIES_SHOWN = 8
 NO_TIME = datetime.min.replace(tzinfo=UTC)
 _CUSTOMERS = """
-    SELECT count(*), min(customer_id) FILTER (WHERE status = 'active')
-    FROM reports.customers WHERE business_id = %(business_id)s AND mode = %(mode)s
+    SELECT count(*) FROM reports.customers WHERE business_id = %(business_id)s AND mode = %(mode)s
+"""
+_EXAMPLE = """
+    SELECT customer_id FROM reports.customers LEFT JOIN reports.wallets w USING (business_id, mode, customer_id)
+    WHERE business_id = %(business_id)s AND mode = %(mode)s AND status = 'active'
+    ORDER BY w.updated_at DESC NULLS LAST, customer_id LIMIT 1
 """
 _WALLETS = """
     SELECT currency, sum(balance_minor)::bigint
     FROM reports.wallets WHERE business_id = %(business_id)s AND mode = %(mode)s GROUP BY 1 ORDER BY 1 DESC
 """
 _ENTRIES = """
-    SELECT created_at, customer_id, cause, is_credit, amount_minor, balance_after_minor, currency, reference
-    FROM reports.ledger_entries WHERE business_id = %(business_id)s AND mode = %(mode)s
-    ORDER BY created_at DESC, shard, sequence DESC LIMIT %(limit)s
+    SELECT created_at, cause, is_credit, amount_minor, balance_after_minor, currency, reference
+    FROM reports.ledger_entries
+    WHERE business_id = %(business_id)s AND mode = %(mode)s AND customer_id = %(customer_id)s
+    ORDER BY sequence DESC LIMIT %(limit)s
 """
 _PAYMENTS = """
     WITH payment AS (
@@ -48,7 +53,6 @@ class Entry(NamedTuple):
     """As the reports have it."""
 
     created_at: Any
-    customer_id: str
     cause: str
     is_credit: bool
     amount: int
@@ -58,7 +62,7 @@ class Entry(NamedTuple):
 
 
 class FirstLook(NamedTuple):
-    """`customer` is an example; "" where there is none."""
+    """`customer` is an example, whose `entries` they are: who moved money last; "" where nobody is active."""
 
     customers: int
     customer: str
@@ -75,14 +79,16 @@ def first_look(views_dsn: str, business_id: str, mode: str, say: Callable[[str],
     tenant = {"business_id": business_id, "mode": mode, "limit": ENTRIES_SHOWN}
     try:
         with psycopg.connect(views_dsn, connect_timeout=5, autocommit=True) as session:
-            [(customers, customer)] = session.execute(_CUSTOMERS, tenant).fetchall()
+            [(customers,)] = session.execute(_CUSTOMERS, tenant).fetchall()
+            customer = next((found for (found,) in session.execute(_EXAMPLE, tenant)), "")
             balances: dict[str, int] = dict(session.execute(_WALLETS, tenant).fetchall())
             payments = _as_on_the_tab(session.execute(_PAYMENTS, tenant).fetchall())
-            entries = [Entry(*row) for row in session.execute(_ENTRIES, tenant).fetchall()]
+            of_one = {**tenant, "customer_id": customer}
+            entries = [Entry(*row) for row in session.execute(_ENTRIES, of_one).fetchall()]
     except psycopg.Error as error:
         say(f"what is in the ledger cannot be shown: {type(error).__name__}")
         return NOTHING_SEEN
-    return FirstLook(customers, customer or "", balances, dict(payments.most_common()), entries)
+    return FirstLook(customers, customer, balances, dict(payments.most_common()), entries)
 
 
 def _as_on_the_tab(rows: list[tuple[Any, ...]]) -> Counter[str]:

@@ -229,4 +229,4 @@ class Machine:
         }
         dsn = self._secret("views_dsn")
         look = first_look(dsn, DEVELOPMENT_BUSINESS, DEVELOPMENT_MODE, self._say)
-        welcome(self._voice, rows, self.base_url, api_key, kafka, look)
+        welcome(self._voice, rows, self.base_url, api_key, self._settings, look)

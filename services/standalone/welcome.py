@@ -6,9 +6,14 @@ from rich.table import Table
 from rich.text import Text
 
 from services.console.tail import amount
+from services.settings import Settings
 from services.standalone.first_look import FirstLook
 from services.standalone.voice import Voice
 
+CREATE = """\
+curl -s {base_url}/customers \\
+  -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json' \\
+  -H 'Idempotency-Key: my-first-customer' -d '{{"name": "Nguyễn Ánh", "email": "anh@example.com"}}'"""
 CURL = """\
 curl -s {base_url}/customers/{customer}/wallets/ledger-entries \\
   -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json' \\
@@ -22,7 +27,7 @@ wallet = client.customers.wallets.ledger_entries.create(
 )
 print(wallet.balance)"""
 PUBLISH = """\
-import asyncio, json
+import asyncio, json{modules}
 from aiokafka import AIOKafkaProducer
 
 EVENT = {{
@@ -32,21 +37,22 @@ EVENT = {{
 }}
 
 async def publish():
-    async with AIOKafkaProducer(bootstrap_servers="{kafka}") as producer:
+    async with AIOKafkaProducer({options}) as producer:
         await producer.send_and_wait("payments.events", json.dumps(EVENT).encode())
 
 asyncio.run(publish())"""
 
 
 def welcome(
-    voice: Voice, addresses: dict[str, str], base_url: str, api_key: str, kafka: str, look: FirstLook
+    voice: Voice, addresses: dict[str, str], base_url: str, api_key: str, settings: Settings, look: FirstLook
 ) -> None:
     """Addresses, what is in the ledger, then how to credit and to publish, ready to be copied."""
     values = {
         "base_url": base_url,
         "api_key": api_key,
-        "kafka": kafka,
         "customer": look.customer or "CUSTOMER_ID",
+        "options": _producer_options(settings),
+        "modules": _modules(settings),
     }
     table = Table.grid(padding=(0, 2))
     for name, value in addresses.items():
@@ -54,7 +60,9 @@ def welcome(
     voice.print(Panel(table, title="the wallet ledger is ready", title_align="left", border_style="green"))
     if look.customers:
         _show(voice, look)
+    first = ("Make a customer first", " (CUSTOMER_ID below is the customer_id of the answer)", "bash", CREATE)
     for heading, aside, language, text in (
+        *(() if look.customer else (first,)),
         ("Credit 5.00 USD", " (asked twice, it is done once: that is the idempotency key)", "bash", CURL),
         ("The same with the SDK", "", "python", SDK),
         (
@@ -75,20 +83,45 @@ def _show(voice: Voice, look: FirstLook) -> None:
     payments = ", ".join(f"{count:,} {status}" for status, count in look.payments.items())
     count = (f"{look.customers:,}", "bold")
     voice.print(Text.assemble("\n", count, " customers, whose wallets hold ", held, "."))
-    voice.print(f"Payments: {payments}. The last entries:\n")
+    voice.print(f"Payments: {payments}.")
+    if not look.entries:
+        return
+    voice.print(f"The last entries of {look.customer}:\n", soft_wrap=True)
     table = Table()
-    for heading in ("when", "customer", "what", "reference"):
-        table.add_column(heading)
+    table.add_column("when")
+    table.add_column("what", no_wrap=True)
+    table.add_column("reference", overflow="fold")
     for heading in ("amount", "balance"):
         table.add_column(heading, justify="right", no_wrap=True)
     for entry in look.entries:
         sign, color = ("+", "green") if entry.is_credit else ("-", "red")
         table.add_row(
             f"{entry.created_at:%Y-%m-%d %H:%M:%S}",
-            entry.customer_id,
             entry.cause,
             entry.reference,
             Text(f"{sign}{amount(entry.amount, entry.currency)}", color),
             amount(entry.balance_after, entry.currency),
         )
     voice.print(table)
+
+
+def _producer_options(settings: Settings) -> str:
+    """As `services.kafka.client_options`, to be read and copied: the password stays in the environment."""
+    protocol = settings.kafka_security_protocol
+    options = {"bootstrap_servers": f'"{settings.kafka_bootstrap}"'}
+    if protocol != "PLAINTEXT":
+        options["security_protocol"] = f'"{protocol}"'
+    if protocol.endswith("SSL"):
+        authorities = f"cafile={settings.kafka_ssl_cafile!r}" if settings.kafka_ssl_cafile else ""
+        options["ssl_context"] = f"ssl.create_default_context({authorities})"
+    if protocol.startswith("SASL"):
+        options["sasl_mechanism"] = f'"{settings.kafka_sasl_mechanism}"'
+        options["sasl_plain_username"] = repr(settings.kafka_sasl_username)
+        options["sasl_plain_password"] = 'os.environ["WALLET_LEDGER_KAFKA_SASL_PASSWORD"]'  # noqa: S105
+    lines = [f"{name}={value}" for name, value in options.items()]
+    return lines[0] if len(lines) == 1 else "".join(f"\n        {line}," for line in lines) + "\n    "
+
+
+def _modules(settings: Settings) -> str:
+    protocol = settings.kafka_security_protocol
+    return (", os" if protocol.startswith("SASL") else "") + (", ssl" if protocol.endswith("SSL") else "")

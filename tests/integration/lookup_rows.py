@@ -55,16 +55,19 @@ class Rows:
                 credit, amount, amount, cause, reference, reason, at(minute),
             ],
         )  # fmt: skip
-        self.balance(customer_id, amount, currency, tenant)
+        self.balance(customer_id, amount, currency, tenant, minute)
         self._tally(tenant, customer_id, entries=1)
         return entry_id
 
-    def balance(self, customer_id: str, balance: int, currency: str = "USD", tenant: Tenant = MINE) -> None:
+    def balance(
+        self, customer_id: str, balance: int, currency: str = "USD", tenant: Tenant = MINE, minute: float = 0
+    ) -> None:
         self._connection.execute(
             "INSERT INTO wallets (business_id, mode, customer_id, currency, balance_minor, shard, sequence, updated_at) "
             "VALUES (%s, %s, %s, %s, %s, %s, 1, %s) "
-            "ON CONFLICT (business_id, mode, customer_id, currency) DO UPDATE SET balance_minor = excluded.balance_minor",
-            [tenant.business_id, tenant.mode, customer_id, currency, balance, shard_of(customer_id, SHARDS), START],
+            "ON CONFLICT (business_id, mode, customer_id, currency) DO UPDATE SET balance_minor = excluded.balance_minor, "
+            "updated_at = excluded.updated_at",
+            [tenant.business_id, tenant.mode, customer_id, currency, balance, shard_of(customer_id, SHARDS), at(minute)],
         )  # fmt: skip
 
     def block(self, customer_id: str, tenant: Tenant = MINE) -> None:
