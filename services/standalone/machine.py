@@ -9,7 +9,7 @@ from functools import partial
 from pydantic import SecretStr
 
 from services.mistakes import ExitCode, Mistake
-from services.settings import Settings
+from services.settings import ABOVE, Settings
 from services.standalone.environment import environment, forget_libpq
 from services.standalone.first_look import first_look
 from services.standalone.folder import Folder, write_private
@@ -24,8 +24,6 @@ from services.standalone.welcome import welcome
 
 CLI = (sys.executable, "-m", "services.cli")
 DATABASES = {"store_dsn": "ledger", "views_dsn": "views", "keys_dsn": "keys"}
-SERVED = {"ledger_metrics_port": 1, "projections_metrics_port": 2, "intake_metrics_port": 3}
-"""Where health and metrics are served: so much above the HTTP port, unless configured."""
 SECRETS = ("key_encryption_key", "webhook_secret_key", "request_hash_secret")
 SCOPES = "read,write,refund,admin"
 DEVELOPMENT_BUSINESS, DEVELOPMENT_MODE = "bus_dev", "test"
@@ -45,7 +43,7 @@ class Machine:
                 "data_dir": folder.path,
                 "starts_when": str(folder.prepared),
                 "upstream_mode": settings.upstream_mode or DEVELOPMENT_MODE,
-                **{name: getattr(settings, name) or settings.http_port + n for name, n in SERVED.items()},
+                **{f"{service}_metrics_port": settings.metrics_port(service) for service in ABOVE},
             }
         )
         self._all_ours = not settings.kafka_bootstrap and not self._secret("store_dsn")

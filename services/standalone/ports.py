@@ -4,11 +4,11 @@ import random
 import socket
 
 from services.mistakes import ExitCode, Mistake
-from services.settings import Settings
+from services.settings import ABOVE, Settings
 
 PORTS = range(20_000, 32_000)
 """Below what systems hand out to clients, so that a server can have its port again."""
-OF_SERVICES = ("http_port", "ledger_metrics_port", "projections_metrics_port", "intake_metrics_port")
+OF_SERVICES = ("http_port", *(f"{service}_metrics_port" for service in ABOVE))
 OF_SERVERS = ("kafka_port", "postgres_port")
 LOOPBACK = "127.0.0.1"
 _promised: set[int] = set()

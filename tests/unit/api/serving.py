@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import uvicorn
 
 from services.api.protocol import LimitedProtocol
-from services.standalone.process import free_port
+from services.standalone.ports import free_port
 from tests.unit.api.fakes import Api
 
 PATIENCE_SECONDS = 10.0
