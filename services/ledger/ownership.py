@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from msgspec.structs import replace
@@ -24,6 +24,14 @@ KEEN_LOOK_SECONDS = 0.025
 KEEN_SECONDS = 10.0
 """For so long after its share has changed, a worker that lacks shards expects others to hand them back any moment."""
 
+
+class Held(NamedTuple):
+    """A shard waits before the record at `offset`. `unkept`: it cannot be put aside; else it erases, and is too early."""
+
+    offset: int
+    unkept: bool
+
+
 Beating = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 """Awaits something long without losing the session."""
 
@@ -38,7 +46,7 @@ def fair_share(shards: int, peers: Peers) -> int:
 
 class Ownership:
     """`owned` are the committed shard rows; `refused` the shards not to be tried before a moment of the loop's clock;
-    `held` those that wait, each before a record at an offset; `heard` when the database answered a heartbeat last."""
+    `held` those that wait, each before a record; `heard` when the database answered a heartbeat last."""
 
     def __init__(self, store: Store, broker: Broker, relay: Relay, shards: int, beating: Beating) -> None:
         self._store = store
@@ -56,7 +64,7 @@ class Ownership:
         self.heard = -math.inf
         self.owned: dict[int, ShardRow] = {}
         self.refused: dict[int, float] = {}
-        self.held: dict[int, int] = {}
+        self.held: dict[int, Held] = {}
 
     def patience(self, now: float) -> float:
         """Seconds until the next look is due; for ever where the next heartbeat is early enough."""
@@ -111,16 +119,17 @@ class Ownership:
         metrics.HANDOVERS.inc(len(shards))
         log.info("shards_handed_back", shards=sorted(shards))
 
-    def hold(self, offsets: Mapping[int, int], now: float) -> None:
+    def hold(self, shards: Mapping[int, Held], now: float) -> None:
         """These shards wait before these records, until all that wait are read on together."""
         if not self.held:
             self._held_until = now + HELD_SECONDS
-        self.held |= offsets
+        self.held |= shards
         self._outdated = True
 
     def waits(self, record: CommandRecord) -> bool:
         """Whether it may not be taken yet."""
-        return record.offset >= self.held.get(record.shard, math.inf)
+        held = self.held.get(record.shard)
+        return held is not None and record.offset >= held.offset
 
     def listen(self, now: float) -> bool:
         """Read on without those that wait, and with them in the end; whether that is new."""

@@ -59,8 +59,9 @@ class Decisions:
     def fitting(self, reading: Iterable[One], commands_max: int) -> Read:
         """Those that fit into one batch, one at least: its commands and its cold aggregates are bounded.
 
-        What does not fit is not read: a bulk record takes long to decode. An erasure begins a batch: the key goes before
-        its commit, which must not take along the closing that allowed it.
+        What does not fit is not read: a bulk record takes long to decode. An erasure is a batch by itself: the key goes
+        before its commit, which must not take along the closing that allowed it, and what comes after has no part in
+        its waiting.
         """
         cold: set[UUID] = set()
         cold_objects: set[UUID] = set()
@@ -78,6 +79,8 @@ class Decisions:
             if read and not (whole and len(cold_objects) <= BATCH_COLD_OBJECTS_MAX):
                 break
             read.append(one)
+            if erasing(one):
+                break
         return read
 
     async def decide(

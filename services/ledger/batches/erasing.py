@@ -5,7 +5,7 @@ shards unknowingly destroys no key that its successor would have kept.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -14,7 +14,8 @@ from events.commands import EraseCustomer
 from events.facts import CustomerErased
 from services.ledger.batches.admission import Asked, One
 from services.ledger.batches.batch import Batch
-from services.ledger.ports import StoredRow
+from services.ledger.ownership import Held
+from services.ledger.ports import CommandRecord, StoredRow
 from services.ledger.world import World
 
 log = structlog.get_logger()
@@ -32,18 +33,18 @@ def erasures(events: Iterable[StoredRow]) -> list[StoredRow]:
     return [event for event in events if event.type == CustomerErased.TYPE]
 
 
-async def may_erase(world: World, batch: Batch, read: Iterable[One]) -> bool:
-    """Whether the closing that allowed it cannot be lost with the store: the topic has it. Else the record waits."""
-    shards = {event.shard for event in erasures(batch.events)}
-    if not shards:
+async def may_erase(world: World, batch: Batch, records: Sequence[CommandRecord]) -> bool:
+    """Whether the closing that allowed it cannot be lost with the store: the topic has it. Else the record waits.
+
+    All shards wait for this answer: it comes at once where nothing of this one has been published for so long already.
+    """
+    if not erasures(batch.events):
         return True
+    [(shard, offset, _)] = records
     with suppress(TimeoutError):
-        async with asyncio.timeout(PUBLISHED_SECONDS):
-            await world.relay.wait_published(
-                {shard: world.ownership.owned[shard].sequence for shard in shards}
-            )
+        async with asyncio.timeout(PUBLISHED_SECONDS - world.relay.lag_seconds(shard)):
+            await world.relay.wait_published({shard: world.ownership.owned[shard].sequence})
             return True
-    first = {one.record.shard: one.record.offset for one in read if isinstance(one, Asked) and erasing(one)}
-    log.error("erasure_waits", shards=sorted(shards), why="events cannot be published")
-    world.ownership.hold(first, asyncio.get_running_loop().time())
+    log.error("erasure_waits", shard=shard, why="events cannot be published")
+    world.ownership.hold({shard: Held(offset, unkept=False)}, asyncio.get_running_loop().time())
     return False

@@ -23,6 +23,7 @@ from services.ledger.batches.decisions import Decisions, Read
 from services.ledger.batches.erasing import erasing, erasures, may_erase
 from services.ledger.batches.outcomes import Unsure
 from services.ledger.failures import KnownKey, NotKept, Unstorable
+from services.ledger.ownership import Held
 from services.ledger.ports import CommandRecord
 from services.ledger.world import World
 
@@ -140,7 +141,8 @@ class Settling:
         """
         self._careful = max(0, self._careful - len(work.records))
         try:
-            if not await self._keep(batch.dead_letters) or not await may_erase(self._world, batch, work.read):
+            kept = await self._keep(batch.dead_letters)
+            if not kept or not await may_erase(self._world, batch, work.records):
                 again = self._read(work.records)
                 await self._settle(again, self._doubtful(again))
                 return False
@@ -163,11 +165,13 @@ class Settling:
         Where they cannot be sealed, or Kafka does not take them, their shards wait; for as long nobody else's are tried, for
         each try delays all.
         """
-        if not letters or (not self._world.ownership.held and await self._sent(letters)):
+        ownership = self._world.ownership
+        unkept = any(held.unkept for held in ownership.held.values())
+        if not letters or (not unkept and await self._sent(letters)):
             return True
-        first = {letter.shard: letter.offset for letter in reversed(letters)}
+        first = {letter.shard: Held(letter.offset, unkept=True) for letter in reversed(letters)}
         log.error("dead_letters_not_kept", shards=sorted(first), action="they wait before these records")
-        self._world.ownership.hold(first, asyncio.get_running_loop().time())
+        ownership.hold(first, asyncio.get_running_loop().time())
         return False
 
     async def _sent(self, letters: Sequence[DeadLetter]) -> bool:

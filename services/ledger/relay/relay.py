@@ -96,11 +96,13 @@ class Relay:
 
     def available(self, shard: int) -> bool:
         """False while so much is unpublished that the shard must not grow."""
-        state = self._shards[shard]
-        return (
-            state.committed - state.published <= LAG_EVENTS_MAX
-            and self._lag_seconds(state) <= LAG_SECONDS_MAX
-        )
+        waiting = self._shards[shard].committed - self._shards[shard].published
+        return waiting <= LAG_EVENTS_MAX and self.lag_seconds(shard) <= LAG_SECONDS_MAX
+
+    def lag_seconds(self, shard: int) -> float:
+        """For so long nothing of what it waits with was published."""
+        since = self._shards[shard].behind_since
+        return 0.0 if since is None else max(0.0, (self._clock.micros() - since) / 1e6)
 
     async def flush(self, shards: Collection[int], timeout_seconds: float) -> list[int]:
         """Wait until all of these is published, or the time is over; those of which it is."""
@@ -135,18 +137,16 @@ class Relay:
     def observe(self) -> None:
         """Set the gauges."""
         metrics.RELAY_LAG_EVENTS.set(sum(s.committed - s.published for s in self._shards.values()))
-        metrics.RELAY_LAG_SECONDS.set(max((self._lag_seconds(s) for s in self._shards.values()), default=0.0))
-
-    def _lag_seconds(self, state: _Shard) -> float:
-        return 0.0 if state.behind_since is None else (self._clock.micros() - state.behind_since) / 1e6
+        metrics.RELAY_LAG_SECONDS.set(max(map(self.lag_seconds, self._shards), default=0.0))
 
     def _wake(self, state: _Shard) -> None:
-        if state.published == state.committed or self.diverged is not None:
-            return
-        if state.behind_since is None:
-            state.behind_since = self._clock.micros()
-        if state.sending is None and self._recovery is None and state.shard not in self._leaderless:
-            state.sending = asyncio.create_task(self._send(state))
+        if state.published == state.committed:
+            state.behind_since = None  # a scan that broke off may have come so far
+        elif self.diverged is None:
+            if state.behind_since is None:
+                state.behind_since = self._clock.micros()
+            if state.sending is None and self._recovery is None and state.shard not in self._leaderless:
+                state.sending = asyncio.create_task(self._send(state))
 
     async def _send(self, state: _Shard) -> None:
         try:

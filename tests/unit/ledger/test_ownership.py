@@ -15,6 +15,7 @@ from services.ledger.ownership import (
     LEADERLESS_SECONDS,
     LOOK_SECONDS,
     REFUSED_SECONDS,
+    Held,
 )
 from services.ledger.ports import CommandRecord, Peers
 from tests.fakes.asking import REGISTER, command
@@ -244,10 +245,10 @@ async def test_shards_that_wait_are_read_on_together_from_where_their_rows_say()
     around = Around()
     around.owner.owned = {1: row(1, 4), 2: row(2, 7), 3: row(3, 9)}
     assert not around.owner.listen(NOW)
-    around.owner.hold({1: 6}, NOW)
+    around.owner.hold({1: Held(6, unkept=True)}, NOW)
     assert around.owner.listen(NOW + 1)
     assert not around.owner.listen(NOW + 2)
-    around.owner.hold({3: 10}, NOW + 3)
+    around.owner.hold({3: Held(10, unkept=False)}, NOW + 3)
     assert around.owner.listen(NOW + 4)
     records = [
         CommandRecord(shard, offset, b"") for shard, offset in ((1, 5), (1, 6), (1, 7), (2, 8), (3, 10))
@@ -261,7 +262,7 @@ async def test_shards_that_wait_are_read_on_together_from_where_their_rows_say()
 async def test_what_was_left_out_is_read_even_where_nobody_listened_meanwhile() -> None:
     around = Around()
     around.owner.owned = {1: row(1, 4)}
-    around.owner.hold({1: 6}, NOW)
+    around.owner.hold({1: Held(6, unkept=True)}, NOW)
     assert around.owner.listen(NOW + HELD_SECONDS)
     assert around.told("assign") == [({1: 5},)]
 

@@ -329,3 +329,30 @@ async def test_a_shard_that_is_behind_and_gets_on_has_not_waited_too_long() -> N
         assert (await world.ask(A, credit(1))).outcome is Outcome.APPLIED
         publish.released.set()
         await world.taken()
+
+
+@simulated
+async def test_a_shard_is_not_behind_though_the_scan_that_found_its_last_event_broke_off() -> None:
+    """Else a quiet one took nothing any more, for as long as the worker lived."""
+    world = World()
+    names = [world.customer_in(shard) for shard in range(4)]
+    async with world.node() as node:
+        for name in names:
+            await world.ask(name, REGISTER)
+        await world.taken()
+        node.gate.fail("publish", "after", FAILURE)
+        read: list[str] = []
+
+        def third_record(call: str, phase: str) -> None:
+            if (call, phase) == ("events_from", "after"):
+                read.append(call)
+                if len(read) == 3:
+                    raise FAILURE
+
+        node.gate.on_pass = third_record  # the first two are all that the shard's partition holds
+        assert (await world.ask(names[0], credit(1))).balance_after == 1
+        await until(lambda: len(read) > 6)
+        await asyncio.sleep(60)
+        assert (await world.ask(names[0], credit(1))).outcome is Outcome.APPLIED
+        await world.taken()
+    assert world.sequences(0) == [1, 2, 3]

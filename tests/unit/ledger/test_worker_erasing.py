@@ -3,14 +3,18 @@
 import asyncio
 
 import pytest
+from structlog.typing import EventDict
 
 from events.commands import CloseCustomer, EraseCustomer
 from events.replies import Outcome
+from events.topics import EVENTS
+from services.ledger.batches.erasing import PUBLISHED_SECONDS
+from services.ledger.ownership import HELD_SECONDS
 from services.ledger.relay.relay import Relay
 from tests.fakes.asking import REGISTER, credit, debit, stream_of
 from tests.fakes.simulation import START_MICROS, simulated, until
 from tests.fakes.store import SessionLost
-from tests.fakes.world import World
+from tests.fakes.world import Node, World
 
 A = "cus_a"
 OWNER = stream_of(A)
@@ -147,3 +151,72 @@ async def test_no_erasure_while_the_key_table_is_away() -> None:
         assert types(world)[-1] == "customer.closed.v1"
         node.start()
         assert (await world.answer(asked)).outcome is Outcome.APPLIED
+
+
+async def waiting_erasures(world: World, node: Node, shards: int) -> None:
+    """In each of these shards a customer is closed and published, and to be erased behind what cannot be."""
+    names = [world.customer_in(shard) for shard in range(shards)]
+    for name in names:
+        await world.ask(name, REGISTER)
+        await world.ask(name, CloseCustomer())
+    await world.taken()
+    world.kafka.leaderless = {(EVENTS.name, shard) for shard in range(shards)}
+    for shard, name in enumerate(names):
+        await world.ask(next(n for k in range(999) if world.shard(n := f"cus_x{k}") == shard), REGISTER)
+        world.send(name, EraseCustomer())
+    await until(lambda: node.worker.held == set(range(shards)))
+
+
+@simulated
+async def test_an_erasure_that_waits_keeps_no_dead_letter_of_another_shard_back(
+    logs: list[EventDict],
+) -> None:
+    world = World()
+    other = world.customer_in(2)
+    async with world.node() as node:
+        await world.ask(other, REGISTER)
+        await waiting_erasures(world, node, 1)
+        for _ in range(3):
+            world.send_bytes(2, b"{")
+            assert (await world.ask(other, credit(1))).outcome is Outcome.APPLIED
+            await asyncio.sleep(HELD_SECONDS)
+        assert [key for key, _ in world.kafka.dead_letters] == [
+            b"2/1 INVALID_COMMAND",
+            b"2/3 INVALID_COMMAND",
+            b"2/5 INVALID_COMMAND",
+        ]
+        world.kafka.leaderless = set()
+        await world.taken()
+    assert "dead_letters_not_kept" not in [entry["event"] for entry in logs]
+
+
+@simulated
+async def test_a_dead_letter_behind_an_erasure_is_kept_once() -> None:
+    """Read together, they are no one batch: what is decided again would be put aside again."""
+    world = World(shards=1)
+    async with world.node() as node:
+        await waiting_erasures(world, node, 1)
+        world.send_bytes(0, b"{")
+        await asyncio.sleep(3 * HELD_SECONDS)
+        world.kafka.leaderless = set()
+        await world.taken()
+    assert len(world.kafka.dead_letters) == 1
+
+
+@simulated
+async def test_however_many_erasures_wait_the_other_shards_do_not() -> None:
+    world = World(shards=8)
+    other = world.customer_in(7)
+    async with world.node() as node:
+        await world.ask(other, REGISTER)
+        await waiting_erasures(world, node, 6)
+        loop, took = asyncio.get_running_loop(), []
+        for _ in range(100):
+            asked = loop.time()
+            assert (await world.ask(other, credit(1))).outcome is Outcome.APPLIED
+            took.append(loop.time() - asked)
+            await asyncio.sleep(HELD_SECONDS / 25)
+        assert max(took) < PUBLISHED_SECONDS / 4
+        world.kafka.leaderless = set()
+        await world.taken()
+    assert sum(event.type == "customer.erased.v1" for event in world.stored()) == 6
