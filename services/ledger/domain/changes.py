@@ -39,14 +39,15 @@ def decide_change(
 def answered(plan: Plan, subscription: Subscription) -> Answer | None:
     """What this news says to the request that is open, or to the last one where it names that.
 
-    What is sealed cannot be compared: told of again, it counts as done.
+    What is sealed cannot be compared: told of again, it counts as done. Whoever names a request that is done goes on to
+    name it: what he changes later says nothing against it.
     """
     named = subscription.request_id == plan.request
     if not plan.request or not (plan.is_open or named):
         return None
     asked = {name: value for name in _TOLD if (value := getattr(plan.asked, name)) is not UNSET}
     applied = all(getattr(subscription, name) == value for name, value in asked.items())
-    return Answer(request_id=plan.request, applied=applied)
+    return Answer(request_id=plan.request, applied=applied) if plan.is_open or applied else None
 
 
 def split(change: SubscriptionChange) -> tuple[ChangeInClear, dict[str, object]]:

@@ -11,6 +11,7 @@ from services.projections.read_models.event import Event
 from services.projections.read_models.statement import Statement, statement
 
 PENDING, SETTLED, FELL, DECLINED = "pending", "settled", "failed", "declined"
+REFUND, CHANGE, TOP_UP = "refund", "subscription_change", "top_up"
 
 _CONCERNED = (
     RefundRequested,
@@ -46,6 +47,7 @@ class Answered(Struct, kw_only=True):
     mode: str
     customer_id: str
     request_id: str
+    kind: str
     status: str
     object_id: str
     updated_at: str
@@ -69,10 +71,11 @@ UPDATE = """
         updated_at timestamptz)
     WHERE old.business_id = new.business_id AND old.mode = new.mode AND old.customer_id = new.customer_id
         AND old.request_id = new.request_id
-        AND (old.status <> 'settled' OR old.object_id = new.object_id)
+        AND (old.status <> 'settled' OR (old.object_id = new.object_id AND old.kind <> 'subscription_change'))
 """
-"""What is settled stays so, whatever becomes of another payment that was tried for the same top-up; of the last answers
-about one object it also does not matter whether they come one by one or as the last of them (`_in_turn`)."""
+"""What is settled stays so, whatever becomes of another payment that was tried for the same top-up, or of a subscription
+that was changed as it was asked for; of the last answers about one object it also does not matter whether they come one by
+one or as the last of them (`_in_turn`)."""
 
 
 def project(events: Sequence[Event]) -> Iterator[Statement]:
@@ -85,12 +88,15 @@ def project(events: Sequence[Event]) -> Iterator[Statement]:
 
 
 def _in_turn(answers: Iterable[Answered]) -> list[list[Answered]]:
-    """Of a request one answer each time: an update takes no row twice. Of one object only the last one counts."""
+    """Of a request one answer each time: an update takes no row twice. Of one object only the last one counts, and of a
+    change none after it is done."""
     turns: list[dict[tuple[str, str, str, str], Answered]] = []
     last: dict[tuple[str, str, str, str], int] = {}
     for one in answers:
         request = (one.business_id, one.mode, one.customer_id, one.request_id)
         turn = last.get(request, -1)
+        if turn >= 0 and (turns[turn][request].kind, turns[turn][request].status) == (CHANGE, SETTLED):
+            continue
         if turn < 0 or turns[turn][request].object_id != one.object_id:
             turn += 1
         if turn == len(turns):
@@ -103,11 +109,11 @@ def _in_turn(answers: Iterable[Answered]) -> list[list[Answered]]:
 def _asked(event: Event) -> Request | None:
     match event.fact:
         case RefundRequested() as fact:
-            return _row(event, fact.request_id, "refund", fact.payment_id, fact.currency, fact.amount)
+            return _row(event, fact.request_id, REFUND, fact.payment_id, fact.currency, fact.amount)
         case SubscriptionChangeRequested() as fact:
-            return _row(event, fact.request_id, "subscription_change", fact.subscription_id)
+            return _row(event, fact.request_id, CHANGE, fact.subscription_id)
         case TopUpRequested() as fact:
-            return _row(event, fact.request_id, "top_up", UNSET, fact.currency, fact.amount)
+            return _row(event, fact.request_id, TOP_UP, UNSET, fact.currency, fact.amount)
         case _:
             return None
 
@@ -115,12 +121,12 @@ def _asked(event: Event) -> Request | None:
 def _answered(event: Event) -> Answered | None:
     match event.fact:
         case RefundRecorded(refund=refund):
-            return _change(event, refund.refund_id, _became(refund.status), refund.payment_id)
+            return _change(event, refund.refund_id, REFUND, _became(refund.status), refund.payment_id)
         case SubscriptionRecorded(answer=answer, subscription=subscription) if answer is not UNSET:
             status = SETTLED if answer.applied else DECLINED
-            return _change(event, answer.request_id, status, subscription.subscription_id)
+            return _change(event, answer.request_id, CHANGE, status, subscription.subscription_id)
         case PaymentRecorded(payment=payment) if payment.request_id is not UNSET:
-            return _change(event, payment.request_id, _became(payment.status), payment.payment_id)
+            return _change(event, payment.request_id, TOP_UP, _became(payment.status), payment.payment_id)
         case _:
             return None
 
@@ -156,13 +162,14 @@ def _row(
     )
 
 
-def _change(event: Event, request_id: str, status: str, object_id: str) -> Answered:
+def _change(event: Event, request_id: str, kind: str, status: str, object_id: str) -> Answered:
     envelope = event.envelope
     return Answered(
         business_id=envelope.businessid,
         mode=envelope.mode,
         customer_id=envelope.subject,
         request_id=request_id,
+        kind=kind,
         status=status,
         object_id=object_id,
         updated_at=envelope.time,

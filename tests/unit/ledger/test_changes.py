@@ -100,6 +100,16 @@ def test_news_that_names_the_request_answers_it_although_other_news_came_between
     assert answer(deck, plan(4, "cancelled", request_id="scr_another")) is UNSET
 
 
+def test_what_is_settled_is_not_declined_by_news_that_still_name_it() -> None:
+    """Metadata of a subscription stays on it: renewed, it is another than was asked for, and the change was made."""
+    deck = Deck()
+    dates = [f"2026-0{month}-01T00:00:00.000000Z" for month in (2, 3)]
+    request = last(deck, plan(), change(next_billing_date=dates[0])).object_id
+    done = plan(2, next_billing_date=dates[0], request_id=request)
+    assert answer(deck, done) == Answer(request_id=request, applied=True)
+    assert answer(deck, plan(3, next_billing_date=dates[1], request_id=request)) is UNSET
+
+
 def test_what_names_people_is_sealed_and_the_rest_is_not() -> None:
     deck = Deck()
     last(deck, plan())
