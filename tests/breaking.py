@@ -438,6 +438,20 @@ BREAKS = [
         ("tests/unit/ledger/test_worker_erasing.py",),
     ),
     Break(
+        "what has no say in a payment moves money each time",
+        "services/ledger/domain/upstream.py",
+        "    if not is_kept(state, fact):\n        return [*naming, fact]\n",
+        "",
+        ("tests/unit/ledger/test_foreign.py",),
+    ),
+    Break(
+        "a refund in part takes a whole top-up back",
+        "services/ledger/domain/upstream.py",
+        "            fact = replace(fact, refund=_as_asked(fact.refund, state))\n",
+        "",
+        ("tests/unit/ledger/test_refunds.py", "tests/laws/test_oracle.py"),
+    ),
+    Break(
         "a change that was made is called declined",
         "services/ledger/domain/changes.py",
         " if plan.is_open or applied else None",

@@ -53,11 +53,13 @@ class Keyless:
 class Deal:
     """A payment with its refunds and disputes: the newest of each, and what has followed for the wallet.
 
+    `asked`: refunds as upstream was asked for them.
     `done`: what each rule counts as done, + given, - taken, with what it could not take, which is in `lacking` too.
     """
 
     payment: dict[str, Any] | None = None
     refunds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     disputes: dict[str, dict[str, Any]] = field(default_factory=dict)
     done: Counter[Rule] = field(default_factory=Counter)
     lacking: Counter[Rule] = field(default_factory=Counter)

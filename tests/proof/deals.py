@@ -70,18 +70,22 @@ def _hear(account: Account, ask: RecordUpstream, currencies: set[str]) -> int:
     if kind == "payment":
         _give_back_invoice(account, deal, told, ask.told.time)
         deal.payment = told
+    elif kind == "refund":
+        asked = deal.asked.get(name, {}) if "amount" not in told else {}
+        deal.refunds[name] = told | asked
     else:
-        (deal.refunds if kind == "refund" else deal.disputes)[name] = told
+        deal.disputes[name] = told
     settle(account, deal, currencies)
     return account.record(f"payment {told['payment_id']}")
 
 
 def _answer(account: Account, plan: Plan, told: dict[str, Any]) -> None:
-    """The next news of a subscription answers what was asked; later ones too, where they name it."""
+    """The next news of a subscription answers what was asked; later ones, where they name it, that it is done after all."""
     if plan.request and (plan.is_open or told.get("request_id") == plan.request):
         wanted = {field: value for field, value in plan.asked.items() if field in CHANGES_TOLD}
         as_asked = all(told.get(field) == value for field, value in wanted.items())
-        account.notes.append(("answered", told["subscription_id"], plan.request, as_asked))
+        if plan.is_open or as_asked:
+            account.notes.append(("answered", told["subscription_id"], plan.request, as_asked))
     plan.status, plan.is_open = told["status"], False
 
 
@@ -272,6 +276,7 @@ def _refund(
     refund = {"refund_id": made, "payment_id": name, "amount": part, "currency": currency}
     if not to_wallet:
         deal.refunds[made] = refund | {"status": "requested"}
+        deal.asked[made] = {"amount": part, "currency": currency}
         account.notes.append(("refund_asked", made, name, currency, part, is_partial))
         return Said("applied", fact=account.record(f"payment {name}"))
     trial = copy.deepcopy(account)

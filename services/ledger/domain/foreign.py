@@ -55,7 +55,8 @@ class Plan(NamedTuple):
 class Foreign(Struct, frozen=True, array_like=True, tag=1):
     """Decision state: no personal data. Keys of `booked` are `rule currency reference`.
 
-    `from_wallet`: by currency, what the wallet had paid of this payment's invoice when it failed.
+    `asked`: refunds as we asked upstream for them. `from_wallet`: by currency, what the wallet had paid of this payment's
+    invoice when it failed.
     """
 
     version: int = 0
@@ -66,6 +67,7 @@ class Foreign(Struct, frozen=True, array_like=True, tag=1):
     booked: Mapping[str, Booked] = {}
     from_wallet: Mapping[str, int] = {}
     plan: Plan = Plan()
+    asked: Mapping[str, Seen] = {}
 
 
 NOTHING_SAID = Foreign()
@@ -92,13 +94,18 @@ def name_of(fact: ForeignFact) -> str:
             assert_never(fact)
 
 
+def is_kept(state: Foreign, fact: ForeignFact) -> bool:
+    """Whether it has a say. Nothing may follow from what has none: it would follow from each such fact again."""
+    return name_of(fact) in state.stamps or len(state.stamps) < PARTS_MAX
+
+
 def evolve_foreign(state: Foreign, fact: ForeignFact) -> Foreign:
     """Total: history is folded, never judged."""
     name = name_of(fact)
     seen = replace(state, version=state.version + 1)
     if isinstance(fact, SubscriptionChangeRequested):
         return replace(seen, plan=Plan(state.plan.status, fact.request_id, fact.change, is_open=True))
-    if name not in state.stamps and len(state.stamps) >= PARTS_MAX:
+    if not is_kept(state, fact):
         return seen
     seen = replace(seen, stamps={**state.stamps, name: stamp_of(fact)})
     match fact:
@@ -110,7 +117,8 @@ def evolve_foreign(state: Foreign, fact: ForeignFact) -> Foreign:
             return booked(replace(seen, refunds={**seen.refunds, refund.refund_id: part}), fact.effects)
         case RefundRequested():
             part = Seen(REQUESTED, fact.currency, fact.amount)
-            return replace(seen, refunds={**seen.refunds, fact.request_id: part})
+            own = {fact.request_id: part}
+            return replace(seen, refunds={**seen.refunds, **own}, asked={**seen.asked, **own})
         case DisputeRecorded():
             dispute = fact.dispute
             part = Seen(dispute.dispute_status, *_money(dispute))

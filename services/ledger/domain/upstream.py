@@ -12,7 +12,7 @@ from events.facts import (
     CustomerProfileChanged,
     CustomerRegistered,
 )
-from events.foreign import FAILED, AsTold
+from events.foreign import FAILED, AsTold, Refund
 from events.money import AMOUNT_MAX
 from events.personal import Personal
 from events.recorded import (
@@ -35,7 +35,7 @@ from events.upstream import (
 )
 from services.ledger.domain.changes import answered
 from services.ledger.domain.customer import Customer
-from services.ledger.domain.foreign import Foreign, evolve_foreign, name_of, stamp_of
+from services.ledger.domain.foreign import Foreign, evolve_foreign, is_kept, name_of, stamp_of
 from services.ledger.domain.given import Given
 from services.ledger.domain.invoice import Invoice
 from services.ledger.domain.rules import Rule
@@ -64,6 +64,8 @@ def decide_upstream(
     state = foreign_of(about, fact.CATEGORY)
     if stamp_of(fact) <= state.stamps.get(name_of(fact), ""):
         return [*naming]
+    if not is_kept(state, fact):
+        return [*naming, fact]
     match fact:
         case SubscriptionRecorded():
             answer = answered(state.plan, fact.subscription)
@@ -74,6 +76,7 @@ def decide_upstream(
             fact, more = _failing(fact, state, about.get("invoice"), given)
             payment_id = fact.payment.payment_id
         case RefundRecorded():
+            fact = replace(fact, refund=_as_asked(fact.refund, state))
             payment_id, more = fact.refund.payment_id, []
         case DisputeRecorded():
             payment_id, more = fact.dispute.payment_id, []
@@ -82,6 +85,14 @@ def decide_upstream(
     teller = Teller(customer, given)
     effects = tuple(teller.settle(evolve_foreign(state, fact), payment_id))
     return [*naming, replace(fact, effects=effects), *more, *teller.facts]
+
+
+def _as_asked(refund: Refund, state: Foreign) -> Refund:
+    """Without an amount, one of ours is of as much as was asked for. Not in the fold: stored facts mean what they did."""
+    asked = state.asked.get(refund.refund_id)
+    if asked is None or refund.amount is not UNSET:
+        return refund
+    return replace(refund, amount=asked.amount, currency=asked.currency)
 
 
 def _failing(

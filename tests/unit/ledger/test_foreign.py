@@ -9,12 +9,19 @@ from msgspec.structs import replace
 
 from events.commands import AnyAsk
 from events.requested import InvoiceSettled, InvoiceSettlementReturned
-from events.requests import ChangeInClear, RequestRefund, RequestSubscriptionChange, SubscriptionChange
+from events.requests import (
+    ChangeInClear,
+    RequestRefund,
+    RequestSubscriptionChange,
+    SettleInvoice,
+    SubscriptionChange,
+)
 from events.upstream import RecordPayment
 from services.ledger.domain import foreign
 from services.ledger.domain.foreign import Booked, Foreign, Plan, Seen
 from services.ledger.domain.invoice import NEVER_SETTLED, Invoice, Part, evolve_invoice
-from tests.unit.ledger.deck import Deck, replies
+from tests.fakes.asking import REGISTER, credit
+from tests.unit.ledger.deck import CONFIGURED, Deck, replies
 from tests.unit.ledger.telling import dispute, payment, purchase, refund, subscription, told
 
 A = "cus_a"
@@ -60,7 +67,7 @@ def test_a_payment_without_an_action_has_none_and_a_request_holds_its_part() -> 
     kept = after(plain, RequestRefund(payment_id="pay_1", amount=30))
     assert kept.payment == Seen("succeeded", "USD", 100, 110, "")
     [asked] = kept.refunds
-    assert kept.refunds == {asked: Seen("requested", "USD", 30)}
+    assert kept.refunds == kept.asked == {asked: Seen("requested", "USD", 30)}
     assert kept.stamps[f"refund {asked}"] == ""
 
 
@@ -127,6 +134,33 @@ def test_what_upstream_tells_of_one_payment_is_bounded(monkeypatch: pytest.Monke
     for ask in parts:
         deck.play(deck.asked(A, ask))
     assert len(deck.play(deck.asked(A, refund(4, 30, name="ref_4"))).events) == 1
+
+
+def test_nothing_follows_from_what_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was withheld would be given with each of them: they are not noted as given."""
+    monkeypatch.setattr(foreign, "PARTS_MAX", 2)
+    deck = Deck()
+    for ask in (payment(currency="EUR"), refund(2, 1, currency="EUR")):
+        deck.play(deck.asked(A, ask))
+    deck.configured = CONFIGURED._replace(currencies=frozenset({"USD", "EUR"}))
+    for name in ("ref_2", "ref_3", "ref_4"):
+        [event] = deck.play(deck.asked(A, refund(3, 1, name=name, currency="EUR"))).events
+        assert event.type == "refund.recorded.v1"
+    assert deck.balance(A, currency="EUR") == 0
+    deck.play(deck.asked(A, refund(4, 1, currency="EUR")))
+    assert deck.balance(A, currency="EUR") == 99, "it is looked at again with news of what has one"
+
+
+def test_no_invoice_is_given_back_for_a_payment_that_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be closed, and its money nowhere."""
+    monkeypatch.setattr(foreign, "PARTS_MAX", 1)
+    deck = Deck()
+    failed = payment(4, "failed", invoice_id="inv_1")
+    settle = SettleInvoice(invoice_id="inv_1", currency="USD", amount=30)
+    for ask in (REGISTER, credit(30), settle, refund()):
+        deck.play(deck.asked(A, ask))
+    [event] = deck.play(deck.asked(A, failed)).events
+    assert event.type == "payment.recorded.v1"
 
 
 def test_no_refund_is_asked_for_that_would_have_no_say(monkeypatch: pytest.MonkeyPatch) -> None:

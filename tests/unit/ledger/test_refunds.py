@@ -170,6 +170,35 @@ def test_upstream_answers_by_the_id_that_the_asker_was_given() -> None:
     assert (held(deck), last(deck, [ALL]).amount) == (30, 80)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("news", "left"),
+    [
+        pytest.param([(None, "succeeded")], 70, id="done"),
+        pytest.param([(None, "pending"), (None, "succeeded")], 70, id="looked into, and done"),
+        pytest.param([(20, "pending"), (None, "succeeded")], 70, id="another amount before"),
+        pytest.param([(None, "pending"), (20, "succeeded")], 80, id="of less, in the end"),
+        pytest.param([(None, "failed")], 100, id="not done"),
+    ],
+)
+def test_what_we_asked_for_and_upstream_tells_no_amount_of_is_as_much_as_was_asked_for(
+    news: Sequence[tuple[int | None, str]], left: int, turned: bool
+) -> None:
+    """It would take the whole top-up back, however little was refunded; in whatever order upstream is heard."""
+    deck = Deck()
+    asked = last(deck, [payment(), some(30)]).object_id
+    told = [refund(3 + at, amount, status, name=asked) for at, (amount, status) in enumerate(news)]
+    last(deck, told[::-1] if turned else told)
+    assert deck.balance(A) == left
+    assert held(deck) == 100 - left
+
+
+def test_a_refund_of_upstreams_own_without_an_amount_is_still_of_all() -> None:
+    deck = Deck()
+    last(deck, [payment(), some(30), refund(3, None, name="ref_theirs")])
+    assert deck.balance(A) == 0
+
+
 def test_a_refund_into_the_wallet_is_taken_back_when_upstream_says_that_it_failed() -> None:
     deck = Deck()
     made = last(deck, [purchase(), to_wallet(50)]).object_id

@@ -7,7 +7,7 @@ import pytest
 from msgspec import UNSET
 
 from events.codec import decode_fact
-from events.commands import AnyAsk, ChangeProfile, CloseCustomer
+from events.commands import AnyAsk, BlockCustomer, ChangeProfile, CloseCustomer
 from events.facts import CustomerProfileChanged, CustomerRegistered, Movement
 from events.replies import Outcome
 from events.sealing import unseal
@@ -115,6 +115,10 @@ def test_of_one_moment_the_status_that_lasts_is_the_last_word(total: int) -> Non
         pytest.param([payment(), asking.debit(60), dispute(), asking.credit(5)], 5, 60,
                      id="nothing is collected by the way"),
         pytest.param([payment(), asking.debit(100), CloseCustomer(), dispute()], 0, 100, id="closed: all is lacking"),
+        pytest.param([payment(), BlockCustomer(), asking.debit(1)], 100, 0, id="blocked: nothing is spent"),
+        pytest.param([payment(), BlockCustomer(), dispute(amount=30)], 70, 0, id="blocked: a dispute takes"),
+        pytest.param([payment(), BlockCustomer(), refund(amount=30)], 70, 0, id="blocked: so does a refund to the card"),
+        pytest.param([payment(), BlockCustomer(), payment(2, "failed")], 0, 0, id="blocked: and a success that was none"),
     ],
 )  # fmt: skip
 def test_wallet_rules(asks: Sequence[AnyAsk], balance: int, lacking: int) -> None:
