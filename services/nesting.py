@@ -5,6 +5,11 @@ from typing import Any
 NESTED_MAX = 64
 
 
+def may_be_deep(value: bytes) -> bool:
+    """Of JSON, before the long look: most has fewer objects and lists than may lie in each other."""
+    return value.count(b"{") + value.count(b"[") > NESTED_MAX
+
+
 def is_deep(whole: Any) -> bool:
     """Level by level, without recursion."""
     level = [whole]

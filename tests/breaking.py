@@ -87,8 +87,8 @@ BREAKS = [
     Break(
         "a record that is nested too deep is passed on",
         "services/intake/record.py",
-        "> NESTED_MAX and is_deep(whole)",
-        "> NESTED_MAX and False",
+        "if may_be_deep(value) and is_deep(whole):",
+        "if False:",
         ("tests/unit/test_understanding.py",),
     ),
     Break(
@@ -457,6 +457,13 @@ BREAKS = [
         " if plan.is_open or applied else None",
         "",
         ("tests/unit/ledger/test_changes.py",),
+    ),
+    Break(
+        "a record that lies too deep ends one worker after the other",
+        "services/ledger/batches/admission.py",
+        "if may_be_deep(bytes(data)) and is_deep(_loose(ask)):",
+        "if False:",
+        ("tests/unit/ledger/test_worker_answers.py",),
     ),
     Break(
         "a record that cannot be put aside stops the others",

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from services.nesting import NESTED_MAX, is_deep
+from services.nesting import NESTED_MAX, is_deep, may_be_deep
 
 OBJECT_BYTES_MAX = 128 * 1024
 
@@ -27,7 +27,7 @@ def object_of(value: bytes) -> dict[str, Any]:
         raise NotUnderstood("NOT_JSON", "the record is not JSON") from error
     if not isinstance(whole, dict):
         raise NotUnderstood("NOT_AN_EVENT", "the record is no JSON object")
-    if value.count(b"{") + value.count(b"[") > NESTED_MAX and is_deep(whole):
+    if may_be_deep(value) and is_deep(whole):
         raise NotUnderstood("TOO_LARGE", f"objects and lists lie in each other at most {NESTED_MAX} deep")
     return _without_nul(whole) if b"\\u0000" in value else whole
 

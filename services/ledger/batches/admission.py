@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Raw
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from events.codec import Malformed, decode_command, decode_told, micros
 from events.commands import (
@@ -23,10 +23,12 @@ from events.commands import (
 )
 from events.ids import owner_of, place_of
 from events.replies import Outcome
+from events.requests import RequestSubscriptionChange
 from events.sharding import shard_of
 from events.upstream import RecordUpstream
 from services.ledger.batches.receipts import ReceiptKey, receipt_key
 from services.ledger.ports import CommandRecord, ShardRow
+from services.nesting import NESTED_MAX, is_deep, may_be_deep
 
 
 class Other(NamedTuple):
@@ -113,7 +115,7 @@ def read(record: CommandRecord, shards: int, now: int, available: bool) -> One:
         late = is_late(command, ask, now)
         if command.effectivetime is not UNSET:
             micros(command.effectivetime)
-        asked = _asked(record, command, ask)
+        asked = _asked(record, command, ask, command.data)
     except Malformed as error:
         return _rejected(record, Outcome.MALFORMED, "INVALID_COMMAND", str(error))
     if not _belongs(command, ask, record.shard, shards):
@@ -139,7 +141,7 @@ def is_late(command: Command, ask: AnyAsk | AnyBulk, now: int) -> bool:
     return passed and not isinstance(ask, EraseCustomer)
 
 
-def _asked(record: CommandRecord, command: Command, ask: AnyAsk | AnyBulk) -> Asked | Bulk:
+def _asked(record: CommandRecord, command: Command, ask: AnyAsk | AnyBulk, data: Raw) -> Asked | Bulk:
     """Raises Malformed."""
     if isinstance(ask, EnterInBulk):
         return Bulk(record, command, list(_entries(record, command, ask)), ask.all_or_nothing)
@@ -147,9 +149,18 @@ def _asked(record: CommandRecord, command: Command, ask: AnyAsk | AnyBulk) -> As
         return Bulk(record, command, list(_facts(record, command, ask)), all_or_nothing=False)
     if isinstance(ask, RecordUpstream):
         micros(ask.told.time)
+    if may_be_deep(bytes(data)) and is_deep(_loose(ask)):
+        raise Malformed(f"objects and lists lie in each other at most {NESTED_MAX} deep")
     key = receipt_key(command, owner_of(command.tenant, command.subject))
     others = tuple(Other(name, place_of(command.tenant, command.subject, name)) for name in ask.streams)
     return Asked(record, command, ask, key, others)
+
+
+def _loose(ask: AnyAsk) -> dict[str, Any]:
+    """What of it has no form that its type would set. Intake and api hand nothing deep on; others send commands too."""
+    if isinstance(ask, RecordUpstream):
+        return ask.foreign
+    return asdict(ask.change) if isinstance(ask, RequestSubscriptionChange) else {}
 
 
 def _belongs(command: Command, ask: AnyAsk | AnyBulk, shard: int, shards: int) -> bool:
@@ -202,7 +213,7 @@ def _facts(record: CommandRecord, command: Command, bulk: RecordInBulk) -> Itera
             effectivetime=ask.told.time,
             data=nothing,
         )
-        asked = _asked(record, own, ask)
+        asked = _asked(record, own, ask, fact.data)
         assert isinstance(asked, Asked), "what upstream says is no bulk"
         yield asked
 

@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from events.foreign import Dispute, LicenceKey, Payment, Refund, Subscription
 from events.recorded import Recorded
-from services.nesting import NESTED_MAX
+from services.nesting import NESTED_MAX, may_be_deep
 from services.projections.read_models.event import Event
 
 NOTHING = Raw(b"{}")
@@ -117,7 +117,7 @@ def as_it_came(fact: Recorded) -> Raw:
     # looked for first: the pattern takes longer than all else that is done with an event
     if b"\\u0000" in came:
         came = _NUL.sub(rb"\1", came)
-    if came.count(b"{") + came.count(b"[") > NESTED_MAX and nested(came) > NESTED_MAX:
+    if may_be_deep(came) and nested(came) > NESTED_MAX:
         return NOTHING
     return Raw(came)
 

@@ -1,5 +1,8 @@
 """What becomes of a record before it may be decided."""
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,10 +10,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from events.codec import COMMAND_BYTES_MAX
+from events.commands import AnyAsk
 from events.replies import Outcome
+from events.requests import RequestSubscriptionChange, SubscriptionChange
 from events.sharding import shard_of
 from services.ledger.batches.admission import Asked, Bulk, Declined, Rejected, identity, read, unstorable
 from services.ledger.ports import CommandRecord
+from services.nesting import NESTED_MAX
 from tests.fakes.asking import REPLIES_PARTITION, command, correlation, credit
 from tests.unit.ledger.telling import other
 
@@ -99,6 +105,34 @@ def test_unknown_attributes_are_ignored() -> None:
 def test_what_is_no_command_is_malformed(value: bytes) -> None:
     found = rejected(value)
     assert (found.outcome, found.code) == (Outcome.MALFORMED, "INVALID_COMMAND")
+
+
+def nested(levels: int) -> Any:
+    """Lists in each other."""
+    whole: list[Any] = []
+    for _ in range(levels - 1):
+        whole = [whole]
+    return whole
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        pytest.param(lambda inner: replace(other(), foreign={"x": inner}), id="what upstream said"),
+        pytest.param(
+            lambda inner: RequestSubscriptionChange(
+                subscription_id="sub_1", change=SubscriptionChange(billing={"x": inner})
+            ),
+            id="what is asked of it",
+        ),
+    ],
+)
+def test_what_lies_too_deep_is_malformed(asking: Callable[[Any], AnyAsk]) -> None:
+    """It is read again from a deeper stack, where no command's failure is its own."""
+    surrounding = 2 if isinstance(asking([]), RequestSubscriptionChange) else 1
+    assert isinstance(taken(command(1, CUSTOMER, asking(nested(NESTED_MAX - surrounding)))), Asked)
+    found = rejected(command(1, CUSTOMER, asking(nested(NESTED_MAX - surrounding + 1))))
+    assert (found.code, found.replyto) == ("INVALID_COMMAND", REPLY_TO)
 
 
 def test_a_malformed_command_is_still_answered_where_it_says_where() -> None:

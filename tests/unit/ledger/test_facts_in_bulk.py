@@ -112,6 +112,7 @@ def test_facts_in_bulk_are_the_same_facts_one_by_one(story: list[list[Told]]) ->
         (fact(kind="of.tomorrow.v1"), "INVALID_COMMAND"),
         (fact(payment={"payment_id": "pay_1"}), "INVALID_COMMAND"),
         (fact(told={"type": "x", "time": "2026-13-23T10:00:00.000000Z"}), "INVALID_COMMAND"),
+        (fact(foreign=msgspec.json.decode(b'{"x":' * 65 + b"1" + b"}" * 65)), "INVALID_COMMAND"),
     ],
 )
 def test_a_record_with_something_else_in_it_is_refused_whole(poison: BulkFact, code: str) -> None:

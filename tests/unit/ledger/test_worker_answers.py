@@ -16,6 +16,7 @@ from services.ledger.relay.relay import Relay
 from tests.fakes.asking import REGISTER, bulk, command, correlation, credit, debit, entry, stream_of
 from tests.fakes.simulation import START_MICROS, SimClock, simulated, until
 from tests.fakes.world import World
+from tests.unit.ledger.telling import other
 
 A = "cus_a"
 B = "cus_b"
@@ -267,6 +268,20 @@ async def test_bad_records_are_put_aside_and_the_partition_goes_on() -> None:
     expected = {f"{shard}/{offset} INVALID_COMMAND".encode(): value for offset, value in enumerate(hostile)}
     wrong = {f"{(shard + 1) % 4}/0 WRONG_SHARD".encode(): world.kafka.commands[(shard + 1) % 4][0]}
     assert letters == expected | wrong
+
+
+@simulated
+async def test_no_depth_at_which_a_record_can_still_be_read_ends_the_worker() -> None:
+    """It is met again by each life. What decodes it stands less deep in the stack than what hashes it."""
+    world = World()
+    good = command(99, A, other(), attempt=1)
+    assert good.count(b'{"amount":"1"}') == 1
+    for depth in range(800, 1_000):
+        foreign = b'{"x":' + b"[" * depth + b"]" * depth + b"}"
+        world.send_bytes(world.shard(A), good.replace(b'{"amount":"1"}', foreign), correlation(99))
+    async with world.node():
+        assert (await world.ask(A, REGISTER)).outcome is Outcome.APPLIED
+    assert len(world.kafka.dead_letters) == 200
 
 
 @simulated
