@@ -108,8 +108,8 @@ OPERATIONS = (
     ),
     Operation(
         "post", "/v1/customers/{customer_id}/block", "blockCustomer", "Block a customer",
-        "No debits by request until unblocked, only what upstream takes back; credits and changes of the profile go on. Who is blocked already stays so, since "
-        "then and under the same entry; a reason given now replaces the one it had.",
+        "No debits by request until unblocked, only what upstream takes back; credits and changes of the profile go on. "
+        "Who is blocked already stays so, since then and under the same entry; a reason given now replaces the one it had.",
         "Lifecycle", Scope.WRITE, ChangeStatus, CustomerStatus, (CUSTOMER, KEY, PREFER),
         (*NOT_FOUND, *CLOSED, *INVALID_BODY, *WRITE), WRITE_HEADERS, body_required=False,
     ),
