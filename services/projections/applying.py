@@ -103,8 +103,7 @@ class Applier:
 
     def load(self) -> dict[int, Checkpoint]:
         """Read the checkpoints of all shards afresh: where records have to come from."""
-        rows = self.connection().execute("SELECT shard, sequence, head, next_offset FROM checkpoints")
-        self._seen = {shard: Checkpoint(sequence, head, offset) for shard, sequence, head, offset in rows}
+        self._seen = self._checkpoints()
         return dict(self._seen)
 
     def apply(self, records: Sequence[Record]) -> Applied:
@@ -142,6 +141,10 @@ class Applier:
                     sql.SQL("SET transaction_timeout = {}").format(self.transaction_timeout)
                 )
         return self._connection
+
+    def _checkpoints(self) -> dict[int, Checkpoint]:
+        rows = self.connection().execute("SELECT shard, sequence, head, next_offset FROM checkpoints")
+        return {shard: Checkpoint(sequence, head, offset) for shard, sequence, head, offset in rows}
 
     def _settled(self, records: Sequence[Record]) -> Reading:
         """Written, with whatever the database will not take as a break."""

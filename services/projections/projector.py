@@ -17,12 +17,20 @@ from services.sessions import CHANNEL
 NOTIFY_BYTES_MAX = 7_900
 
 
-class Healed(Exception):
-    """A rebuild has gone past the breaks of these shards. What came meanwhile was dropped: the next process reads it."""
+class ReadAgain(Exception):
+    """These shards lack what was dropped or forgotten: the next process reads it, from their checkpoints."""
 
     def __init__(self, shards: list[int]) -> None:
         self.shards = shards
         super().__init__(f"shards {shards}")
+
+
+class Healed(ReadAgain):
+    """A rebuild has gone past their breaks. What came meanwhile was dropped."""
+
+
+class Lost(ReadAgain):
+    """The database came back older than it was: it crashed, and commits are asynchronous."""
 
 
 class Projector(Applier):
@@ -31,15 +39,23 @@ class Projector(Applier):
     def __init__(self, dsn: str, keys: KeyRing) -> None:
         super().__init__(dsn, keys)
         self.breaks = Breaks()
+        self._trusted: psycopg.Connection | None = None
+        """The one on which no checkpoint is older than was seen."""
 
     def load(self) -> dict[int, Checkpoint]:
         """With the breaks met before."""
         found = super().load()
         self.breaks.load(self.connection())
+        self._trusted = self.connection()
         return found
 
     def apply(self, records: Sequence[Record]) -> Applied:
-        """See `Applier.apply`; a shard that met one break too often is halted, and that raises nothing more."""
+        """See `Applier.apply`; a shard that met one break too often is halted, and that raises nothing more.
+
+        Raises:
+            Lost: what was applied before is not there any more.
+        """
+        self._check_kept()
         live = [record for record in records if record.shard not in self.breaks.halted]
         reading = self._settled(live)
         if reading.breaks and self.breaks.note(self.connection(), reading.breaks.values()):
@@ -51,7 +67,9 @@ class Projector(Applier):
 
         Raises:
             Healed: a shard that was halted can go on.
+            Lost: as `apply`; where no event comes, nothing else would notice.
         """
+        self._check_kept()
         if healed := self.breaks.healed(self.connection()):
             raise Healed(healed)
         self.connection().execute(
@@ -64,6 +82,16 @@ class Projector(Applier):
         if self._connection is not None and not self._connection.closed:
             self._connection.execute("DELETE FROM projectors WHERE id = %s", [instance])
         self.reset()
+
+    def _check_kept(self) -> None:
+        """Once on each connection: a crash of the server breaks them all, and takes its last commits."""
+        connection = self.connection()
+        if connection is self._trusted:
+            return
+        now = self._checkpoints()
+        if lost := [shard for shard, seen in self._seen.items() if now[shard].sequence < seen.sequence]:
+            raise Lost(lost)
+        self._trusted = connection
 
     def _announce(self, connection: psycopg.Connection, moved: Mapping[int, Checkpoint]) -> None:
         for payload in payloads(moved):

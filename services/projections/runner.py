@@ -15,7 +15,7 @@ from services.mistakes import ExitCode
 from services.projections import metrics, verify
 from services.projections.applying import ChainBroken
 from services.projections.lag import Lag
-from services.projections.projector import Healed, Projector
+from services.projections.projector import Healed, Lost, Projector
 from services.projections.samples import Samples
 from services.projections.watch import Watch
 from services.projections.writer import Writer
@@ -59,5 +59,8 @@ def _failed(error: BaseException) -> int:
         return ExitCode.MISFIT
     if isinstance(error, Healed):
         log.warning("halted shards can go on; a restart reads what was passed over", shards=error.shards)
+        return EXIT_FAILED
+    if isinstance(error, Lost):
+        log.warning("the read models came back older; a restart reads what they lost", shards=error.shards)
         return EXIT_FAILED
     return cannot_go_on("projections", error)

@@ -455,6 +455,27 @@ def test_a_lost_database_connection_is_made_again(views: Views, run: Callable[..
     assert process.popen.poll() is None
 
 
+def test_what_a_crash_of_the_database_took_comes_back_though_no_event_follows(
+    views: Views, run: Callable[..., Process]
+) -> None:
+    factory = business(views.factory(), customers=5)
+    publish(views.settings, factory.records)
+    process = run()
+    eventually(lambda: has_all(views, factory.records), "rows")
+    eventually(lambda: process.ready()[0] == 200, "ready")
+    views.clear()  # as if the server had not written its last commits when it crashed
+    with psycopg.connect(views.dsn, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'wallet-ledger%'"
+        )
+    code, said = process.ended(15)
+    assert (code, "came back older" in said) == (1, True)
+    process.start()
+    eventually(lambda: has_all(views, factory.records), "rows again")
+    expect(views, factory)
+    eventually(lambda: process.ready()[0] == 200, "ready again")
+
+
 def test_a_restarted_broker_is_followed(views: Views, run: Callable[..., Process], broker: Kafka) -> None:
     factory = business(views.factory(), customers=5)
     publish(views.settings, factory.records)

@@ -15,7 +15,7 @@ from services.projections.__main__ import build
 from services.projections.applying import ChainBroken, CheckpointMoved, unsealed
 from services.projections.breaks import TIMES_MAX
 from services.projections.chain import read
-from services.projections.projector import Healed
+from services.projections.projector import Healed, Lost, Projector
 from services.reading import Record
 from services.sessions import CHANNEL
 from tests.integration.read_models import SHARDS, Views, business, expect, make_views
@@ -214,14 +214,19 @@ def test_who_waits_is_told_once_per_batch_after_the_commit(
     assert dict(parse_position(word) for word in told.payload.split()) == last
 
 
+def cut_off(views: Views, projector: Projector) -> None:
+    """Its session with the database ends."""
+    pid = projector.connection().info.backend_pid
+    with psycopg.connect(views.dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+
 def test_after_a_lost_connection_the_same_batch_may_be_given_again(views: Views) -> None:
     factory = business(views.factory())
     records = records_of(factory.records)
     projector = views.projector()
     projector.apply(records[:5])
-    pid = projector.connection().info.backend_pid
-    with psycopg.connect(views.dsn, autocommit=True) as connection:
-        connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+    cut_off(views, projector)
     with pytest.raises(psycopg.OperationalError):
         projector.apply(records[5:])
     projector.reset()
@@ -234,14 +239,32 @@ def test_a_break_that_a_lost_transaction_had_passed_is_passed_by_the_next(views:
     with pytest.raises(ChainBroken):
         views.projector().apply([*records[:3], records[3]._replace(value=b"poison")])
     projector = views.projector()
-    pid = projector.connection().info.backend_pid
-    with psycopg.connect(views.dsn, autocommit=True) as connection:
-        connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+    cut_off(views, projector)
     with pytest.raises(psycopg.OperationalError):
         projector.apply(records)
     projector.reset()
     projector.apply(records)
     assert views.rows("chain_breaks") == []
+
+
+def test_what_a_crash_of_the_server_took_is_missed_and_is_no_break_of_the_chain(views: Views) -> None:
+    factory = business(views.factory())
+    records = records_of(factory.records)
+    projector = views.projector()
+    projector.apply(records[:-1])
+    projector.beat("x")
+    views.clear()  # as if the server had not written its last commits when it crashed
+    cut_off(views, projector)
+    with pytest.raises(psycopg.OperationalError):
+        projector.beat("x")
+    projector.reset()
+    with pytest.raises(Lost):
+        projector.beat("x")
+    with pytest.raises(Lost):
+        projector.apply(records[-1:])
+    assert views.rows("chain_breaks") == []
+    views.projector().apply(records)
+    expect(views, factory)
 
 
 def test_a_damaged_data_key_stops_its_shard_and_no_other(views: Views) -> None:
