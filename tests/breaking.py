@@ -360,6 +360,13 @@ BREAKS = [
         ("tests/unit/ledger/test_batch.py",),
     ),
     Break(
+        "a key that is missing is taken for an erasure",
+        "services/projections/unsealing.py",
+        "ring.unknown(rest) if rest else set()",
+        "set[UUID]()",
+        ("tests/integration/test_projections_projector.py",),
+    ),
+    Break(
         "read models remember who is erased",
         "services/projections/applying.py",
         "erasures.forgetting(erased) if self.forgets else ():",
@@ -369,8 +376,8 @@ BREAKS = [
     Break(
         "a restored key stays",
         "services/ledger/recovery/erased.py",
-        "                ring.destroy(back)\n",
-        "",
+        "                ring.destroy(gone)\n",
+        "                pass\n",
         ("tests/integration/test_erasures.py",),
     ),
     Break(

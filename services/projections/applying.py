@@ -4,11 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, LiteralString, NamedTuple
 
 import psycopg
-from msgspec import UNSET
 from psycopg import errors, sql
 
-from events.ids import owner_of
-from events.sealing import Unsealable
 from services.keyring import KeyRing
 from services.projections.chain import Break, Checkpoint, Reading, read
 from services.projections.read_models import (
@@ -22,8 +19,7 @@ from services.projections.read_models import (
     told,
     wallets,
 )
-from services.projections.read_models.event import Event
-from services.projections.read_models.opening import opened
+from services.projections.unsealing import unsealed
 from services.reading import Record
 from services.sessions import KEEPALIVES
 
@@ -225,25 +221,3 @@ class Applier:
             [checkpoint.next_offset for checkpoint in moved.values()],
             [times[shard] for shard in moved],
         ]
-
-
-def unsealed(ring: KeyRing, reading: Reading) -> Reading:
-    """Personal data in clear where its key exists; a seal that does not open is a break."""
-    keys = ring.get(reading.owners())
-    events: list[Event] = []
-    for event in reading.events:
-        envelope = event.envelope
-        owner = owner_of(envelope.tenant, envelope.subject)
-        key = keys.get(owner)
-        if event.fact.sealed is UNSET or (key is None and owner not in ring.damaged):
-            events.append(event)
-            continue
-        try:
-            if key is None:
-                raise Unsealable("its data key does not unwrap")
-            fact = opened(event.fact, key, envelope.stream, envelope.id)
-        except Unsealable as error:
-            found = Break(event.shard, event.sequence, f"sealed part: {error}")
-            return unsealed(ring, reading.until(found))
-        events.append(event._replace(fact=fact))
-    return reading._replace(events=events)

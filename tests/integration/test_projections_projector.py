@@ -12,10 +12,11 @@ from events.ids import parse_position
 from services.keyring import KeyRing, WrongKek
 from services.mistakes import WrongShards
 from services.projections.__main__ import build
-from services.projections.applying import ChainBroken, CheckpointMoved, unsealed
+from services.projections.applying import ChainBroken, CheckpointMoved
 from services.projections.breaks import TIMES_MAX
 from services.projections.chain import read
 from services.projections.projector import Healed, Lost, Projector
+from services.projections.unsealing import unsealed
 from services.reading import Record
 from services.sessions import CHANNEL
 from tests.integration.read_models import SHARDS, Views, business, expect, make_views
@@ -177,8 +178,7 @@ def test_an_event_that_the_database_refuses_is_a_break_at_that_event(views: View
 
 def test_an_erased_customer_has_rows_without_personal_data(views: Views) -> None:
     factory = business(views.factory(), customers=1)
-    with psycopg.connect(views.keys_dsn) as connection:
-        connection.execute("DELETE FROM data_keys")
+    KeyRing(views.keys_dsn, views.kek).destroy(factory.keys)
     views.projector().apply(records_of(factory.records))
     [row] = views.rows("customers")
     assert (row["name"], row["email"], row["phone_number"], row["metadata"]) == ("", "", None, {})
@@ -287,6 +287,31 @@ def test_a_damaged_data_key_stops_its_shard_and_no_other(views: Views) -> None:
     ring = KeyRing(views.keys_dsn, views.kek)
     assert ring.get([owner]) == {} == ring.get_or_create([owner])
     assert ring.damaged == {owner}
+
+
+def test_a_data_key_that_is_missing_is_no_erasure_and_stops_its_shard(views: Views) -> None:
+    """Of an older backup, say: what is written empty now would stay so when the right one is back."""
+    factory = business(views.factory())
+    records = records_of(factory.records)
+    first = records[0]
+    owner = next(iter(factory.keys))
+    with psycopg.connect(views.keys_dsn) as keys:
+        kept = keys.execute(
+            "DELETE FROM data_keys WHERE owner = %s RETURNING owner, wrapped", [owner]
+        ).fetchone()
+    with pytest.raises(ChainBroken) as caught:
+        views.projector().apply(records)
+    [found] = caught.value.breaks
+    assert found == (first.shard, 1, "sealed part: its data key is missing")
+    last = {record.shard: record.offset + 1 for record in records}
+    reached = {row["shard"]: row["sequence"] for row in views.rows("checkpoints")}
+    assert reached == last | {first.shard: 0}
+
+    with psycopg.connect(views.keys_dsn) as keys:
+        keys.execute("INSERT INTO data_keys (owner, wrapped) VALUES (%s, %s)", kept)
+    views.projector().apply(records)
+    expect(views, factory)
+    assert views.rows("chain_breaks") == []
 
 
 def test_a_record_without_a_value_is_poison_too(views: Views) -> None:

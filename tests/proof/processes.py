@@ -152,6 +152,9 @@ class Ring:
     def get(self, owners: set[UUID]) -> dict[UUID, bytes]:
         return {owner: self._table[owner] for owner in owners if self._table.get(owner)}
 
+    def unknown(self, owners: set[UUID]) -> set[UUID]:
+        return owners - self._table.keys()
+
     def drop(self, owners: set[UUID]) -> None: ...
 
     def forget(self) -> None: ...

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import dodopayments
-import psycopg
 import pytest
 from dodopayments import AsyncDodoPayments
 from msgspec import UNSET
@@ -21,6 +20,7 @@ from services.api.auth import Caller
 from services.api.keys import secret_hash
 from services.api.queries.foreign import PostgresForeign
 from services.api.queries.keyed import PostgresQueries
+from services.keyring import KeyRing
 from tests import upstream
 from tests.factories import EventFactory
 from tests.integration.read_models import SHARDS, Views, make_views
@@ -404,8 +404,8 @@ async def test_an_id_may_hold_what_a_path_is_made_of(business: Business, client:
 async def test_of_an_erased_customer_the_money_is_left(business: Business, client: AsyncDodoPayments) -> None:
     business.customer("cus_mai")
     business.told("cus_mai", *upstream.business("cus_mai"))
-    with psycopg.connect(business.views.keys_dsn) as connection:
-        connection.execute("DELETE FROM data_keys WHERE owner = %s", [owner_of(business.tenant, "cus_mai")])
+    keys = KeyRing(business.views.keys_dsn, business.views.kek)
+    keys.destroy([owner_of(business.tenant, "cus_mai")])
     business.apply()
     found = await client.payments.retrieve("pay_cus_mai")
     assert (found.total_amount, found.currency, found.refund_status) == (1_100, "USD", "full")

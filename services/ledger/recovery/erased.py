@@ -14,7 +14,8 @@ ERASED = "SELECT originator_id FROM stored_events WHERE topic = 'customer.erased
 def check_erased(settings: Settings) -> int:
     """At every start, and after a recovery: no key lives of whom the events call erased, and none of old dead letters.
 
-    A restored backup of the key database brings keys back; how many there were. The time is the database's: a wrong
+    A restored backup of the key database brings keys back; how many there were. Of who is younger than it the mark is
+    missing: projections would wait for the key. The time is the database's: a wrong
     clock here would take a key that is in use.
     """
     ring = key_ring(settings)
@@ -25,8 +26,10 @@ def check_erased(settings: Settings) -> int:
         ring.destroy(ring.living(past_owners(now)))
         found.execute(ERASED)
         while rows := found.fetchmany(AT_ONCE):
-            if back := ring.living(stream for (stream,) in rows):
-                ring.destroy(back)
-                again += len(back)
+            streams = [stream for (stream,) in rows]
+            back = ring.living(streams)
+            if gone := back | ring.unknown(streams):
+                ring.destroy(gone)
+            again += len(back)
     ring.forget()
     return again

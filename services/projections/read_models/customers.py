@@ -17,7 +17,7 @@ from services.projections.read_models.event import Event
 from services.projections.read_models.statement import Statement, statement
 
 ERASED = Personal(name="", email="", phone_number=None, metadata={})
-"""What stands for personal data whose key is gone."""
+"""What stands for personal data whose key was destroyed."""
 
 
 class Customer(Struct, kw_only=True):

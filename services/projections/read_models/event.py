@@ -7,7 +7,7 @@ from events.facts import AnyFact
 
 
 class Event(NamedTuple):
-    """Decoded, next in its chain; `fact.sealed` is left only where the customer's key is gone."""
+    """Decoded, next in its chain; `fact.sealed` is left only where the customer's key was destroyed."""
 
     shard: int
     sequence: int

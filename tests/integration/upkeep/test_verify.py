@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from psycopg.rows import TupleRow
 
 from events.codec import genesis
+from events.ids import owner_of
 from events.topics import EVENTS
 from services import reading
 from services.console.mistakes import explain
@@ -20,8 +21,9 @@ from services.projections import verify
 from services.projections.verify import verify_shard as verify_views
 from services.reading import Silent
 from services.verifying import Kind, Throttle, confirmed
+from tests.asking import TENANT
 from tests.docs.documents import ROOT
-from tests.integration.upkeep.conftest import ROUNDS, SHARDS, command, keys_of
+from tests.integration.upkeep.conftest import CUSTOMERS, ROUNDS, SHARDS, command, keys_of
 from tests.running import System
 
 HURT = 1
@@ -153,6 +155,22 @@ async def test_damage_of_the_read_models_is_found(
 ) -> None:
     with system.views() as views, damaged(views, statement):
         assert await found(system, "views") == kinds
+
+
+async def test_a_data_key_that_is_missing_is_found_and_ends_a_rebuild(system: System) -> None:
+    """The rebuilt tables would hold nothing personal of that customer, for good."""
+    owner = owner_of(TENANT, CUSTOMERS[HURT])
+    with psycopg.connect(system.settings.keys_dsn.get_secret_value(), autocommit=True) as keys:
+        gone = "DELETE FROM data_keys WHERE owner = %s RETURNING owner, wrapped"
+        [row] = keys.execute(gone, [owner]).fetchall()
+        try:
+            assert await found(system, "views") == {(Kind.CHAIN, 1)}
+            ran = await asyncio.to_thread(command, system, "projections", "rebuild")
+        finally:
+            keys.execute("INSERT INTO data_keys (owner, wrapped) VALUES (%s, %s)", row)
+    assert ran.code == 5
+    assert f"shard {HURT} at 1: sealed part: its data key is missing" in ran.err
+    assert await found(system, "views") == set()
 
 
 @pytest.mark.parametrize("part", ["store", "views"])
