@@ -44,7 +44,8 @@ async def run(settings: Settings, instance: str, micros: Clock, stop: asyncio.Ev
     publisher = Publisher(settings, key_ring(settings), Publications(dsn))
     ledger, wait_seconds = Together(asker, settings.shards), settings.upstream_wait_seconds
     taking = Taking(inbox, table, ledger, coffin, settings.upstream_mode, wait_seconds, micros)
-    app = make_app(settings, READING, instance, taking.load, inbox.put)
+    load = partial(taking.load, Ends(settings, READING.topic))
+    app = make_app(settings, READING, instance, load, inbox.put)
     ends = Ends(settings, READING.topic)
     watch = Watch(app, taking, asker, ends)
     port = settings.metrics_port("intake")

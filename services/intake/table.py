@@ -35,6 +35,17 @@ _PARK = """
     SELECT * FROM unnest(%b::int[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::bytea[])
     ON CONFLICT DO NOTHING
 """
+_BEGIN_AGAIN = """
+    WITH anew AS (
+        UPDATE intake_checkpoints AS c SET next_offset = 0
+        FROM unnest(%b::int[], %b::bigint[]) AS k (partition, next_offset)
+        WHERE c.partition = k.partition AND c.next_offset = k.next_offset
+        RETURNING c.partition
+    )
+    UPDATE intake_waiting SET kafka_offset = kafka_offset + (1::bigint << 50)
+    FROM anew WHERE intake_waiting.partition = anew.partition AND kafka_offset < (1::bigint << 50)
+"""
+"""What waits goes to offsets that no record has: others will have those where it was found."""
 _CHECK_OFF = """
     WITH done AS (
         DELETE FROM intake_waiting USING unnest(%b::int[], %b::bigint[]) AS d (partition, kafka_offset)
@@ -54,6 +65,10 @@ class Table(Session):
         """Where to read from, by partition; 0 where nothing was read yet."""
         rows = await self._rows("SELECT partition, next_offset FROM intake_checkpoints")
         return dict(rows)
+
+    async def begin_again(self, next_offsets: Mapping[int, int]) -> None:
+        """Partitions that were made anew, where nobody has gone on from what was seen of them."""
+        await self._session.execute(_BEGIN_AGAIN, columns(list(next_offsets.items()), 2))
 
     async def customers(self, names: Iterable[Name]) -> dict[Name, str]:
         """Whose these payments are, as far as that is known."""

@@ -2,18 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from events.codec import COMMAND_BYTES_MAX
 from events.replies import Outcome, Reply
+from services.ends import Ends
 from services.inbox import Inbox
 from services.intake import metrics
 from services.intake.joining import Joined, is_moved, join, name_of, payments_of
 from services.intake.record import NotUnderstood
-from services.intake.table import Table, Waiting
+from services.intake.table import Name, Table, Waiting
 from services.intake.together import Ledger
 from services.intake.understanding import Said, understand
 from services.reading import Record
@@ -73,9 +75,18 @@ class Taking:
         self._leaving: set[tuple[int, int]] = set()
         """Places of what is overdue and on its way: the table holds it until it is checked off."""
 
-    async def load(self) -> dict[int, int]:
-        """Where to read from, as the table says now."""
-        self.next_offsets = await self._table.next_offsets()
+    async def load(self, ends: Ends) -> dict[int, int]:
+        """Where to read from, as the table says now; a partition that is shorter than that was made anew, and is read from
+        its beginning. Kept, the old number would hide what is read until it is reached, and skip it after a restart."""
+        found = await self._table.next_offsets()
+        reached = await _reached(ends, found)
+        beyond = {one: place for one, place in found.items() if place > reached.get(one, place)}
+        if beyond:
+            log.warning(
+                "checkpoint_beyond_end", next_offsets=beyond, ends={one: reached[one] for one in beyond}
+            )
+            await self._table.begin_again(beyond)
+        self.next_offsets = found | dict.fromkeys(beyond, 0)
         return dict(self.next_offsets)
 
     async def work_forever(self) -> None:
@@ -113,7 +124,9 @@ class Taking:
         """Whose payments these are is remembered before they are asked: the next batch may need it."""
         began = time.monotonic()
         understood = [
-            (record, one) for record in records if (one := await self._understood(record)) is not None
+            (record, one)
+            for record in records
+            if (one := await self._understood(record, self._mode)) is not None
         ]
         said = [(record, one) for record, one in understood if one.ask is not None]
         metrics.count(metrics.TYPES, (one.type if one.known else "unknown" for _, one in understood))
@@ -136,27 +149,30 @@ class Taking:
                 joined.append(join(record, one, customer))
             else:
                 parked.append(Waiting(record.shard, record.offset, name_of(one), record.value))
+        known |= await self._park(parked) if parked else {}
+        waiters += [one for one in parked if one.name in known]
         for waiter in waiters:
             joined += await self._parked(waiter, known[waiter.name])
-        if parked:
-            metrics.RECORDS.labels("parked").inc(len(parked))
-            await self._table.park(parked)
-        next_offsets: dict[int, int] = {}
-        for record in records:
-            next_offsets[record.shard] = max(record.offset + 1, next_offsets.get(record.shard, 0))
-        return Batch(await self._fitting(joined), next_offsets, waiters, began)
+        return Batch(await self._fitting(joined), _behind(records), waiters, began)
 
-    async def _understood(self, record: Record) -> Said | None:
+    async def _park(self, parked: Sequence[Waiting]) -> dict[Name, str]:
+        """Whose their payments are after all: another process, which has told of them since we looked, may have looked for
+        what waits before these did."""
+        metrics.RECORDS.labels("parked").inc(len(parked))
+        await self._table.park(parked)
+        return await self._table.customers({one.name for one in parked})
+
+    async def _understood(self, record: Record, mode: str) -> Said | None:
         try:
-            return understand(record.value, self._mode, self._micros())
+            return understand(record.value, mode, self._micros())
         except NotUnderstood as error:
             await self._bury(record, error.code, str(error))
             return None
 
     async def _parked(self, waiting: Waiting, customer: str) -> list[Joined]:
-        """Nothing, where it is not understood any more: settings may have changed since."""
+        """Under the mode that it was parked under; nothing, where a newer release does not understand it any more."""
         record = Record(waiting.partition, waiting.offset, waiting.value)
-        said = await self._understood(record)
+        said = await self._understood(record, waiting.name.mode)
         return [] if said is None else [join(record, said, customer)]
 
     async def _fitting(self, joined: Sequence[Joined]) -> list[Joined]:
@@ -180,7 +196,7 @@ class Taking:
         self._leaving.difference_update(one[:2] for one in batch.done)
 
     async def _settle_overdue(self) -> None:
-        """Another process may have told of the payment while this one parked what waits for it."""
+        """What a process parked before it died was read again, and may have found its payment then."""
         found = await self._table.overdue(self._wait_seconds)
         overdue = [one for one in found if one[:2] not in self._leaving]
         self._leaving.update(one[:2] for one in overdue)
@@ -202,3 +218,21 @@ class Taking:
         metrics.RECORDS.labels("dead_letter").inc()
         metrics.DEAD_LETTERS.labels(code).inc()
         log.warning("dead_letter", partition=record.shard, offset=record.offset, code=code, why=message)
+
+
+async def _reached(ends: Ends, partitions: Collection[int]) -> dict[int, int]:
+    """Where they end, as far as somebody says it. Of the others the watch sees it when there is an answer."""
+    try:
+        return (await ends.seen(partitions)).ends
+    except (KafkaError, TimeoutError):
+        return {}
+    finally:
+        await ends.close()  # it is long until they are asked for again
+
+
+def _behind(records: Sequence[Record]) -> dict[int, int]:
+    """The offset behind the last of them, by partition."""
+    next_offsets: dict[int, int] = {}
+    for record in records:
+        next_offsets[record.shard] = max(record.offset + 1, next_offsets.get(record.shard, 0))
+    return next_offsets

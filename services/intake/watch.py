@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from services.ends import Ends
-from services.faust_process import FaustWatch
+from services.faust_process import FaustWatch, Hangs
 from services.intake import metrics
 from services.intake.asking import Asker
 from services.intake.taking import Taking
@@ -21,12 +21,19 @@ class Watch(FaustWatch):
         super().__init__(app, ends)
         self._taking = taking
         self._asker = asker
+        self._before: Mapping[int, int] = {}
+        """How far it was when we looked last: what is done while the ends are asked for may lie behind them."""
 
     def _judge(self, now: float, partitions: Collection[int], ends: Mapping[int, int]) -> dict[str, str]:
         """What lies between two records is nobody's: markers of transactions, and what expired before it was fetched."""
         done, fetched, positions = self._taking.next_offsets, self._app.fetched, self._app.positions()
         waiting = sum(max(0, fetched.get(one, 0) - done.get(one, 0)) for one in partitions)
         unread = sum(max(0, end - positions.get(one, 0)) for one, end in ends.items())
+        if shorter := [
+            one for one, end in ends.items() if min(self._before.get(one, 0), done.get(one, 0)) > end
+        ]:
+            raise Hangs(f"partitions {shorter} end before what was read of them: made anew, or cut off")
+        self._before = dict(done)
         self._since = max(self._since, self._taking.last_progress) if waiting or unread else now
         asked = self._asker.waits_since()
         seconds = now - (self._since if asked is None else asked)

@@ -93,6 +93,26 @@ async def test_what_expired_before_it_was_fetched_is_not_behind(stage: Stage, do
     assert stage.watch.problems() == {}
 
 
+async def test_a_topic_that_was_made_anew_while_it_is_read_ends_the_process(stage: Stage) -> None:
+    """A new one begins at its beginning."""
+    stage.end = 5
+    with pytest.raises(Hangs, match=r"partitions \[0\] end before what was read of them"):
+        await stage.run(2)
+
+
+async def test_what_is_done_while_the_ends_are_asked_for_is_not_behind_them(stage: Stage) -> None:
+    async def seen(partitions: Collection[int]) -> Seen:
+        end = stage.end
+        stage.end += 1
+        stage.taking.next_offsets = {0: stage.end}
+        return Seen(dict.fromkeys(partitions, end), {})
+
+    stage.app.positions, stage.app.fetched = lambda: {0: stage.end}, {}
+    stage.watch._ends = SimpleNamespace(seen=seen)  # type: ignore[assignment]
+    await stage.run(0.5)
+    assert stage.end > 9
+
+
 async def test_others_may_have_all_of_it(stage: Stage) -> None:
     """What was fetched before is theirs."""
     stage.app.received, stage.taking.next_offsets = set, {}

@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from prometheus_client import REGISTRY
 
 from events.codec import micros
 from events.commands import Command
 from events.replies import Outcome, Reply
+from services.ends import Seen
 from services.inbox import Inbox
 from services.intake.table import Name, Waiting
 from services.intake.taking import Taking
@@ -59,6 +61,9 @@ class Ends:
 
     async def next_offsets(self) -> dict[int, int]:
         return self.offsets
+
+    async def begin_again(self, next_offsets: Mapping[int, int]) -> None:
+        self.offsets = self.offsets | dict.fromkeys(next_offsets, 0)
 
     async def customers(self, names: Iterable[Name]) -> dict[Name, str]:
         return {name: self.payments[name] for name in names if name in self.payments}
@@ -267,22 +272,80 @@ async def test_what_is_overdue_is_put_aside_once_while_the_ledger_is_away() -> N
     assert ends.seen == ["buried PAYMENT_UNKNOWN"]
 
 
-async def test_what_waits_and_is_not_understood_any_more_is_put_aside() -> None:
-    """A setting may have changed since: here nothing says any more in which mode it is."""
+async def test_a_payment_that_another_process_tells_of_while_its_dispute_is_parked_is_not_waited_for() -> (
+    None
+):
+    """The other one has looked for what waits before this dispute did."""
     ends, name = Ends(), Name("b", "live", "pay_1")
-    waiting = Waiting(0, 7, name, record(7, "dispute.opened", DISPUTE).value)
-    ends.waiting = [waiting]
-    ends.payments[name] = "cus_1"
+    park = ends.park
+
+    async def told_meanwhile(waiting: Sequence[Waiting]) -> None:
+        await ends.remember({name: "cus_1"})
+        await park(waiting)
+
+    ends.park = told_meanwhile  # type: ignore[method-assign]
+    await ends.take([record(0, "dispute.opened", DISPUTE)])
+    assert [(one.type, one.subject) for one in ends.commands] == [("dispute.record.v1", "cus_1")]
+    assert (ends.waiting, ends.seen) == ([], ["asked", "checked off"])
+
+
+async def test_what_waits_is_of_the_mode_that_it_was_parked_under() -> None:
+    """The setting that says it where a record does not may have changed since."""
+    ends, name = Ends(), Name("b", "live", "pay_1")
+    ends.waiting = [Waiting(0, 7, name, record(7, "dispute.opened", DISPUTE).value)]
     inbox = Inbox()
-    taking = Taking(inbox, ends, ends, ends, "", 60, lambda: NOW)  # type: ignore[arg-type]
+    taking = Taking(inbox, ends, ends, ends, "test", 60, lambda: NOW)  # type: ignore[arg-type]
     payment = record(8, "payment.succeeded", PAYMENT)
     value = json.dumps({**json.loads(payment.value), "mode": "live"}).encode()
     await checked_off(taking, inbox, [payment._replace(value=value)])
+    assert [(one.type, one.mode) for one in ends.commands] == [
+        ("payment.record.v1", "live"),
+        ("dispute.record.v1", "live"),
+    ]
+
+
+async def test_what_waits_and_is_not_understood_any_more_is_put_aside() -> None:
+    """Who parked it may have been an older release, which took more."""
+    ends, name = Ends(), Name("b", "live", "pay_1")
+    waiting = Waiting(0, 7, name, b"{}")
+    ends.waiting = [waiting]
+    await ends.take([record(8, "payment.succeeded", PAYMENT)])
     assert [one.type for one in ends.commands] == ["payment.record.v1"]
-    assert (ends.waiting, ends.seen) == ([], ["buried NO_MODE", "asked", "checked off"])
+    assert (ends.waiting, ends.seen) == ([], ["buried NOT_AN_EVENT", "asked", "checked off"])
     ends.waiting, ends.late, ends.seen = [waiting], [waiting], []
-    await taking._settle_overdue()
-    assert ends.seen == ["buried NO_MODE"]
+    await ends.taking(Inbox())._settle_overdue()
+    assert ends.seen == ["buried NOT_AN_EVENT"]
+
+
+class Topic:
+    """How long its partitions are; 0 has no leader."""
+
+    def __init__(self, fault: type[Exception] | None = None, **ends: int) -> None:
+        self.ends = {int(name[1:]): end for name, end in ends.items()}
+        self.fault = fault
+
+    async def seen(self, partitions: Collection[int]) -> Seen:
+        if self.fault is not None:
+            raise self.fault
+        return Seen({one: end for one, end in self.ends.items() if one in partitions}, {0: "no leader"})
+
+    async def close(self) -> None: ...
+
+
+async def test_a_partition_that_ends_before_its_checkpoint_was_made_anew() -> None:
+    """The higher number would skip what is read of it now."""
+    ends = Ends()
+    ends.offsets = {0: 40, 1: 40, 2: 40, 3: 40}
+    taking = ends.taking(Inbox())
+    loaded = await taking.load(Topic(p1=39, p2=40, p3=90))  # type: ignore[arg-type]
+    assert loaded == taking.next_offsets == ends.offsets == {0: 40, 1: 0, 2: 40, 3: 40}
+
+
+@pytest.mark.parametrize("fault", [KafkaConnectionError, TimeoutError])
+async def test_where_kafka_does_not_say_how_long_it_is_nothing_is_read_again(fault: type[Exception]) -> None:
+    ends = Ends()
+    ends.offsets = {1: 40}
+    assert await ends.taking(Inbox()).load(Topic(fault)) == ends.offsets == {1: 40}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
