@@ -1,21 +1,30 @@
 """What is asked of upstream, from `ledger.events` to `payments.requests`: at least once, in order per customer.
 
-One intake process does it at a time; a twin that was believed dead may repeat what this one publishes.
+One intake process does it at a time; a twin that was believed dead may repeat what this one publishes. A shard whose
+requests Kafka does not take waits before them; the others go on.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
 from events.topics import EVENTS, REQUESTS
+from services.ends import Ends
 from services.intake import metrics
 from services.intake.publications import Publications
 from services.intake.requests import asks_upstream, encode_request, owner, request_of
 from services.kafka import client_options, ended
 from services.keyring import KeyRing
+from services.producing import LastingProducer
 from services.settings import Settings
+
+log = structlog.get_logger()
 
 RECORDS_MAX = 4_000
 POLL_MS = 500
@@ -26,14 +35,28 @@ FETCH_WAIT_MS = 100
 """For so long events gather, or until they are `FETCH_BYTES_MAX`: a fetch of all shards costs about the same for one event
 as for hundreds, here and in the broker, and nearly none of them asks for anything."""
 CLOSE_SECONDS_MAX = 0.5
+PATIENCE_SECONDS = 1.0
+"""So long all shards wait for one: while a request is published nothing else of its shard is fetched."""
+RETRY_SECONDS = 1.0
+"""Kafka's client has tried for 40 s before it fails."""
+NOT_READY_SECONDS = 10.0
+MEASURE_SECONDS = 5.0
 
 
-class Found(NamedTuple):
-    """An event that asks upstream for something."""
+class Request(NamedTuple):
+    """An event that asks upstream for something, as it is published."""
 
-    shard: int
+    type: str
     key: bytes
     value: bytes
+
+
+class Open(NamedTuple):
+    """Requests of a shard that Kafka does not have yet, and where the shard is read from once it has."""
+
+    task: "asyncio.Task[None]"
+    next_offset: int
+    since: float
 
 
 class Publisher:
@@ -44,8 +67,17 @@ class Publisher:
         self._ring = ring
         self._publications = publications
         self._consumer: AIOKafkaConsumer | None = None
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: LastingProducer | None = None
+        self._ends = Ends(settings, EVENTS.name)
         self._next: dict[int, int] = {}
+        """By shard: all before it is published."""
+        self._open: dict[int, Open] = {}
+
+    def problems(self) -> dict[str, str]:
+        """The shards whose requests Kafka does not take."""
+        late = asyncio.get_running_loop().time() - NOT_READY_SECONDS
+        shards = sorted(shard for shard, one in self._open.items() if one.since < late)
+        return {"requests": f"payments.requests does not take requests of shards {shards}"} if shards else {}
 
     async def publish_forever(self) -> None:
         """Raises what Kafka and the databases raise: the process starts again, from where it is noted."""
@@ -53,28 +85,24 @@ class Publisher:
         await self._publications.be_the_one()
         self._next = await self._publications.next_offsets()
         await self._start()
-        loop = asyncio.get_running_loop()
-        kept, moved = loop.time(), False
-        while True:
-            await self._publications.beat()
-            found, count = await self._fetch()
-            if found:
-                await self._publish(found)
-            moved = moved or count > 0
-            if moved and (found or loop.time() - kept > KEEP_SECONDS):
-                await self._publications.keep(self._next)
-                kept, moved = loop.time(), False
+        await asyncio.gather(self._publish_forever(), self._measure_forever())
 
     async def close(self) -> None:
-        for client in (self._consumer, self._producer):
-            if client is not None:
-                await ended(client, CLOSE_SECONDS_MAX)
+        tasks = [one.task for one in self._open.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._consumer is not None:
+            await ended(self._consumer, CLOSE_SECONDS_MAX)
+        if self._producer is not None:
+            await self._producer.stop()
+        await self._ends.close()
         await self._publications.close()
         self._ring.forget()
 
     async def _start(self) -> None:
         options = client_options(self._settings)
-        self._producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **options)
+        self._producer = LastingProducer(REQUESTS.name, **options)
         self._consumer = AIOKafkaConsumer(
             group_id=None,
             enable_auto_commit=False,
@@ -87,42 +115,96 @@ class Publisher:
         await self._producer.start()
         await self._consumer.start()
         shards = range(self._settings.shards)
-        self._consumer.assign([TopicPartition(EVENTS.name, shard) for shard in shards])
+        self._consumer.assign([_partition(shard) for shard in shards])
         for shard in shards:
-            self._consumer.seek(TopicPartition(EVENTS.name, shard), self._next.setdefault(shard, 0))
+            self._consumer.seek(_partition(shard), self._next.setdefault(shard, 0))
 
-    async def _fetch(self) -> tuple[list[Found], int]:
-        """What asks for something of what has arrived, and how many events there were; passed when published."""
+    async def _publish_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        kept, moved = loop.time(), False
+        while True:
+            await self._publications.beat()
+            before = dict(self._next)
+            published = await self._round()
+            moved = moved or self._next != before
+            if moved and (published or loop.time() - kept > KEEP_SECONDS):
+                await self._publications.keep(self._next)
+                kept, moved = loop.time(), False
+
+    async def _round(self) -> bool:
+        """Look at what has arrived, publish what asks for something; whether Kafka has something of that now."""
         assert self._consumer is not None, "it was started"
         fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
-        found = [_found(record) for records in fetched.values() for record in records if _asks(record)]
-        behind = 0
+        asked = await self._requests(record for records in fetched.values() for record in records)
+        now = asyncio.get_running_loop().time()
         for partition, records in fetched.items():
-            self._next[partition.partition] = records[-1].offset + 1
-            behind += (self._consumer.highwater(partition) or 0) - records[-1].offset - 1
-        metrics.REQUESTS_BEHIND.set(behind)
-        return found, sum(map(len, fetched.values()))
+            shard, next_offset = partition.partition, records[-1].offset + 1
+            if shard in asked:
+                task = asyncio.create_task(self._publish(shard, asked[shard]))
+                self._open[shard] = Open(task, next_offset, now)
+            else:
+                self._next[shard] = next_offset
+        if asked:
+            await asyncio.wait([self._open[shard].task for shard in asked], timeout=PATIENCE_SECONDS)
+        done = [shard for shard, one in self._open.items() if one.task.done()]
+        for shard in done:
+            published = self._open.pop(shard)
+            published.task.result()
+            self._next[shard] = published.next_offset
+        waiting = {_partition(shard) for shard in self._open}
+        paused = self._consumer.paused()
+        self._consumer.pause(*(waiting - paused))
+        self._consumer.resume(*(paused - waiting))
+        return bool(done)
 
-    async def _publish(self, found: Sequence[Found]) -> None:
-        """Returns when Kafka has all of them."""
+    async def _requests(self, records: Iterable["ConsumerRecord[bytes, bytes]"]) -> dict[int, list[Request]]:
+        """By shard."""
+        found = [record for record in records if _asks(record)]
+        owners = [owner(record.value or b"") for record in found]
+        keys = await asyncio.to_thread(self._ring.get, set(owners)) if found else {}
+        asked: defaultdict[int, list[Request]] = defaultdict(list)
+        for record, whose in zip(found, owners, strict=True):
+            request = request_of(record.value or b"", keys.get(whose))
+            asked[record.partition].append(Request(request.type, record.key or b"", encode_request(request)))
+        return asked
+
+    async def _publish(self, shard: int, requests: Sequence[Request]) -> None:
+        """Returns when Kafka has all of them, however long that takes."""
+        requests = await self._not_taken(shard, requests)
+        while requests:
+            await asyncio.sleep(RETRY_SECONDS)
+            requests = await self._not_taken(shard, requests)
+
+    async def _not_taken(self, shard: int, requests: Sequence[Request]) -> Sequence[Request]:
+        """What Kafka does not have: from the first that it did not take, so that they stay in order."""
         assert self._producer is not None, "it was started"
-        owners = {one.value: owner(one.value) for one in found}
-        keys = await asyncio.to_thread(self._ring.get, set(owners.values()))
-        sent = []
-        for one in found:
-            request = request_of(one.value, keys.get(owners[one.value]))
-            sent.append(
-                await self._producer.send(
-                    REQUESTS.name, encode_request(request), key=one.key, partition=one.shard
-                )
-            )
-            metrics.REQUESTS.labels(request.type).inc()
-        await asyncio.gather(*sent)
+        sent: list[asyncio.Future[object]] = []
+        taken = 0
+        try:
+            for one in requests:
+                sent.append(await self._producer.send(one.value, key=one.key, partition=shard))
+            for one, kept in zip(requests, sent, strict=True):
+                await kept
+                metrics.REQUESTS.labels(one.type).inc()
+                taken += 1
+        except KafkaError as error:
+            log.warning("requests_not_published", shard=shard, error=type(error).__name__)
+        await asyncio.gather(*sent, return_exceptions=True)  # each is over before one is sent again
+        return requests[taken:]
+
+    async def _measure_forever(self) -> None:
+        """By the ends: what is fetched says nothing of shards of which nothing comes."""
+        ends: dict[int, int] = {}
+        while True:
+            with suppress(KafkaError, TimeoutError):  # what was known of the ends before is still there
+                ends |= (await self._ends.seen(range(self._settings.shards))).ends
+            metrics.REQUESTS_BEHIND.set(sum(max(0, end - self._next[shard]) for shard, end in ends.items()))
+            await asyncio.sleep(MEASURE_SECONDS)
+
+
+def _partition(shard: int) -> TopicPartition:
+    return TopicPartition(EVENTS.name, shard)
 
 
 def _asks(record: "ConsumerRecord[bytes, bytes]") -> bool:
     return asks_upstream(record.value or b"")
-
-
-def _found(record: "ConsumerRecord[bytes, bytes]") -> Found:
-    return Found(record.partition, record.key or b"", record.value or b"")

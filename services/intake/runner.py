@@ -49,7 +49,7 @@ async def run(settings: Settings, instance: str, micros: Clock, stop: asyncio.Ev
     ends = Ends(settings, READING.topic)
     watch = Watch(app, taking, asker, ends)
     port = settings.metrics_port("intake")
-    server = await health.serve(settings.http_host, port, watch.problems)
+    server = await health.serve(settings.http_host, port, lambda: watch.problems() | publisher.problems())
     await table.open()
     await table.next_offsets()  # a database without its tables is said before anything begins
     await asker.start()
