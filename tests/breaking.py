@@ -241,11 +241,9 @@ BREAKS = [
     Break(
         "a request is noted as published before Kafka has it",
         "services/intake/publishing.py",
-        "            if found:\n                await self._publish(found)\n            moved = moved or count > 0\n",
-        "            moved = moved or count > 0\n            if moved:\n"
-        "                await self._publications.keep(self._next)\n            await asyncio.sleep(2 if found else 0)\n"
-        "            if found:\n                await self._publish(found)\n",
-        ("tests/integration/test_requests.py",),
+        "            else:\n                self._next[shard] = next_offset\n",
+        "            self._next[shard] = next_offset\n",
+        ("tests/unit/test_intake_publishing.py",),
     ),
     Break(
         "upstream is told the name of one who was erased",
@@ -643,9 +641,9 @@ BREAKS = [
     ),
     Break(
         "a record of upstream is checked off before its outcome",
-        "services/intake/taking.py",
-        "await self._settle(batch, await asked)",
-        "await self._settle(batch._replace(joined=[]), [])",
+        "services/intake/settling.py",
+        "places[record.shard] = min(record.offset, places.get(record.shard, record.offset))",
+        "pass",
         ("tests/unit/test_taking.py",),
     ),
     Break(

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
 from events.codec import Malformed, decode_reply, encode_command
@@ -120,13 +121,16 @@ class Asker:
         asked = self._pending[correlation] = _Asked(addressed, asyncio.get_running_loop().create_future())
         return asked
 
-    async def _send(self, command: Command) -> "asyncio.Future[Any]":
-        """Done when Kafka has it."""
-        return await self._producer.send(
-            encode_command(command),
-            key=command.subject.encode(),
-            partition=shard_of(command.subject, self._settings.shards),
-        )
+    async def _send(self, command: Command) -> "asyncio.Future[Any] | None":
+        """Done when Kafka has it; None where its partition takes nothing more. It is asked again."""
+        try:
+            return await self._producer.send(
+                encode_command(command),
+                key=command.subject.encode(),
+                partition=shard_of(command.subject, self._settings.shards),
+            )
+        except KafkaError:
+            return None
 
     def _settle(self, value: bytes) -> None:
         """Others' and late ones are nobody's here."""
@@ -147,5 +151,7 @@ def next_pause(seconds: float, *, soon: bool) -> float:
     return RESEND_SECONDS if soon else min(2 * seconds, RESEND_SECONDS_MAX)
 
 
-def _is_kept(acknowledged: "asyncio.Future[Any]") -> bool:
+def _is_kept(acknowledged: "asyncio.Future[Any] | None") -> bool:
+    if acknowledged is None:
+        return False
     return acknowledged.done() and not acknowledged.cancelled() and acknowledged.exception() is None

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from events.codec import encode_ask
 from events.commands import Command, Origin
 from events.upstream import RecordDispute, RecordPayment, RecordRefund
-from services.intake.table import Name
+from services.intake.table import Name, Waiting
 from services.intake.understanding import Said
 from services.reading import Record
 
@@ -22,6 +22,8 @@ class Joined(NamedTuple):
 
     record: Record
     command: Command
+    waiting: Waiting | None = None
+    """Where it waited for its payment, if it did."""
 
 
 def is_moved(said: Said, owner: str) -> bool:

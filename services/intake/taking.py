@@ -3,18 +3,18 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 from aiokafka.errors import KafkaError
 
 from events.codec import COMMAND_BYTES_MAX
-from events.replies import Outcome, Reply
 from services.ends import Ends
 from services.inbox import Inbox
 from services.intake import metrics
 from services.intake.joining import Joined, is_moved, join, name_of, payments_of
 from services.intake.record import NotUnderstood
+from services.intake.settling import Batch, Settling
 from services.intake.table import Name, Table, Waiting
 from services.intake.together import Ledger
 from services.intake.understanding import Said, understand
@@ -23,11 +23,8 @@ from services.reading import Record
 log = structlog.get_logger()
 
 OVERDUE_SECONDS = 5.0
-AHEAD_MAX = 2
-"""Batches that have been asked and wait for the one before to be checked off."""
 DATA_BYTES_MAX = COMMAND_BYTES_MAX - 4 * 1024
 """The attributes of a command have room beside it."""
-FINAL = {Outcome.APPLIED, Outcome.REFUSED, Outcome.UNCHANGED}
 
 
 Clock = Callable[[], int]
@@ -38,15 +35,6 @@ class Coffin(Protocol):
     """Keeps a record that is put aside, sealed; returns when Kafka has it."""
 
     async def bury(self, record: Record, code: str, message: str) -> None: ...
-
-
-class Batch(NamedTuple):
-    """Records on their way: what the ledger is asked, and what is checked off once every outcome is known."""
-
-    joined: Sequence[Joined]
-    next_offsets: dict[int, int]
-    done: Sequence[Waiting]
-    began: float
 
 
 class Taking:
@@ -64,16 +52,25 @@ class Taking:
     ) -> None:
         self._inbox = inbox
         self._table = table
-        self._ledger = ledger
         self._coffin = coffin
         self._mode = mode
         self._wait_seconds = wait_seconds
         self._micros = micros
-        self._asked: asyncio.Queue[tuple[Batch, asyncio.Task[list[Reply]]]] = asyncio.Queue(AHEAD_MAX)
-        self.last_progress = time.monotonic()
-        self.next_offsets: dict[int, int] = {}
-        self._leaving: set[tuple[int, int]] = set()
-        """Places of what is overdue and on its way: the table holds it until it is checked off."""
+        self._settling = Settling(table, ledger, self._bury)
+
+    @property
+    def next_offsets(self) -> dict[int, int]:
+        """Up to where each partition is checked off."""
+        return self._settling.next_offsets
+
+    @property
+    def last_progress(self) -> float:
+        """When something was checked off last."""
+        return self._settling.last_progress
+
+    def late_shards(self) -> list[int]:
+        """Those that give no outcome."""
+        return self._settling.late_shards()
 
     async def load(self, ends: Ends) -> dict[int, int]:
         """Where to read from, as the table says now; a partition that is shorter than that was made anew, and is read from
@@ -86,12 +83,12 @@ class Taking:
                 "checkpoint_beyond_end", next_offsets=beyond, ends={one: reached[one] for one in beyond}
             )
             await self._table.begin_again(beyond)
-        self.next_offsets = found | dict.fromkeys(beyond, 0)
+        self._settling.go_on_from(found | dict.fromkeys(beyond, 0))
         return dict(self.next_offsets)
 
     async def work_forever(self) -> None:
         """Raises what database and Kafka raise: nothing is checked off then, and the process starts again."""
-        await asyncio.gather(self._take_forever(), self._settle_forever())
+        await asyncio.gather(self._take_forever(), self._settling.settle_forever())
 
     async def _take_forever(self) -> None:
         looked = -OVERDUE_SECONDS
@@ -104,21 +101,7 @@ class Taking:
                     records = await self._inbox.take()
             except TimeoutError:
                 continue
-            await self._begin(await self._join(records))
-
-    async def _begin(self, batch: Batch) -> None:
-        """Waits while enough are on their way."""
-        asked = asyncio.create_task(self._ledger.ask([one.command for one in batch.joined]))
-        await self._asked.put((batch, asked))
-
-    async def _settle_forever(self) -> None:
-        """Checks batches off in their order, while the next ones are joined and asked."""
-        while True:
-            batch, asked = await self._asked.get()
-            await self._settle(batch, await asked)
-            metrics.BATCH_SECONDS.observe(time.monotonic() - batch.began)
-            self.last_progress = time.monotonic()
-            metrics.LAST_PROGRESS.set_to_current_time()
+            await self._settling.begin(await self._join(records))
 
     async def _join(self, records: Sequence[Record]) -> Batch:
         """Whose payments these are is remembered before they are asked: the next batch may need it."""
@@ -173,7 +156,7 @@ class Taking:
         """Under the mode that it was parked under; nothing, where a newer release does not understand it any more."""
         record = Record(waiting.partition, waiting.offset, waiting.value)
         said = await self._understood(record, waiting.name.mode)
-        return [] if said is None else [join(record, said, customer)]
+        return [] if said is None else [join(record, said, customer)._replace(waiting=waiting)]
 
     async def _fitting(self, joined: Sequence[Joined]) -> list[Joined]:
         """What the ledger could not take is put aside by us, too: here it can be sent in again."""
@@ -185,21 +168,11 @@ class Taking:
                 fitting.append(one)
         return fitting
 
-    async def _settle(self, batch: Batch, replies: Sequence[Reply]) -> None:
-        """Every outcome is known; what the ledger refused lies aside before it is checked off."""
-        metrics.count(metrics.RECORDS, (reply.outcome.value for reply in replies))
-        for one, reply in zip(batch.joined, replies, strict=True):
-            if reply.outcome not in FINAL:
-                await self._bury(one.record, reply.code or reply.outcome.value.upper(), "the ledger said no")
-        await self._table.check_off(batch.next_offsets, batch.done)
-        self.next_offsets |= batch.next_offsets
-        self._leaving.difference_update(one[:2] for one in batch.done)
-
     async def _settle_overdue(self) -> None:
         """What a process parked before it died was read again, and may have found its payment then."""
         found = await self._table.overdue(self._wait_seconds)
-        overdue = [one for one in found if one[:2] not in self._leaving]
-        self._leaving.update(one[:2] for one in overdue)
+        overdue = [one for one in found if one[:2] not in self._settling.leaving]
+        self._settling.leaving.update(one[:2] for one in overdue)
         known = await self._table.customers({one.name for one in overdue}) if overdue else {}
         joined: list[Joined] = []
         for one in overdue:
@@ -210,7 +183,7 @@ class Taking:
             await self._bury(record, "PAYMENT_UNKNOWN", "the payment that it names was not told of in time")
         if overdue:
             fitting = await self._fitting(joined)
-            await self._begin(Batch(fitting, {}, overdue, time.monotonic()))
+            await self._settling.begin(Batch(fitting, {}, overdue, time.monotonic()))
         metrics.WAITING.set(await self._table.count_waiting())
 
     async def _bury(self, record: Record, code: str, message: str) -> None:

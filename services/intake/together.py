@@ -20,25 +20,34 @@ ATTRIBUTES_BYTES = 512
 LATER = {Outcome.UNAVAILABLE, Outcome.LATE}
 
 
-class Ledger(Protocol):
-    """Where commands go; each call returns only with every outcome."""
+class Asker(Protocol):
+    """Sends commands; each call returns only with every outcome."""
 
     async def ask(self, commands: Sequence[Command]) -> list[Reply]: ...
 
 
-class Together:
-    """Implements `Ledger` for commands of intake, by way of another one."""
+class Ledger(Asker, Protocol):
+    """Where commands go, and which shard decides each."""
 
-    def __init__(self, ledger: Ledger, shards: int) -> None:
-        self._ledger = ledger
+    def shard(self, command: Command) -> int: ...
+
+
+class Together:
+    """Implements `Ledger` for commands of intake, by way of one that sends them."""
+
+    def __init__(self, asker: Asker, shards: int) -> None:
+        self._asker = asker
         self._shards = shards
+
+    def shard(self, command: Command) -> int:
+        return shard_of(command.subject, self._shards)
 
     async def ask(self, commands: Sequence[Command]) -> list[Reply]:
         """A record that is refused as a whole is asked again fact by fact: what is wrong concerns one of them."""
         distinct = {command.id: command for command in commands}
         packs = list(packed(distinct.values(), self._shards))
         found: dict[str, Reply] = {}
-        answers = await self._ledger.ask([record_of(pack) for pack in packs]) if packs else []
+        answers = await self._asker.ask([record_of(pack) for pack in packs]) if packs else []
         for pack, reply in zip(packs, answers, strict=True):
             if len(pack) == 1:
                 found[pack[0].id] = reply
@@ -47,7 +56,7 @@ class Together:
                 found |= {fact.id: own for fact, own in outcomes if own.outcome not in LATER}
         alone = [command for name, command in distinct.items() if name not in found]
         if alone:
-            outcomes = zip(alone, await self._ledger.ask(alone), strict=True)
+            outcomes = zip(alone, await self._asker.ask(alone), strict=True)
             found |= {command.id: reply for command, reply in outcomes}
         return [found[command.id] for command in commands]
 

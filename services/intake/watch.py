@@ -41,7 +41,8 @@ class Watch(FaustWatch):
         if asked is not None and self._asker.hears():
             self._since = now
         if (waiting or asked is not None) and seconds > NOT_READY_SECONDS:
-            return {"ledger": f"no outcome for {seconds:.0f} s: {waiting} records wait"}
+            shards = self._taking.late_shards()
+            return {"ledger": f"no outcome for {seconds:.0f} s of shards {shards}: {waiting} records wait"}
         if unread and seconds > NOT_READY_SECONDS:
             return {"lag": f"{unread} records are not fetched, for {seconds:.0f} s"}
         return {}

@@ -24,7 +24,9 @@ class Stage(WatchStage):
         self.app: Any = SimpleNamespace(
             received=lambda: {0}, positions=lambda: {0: 7}, fetched={0: 7}, read_topic=PAYMENTS.name, crashed=False
         )  # fmt: skip
-        self.taking: Any = SimpleNamespace(next_offsets={0: 7}, last_progress=time.monotonic())
+        self.taking: Any = SimpleNamespace(
+            next_offsets={0: 7}, last_progress=time.monotonic(), late_shards=lambda: [3]
+        )
         self.end = 7
         self.asked: float | None = None
         self.heard = True
@@ -47,7 +49,9 @@ async def test_a_ledger_that_is_away_is_waited_for(stage: Stage, next_offsets: d
     """And told, though what was asked may be of partitions that are another process's now."""
     stage.taking.next_offsets, stage.asked, stage.end = next_offsets, time.monotonic(), 9
     await stage.run(0.9)
-    assert stage.watch.problems() == {"ledger": f"no outcome for 1 s: {7 - next_offsets[0]} records wait"}
+    assert stage.watch.problems() == {
+        "ledger": f"no outcome for 1 s of shards [3]: {7 - next_offsets[0]} records wait"
+    }
     assert (REGISTRY.get_sample_value("wallet_ledger_intake_outcome_wait_seconds") or 0) > 0.5
     stage.asked = None
     stage.taking.next_offsets, stage.end = {0: 7}, 7

@@ -15,6 +15,7 @@ from events.commands import Command
 from events.replies import Outcome, Reply
 from services.ends import Seen
 from services.inbox import Inbox
+from services.intake import settling
 from services.intake.table import Name, Waiting
 from services.intake.taking import Taking
 from services.reading import Record
@@ -36,7 +37,7 @@ class Ends:
 
     def __init__(self, outcome: Outcome = Outcome.APPLIED) -> None:
         self.outcome = outcome
-        self.away = False
+        self.away: set[int] = set()
         self.gates: list[asyncio.Event] = []
         self.late: list[Waiting] = []
         self.seen: list[str] = []
@@ -45,11 +46,12 @@ class Ends:
         self.waiting: list[Waiting] = []
         self.offsets: dict[int, int] = {}
 
+    def shard(self, command: Command) -> int:
+        return int(command.subject.removeprefix("cus_")) if command.subject[4:].isdecimal() else 0
+
     async def ask(self, commands: Sequence[Command]) -> list[Reply]:
-        if not commands:
-            return []
-        if self.away:
-            await asyncio.Future()
+        while self.shard(commands[0]) in self.away:  # noqa: ASYNC110 - on state
+            await asyncio.sleep(0.001)
         if self.gates:
             await self.gates.pop(0).wait()
         self.seen.append("asked")
@@ -111,12 +113,12 @@ class Ends:
 
 async def test_nothing_is_checked_off_before_its_outcome_is_seen() -> None:
     ends = Ends()
-    ends.away = True
+    ends.away = {1}
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await ends.take([record(0, "payment.succeeded", PAYMENT)])
     assert (ends.seen, ends.offsets) == ([], {})
-    ends.away = False
+    ends = Ends()
     await ends.take([record(0, "payment.succeeded", PAYMENT), record(7, "payout.created", {}, 1)])
     assert (ends.seen, ends.offsets) == (["asked", "checked off"], {0: 1, 1: 8})
 
@@ -212,6 +214,90 @@ async def test_the_next_batch_is_asked_while_one_is_and_checked_off_behind_it() 
     assert ends.seen == ["asked", "asked", "checked off", "checked off"]
 
 
+async def paid(inbox: Inbox, offset: int, customer: str, partition: int = 0) -> None:
+    data = PAYMENT | {"payment_id": f"pay_{partition}_{offset}", "customer": {"customer_id": customer}}
+    await inbox.put([record(offset, "payment.succeeded", data, partition)])
+
+
+async def until(ends: Ends, offsets: dict[int, int]) -> None:
+    async with asyncio.timeout(5):
+        while ends.offsets != offsets:  # noqa: ASYNC110 - on state
+            await asyncio.sleep(0.001)
+
+
+async def test_a_shard_that_gives_no_outcome_keeps_nobody_else_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And holds the checkpoints before its own records only."""
+    monkeypatch.setattr(settling, "PATIENCE_SECONDS", 0.01)
+    ends = Ends()
+    ends.away = {2}
+    async with ends.running() as inbox:
+        for offset in range(40):
+            await paid(inbox, offset, "cus_1")
+            await paid(inbox, offset, "cus_2" if offset >= 10 else "cus_1", partition=1)
+            await _turns()
+        await until(ends, {0: 40, 1: 10})
+        assert {one.subject for one in ends.commands} == {"cus_1"}
+        ends.away = set()
+        await until(ends, {0: 40, 1: 40})
+    assert [one.subject for one in ends.commands].count("cus_2") == 30
+
+
+async def test_of_what_has_no_outcome_not_more_is_held_than_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(settling, "LATE_BYTES_MAX", 5_000)
+    ends, inbox = Ends(), Inbox()
+    ends.away = {2}
+    taking = ends.taking(inbox)
+    work = asyncio.ensure_future(taking.work_forever())
+    for offset in range(20):
+        await paid(inbox, offset, "cus_2")
+        await asyncio.sleep(0.02)
+    held = sum(part.size for part in taking._settling._late)
+    assert 5_000 <= held < 10_000, "and what was on its way when it was full"
+    assert taking.late_shards() == [2]
+    await paid(inbox, 0, "cus_1", partition=1)
+    ends.away = set()
+    await until(ends, {0: 20, 1: 1})
+    assert taking.late_shards() == []
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+
+
+async def test_what_waited_for_its_payment_is_kept_until_its_shard_has_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settling, "PATIENCE_SECONDS", 0.01)
+    ends = Ends()
+    await ends.take([record(0, "dispute.opened", DISPUTE)])
+    ends.away = {1}
+    async with ends.running() as inbox:
+        await inbox.put([record(0, "payment.succeeded", PAYMENT, 1)])
+        await paid(inbox, 0, "cus_3", partition=2)
+        await until(ends, {0: 1, 1: 0, 2: 1})
+        assert [one.offset for one in ends.waiting] == [0]
+        ends.away = set()
+        await until(ends, {0: 1, 1: 1, 2: 1})
+    assert ends.waiting == []
+
+
+async def test_what_fails_while_its_shard_is_late_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "PATIENCE_SECONDS", 0.01)
+    ends, inbox = Ends(), Inbox()
+
+    async def fail(commands: Sequence[Command]) -> list[Reply]:
+        await asyncio.sleep(0.05)
+        raise ConnectionError
+
+    ends.ask = fail  # type: ignore[method-assign]
+    await paid(inbox, 0, "cus_1")
+    async with asyncio.timeout(1):
+        with pytest.raises(ConnectionError):
+            await ends.taking(inbox).work_forever()
+    assert ends.offsets.get(0, 0) == 0
+
+
 async def test_a_dispute_meets_a_payment_that_is_still_being_asked() -> None:
     for kinds in ("payment.succeeded", "dispute.opened"), ("dispute.opened", "payment.succeeded"):
         ends = Ends()
@@ -264,7 +350,7 @@ async def test_what_is_overdue_is_looked_at_once_more_before_it_is_put_aside() -
 async def test_what_is_overdue_is_put_aside_once_while_the_ledger_is_away() -> None:
     """Each time would be an alarm. The table holds it until what was asked before is decided."""
     ends = Ends()
-    ends.away = True
+    ends.away = {1}
     ends.late = [Waiting(0, 7, Name("b", "live", "pay_1"), record(7, "dispute.opened", DISPUTE).value)]
     taking = Taking(Inbox(), ends, ends, ends, "live", 60, lambda: NOW)  # type: ignore[arg-type]
     for _ in range(3):

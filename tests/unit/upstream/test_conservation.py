@@ -58,6 +58,9 @@ class Core:
             await checked_off(taking, inbox, [Record(0, begin + n, one.value) for n, one in enumerate(batch)])
         assert self._waiting == []
 
+    def shard(self, command: Command) -> int:
+        return 0
+
     async def ask(self, commands: Sequence[Command]) -> list[Reply]:
         """Each once by its id, as intake asks."""
         asked = {command.id: self._asked(command) for command in commands}
