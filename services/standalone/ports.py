@@ -22,7 +22,8 @@ def promise(settings: Settings) -> None:
         Mistake: two are the same, or one cannot be had.
     """
     wanted: dict[int, str] = {}
-    for name in (*OF_SERVICES, *OF_SERVERS):
+    not_ours = ("kafka_port",) if settings.kafka_bootstrap else ()
+    for name in (*OF_SERVICES, *(name for name in OF_SERVERS if name not in not_ours)):
         port: int = getattr(settings, name)
         if not port:
             continue

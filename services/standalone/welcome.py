@@ -82,7 +82,16 @@ def _show(voice: Voice, look: FirstLook) -> None:
     held = Text(", ").join(Text(amount(minor, currency), "bold") for currency, minor in look.balances.items())
     payments = ", ".join(f"{count:,} {status}" for status, count in look.payments.items())
     count = (f"{look.customers:,}", "bold")
-    voice.print(Text.assemble("\n", count, " customers, whose wallets hold ", held, "."))
+    voice.print(
+        Text.assemble(
+            "\n",
+            count,
+            " customers" if look.customers != 1 else " customer",
+            ", with wallets that hold ",
+            held,
+            ".",
+        )
+    )
     voice.print(f"Payments: {payments}.")
     if not look.entries:
         return

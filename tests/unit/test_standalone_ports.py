@@ -1,5 +1,7 @@
 """No two servers of ours get the same port, though they listen later than they are told it."""
 
+import socket
+
 import pytest
 
 from services.mistakes import ExitCode, Mistake
@@ -27,3 +29,13 @@ def test_no_port_is_given_twice(two_free: range) -> None:
     with pytest.raises(Mistake, match="no free port") as told:
         ports.free_port()
     assert told.value.exit_code is ExitCode.DEFECT
+
+
+def test_the_port_of_a_kafka_of_their_own_is_theirs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as kafka:
+        port = kafka.getsockname()[1]
+        with pytest.raises(Mistake, match="taken"):
+            ports.promise(Settings(http_port=ports.free_port(), kafka_port=port))
+        ports.promise(
+            Settings(http_port=ports.free_port(), kafka_port=port, kafka_bootstrap=f"127.0.0.1:{port}")
+        )

@@ -38,7 +38,7 @@ def test_nothing_that_is_shown_is_markup(voice: Voice, capsys: pytest.CaptureFix
     assert f" {ADDRESS} " in said
     assert said.count(f" {ODD} ") == 2, "the folder, the reference"
     assert f"The last entries of {ODD}:\n" in said
-    assert "1 customers, whose wallets hold $15.00, ₹0.01." in said
+    assert "1 customer, with wallets that hold $15.00, ₹0.01." in said
     assert "+$5.00" in said
 
 

@@ -153,7 +153,7 @@ def test_a_database_that_goes_away_after_the_swap_leaves_it_done(
     with system.views() as views:
         views.execute("UPDATE customers SET name = 'damaged'")
         with pytest.raises(
-            Mistake, match=r"are replaced, .* run ANALYZE .* server closed the connection"
+            Mistake, match=r"are replaced; .* run ANALYZE .* server closed the connection"
         ) as told:
             rebuild(1, afresh=False, as_json=True)
         damaged = views.execute("SELECT count(*) FROM customers WHERE name = 'damaged'").fetchone()
