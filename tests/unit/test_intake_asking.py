@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 from msgspec import UNSET
 
 from events.codec import decode_command, encode_reply
@@ -144,5 +145,20 @@ async def test_what_kafka_lost_or_the_ledger_put_off_is_asked_again_soon(
         await times(kafka, number)
         if not lost:
             asker._settle(reply(kafka.sent[-1], Outcome.UNAVAILABLE))
+    asker._settle(reply(kafka.sent[-1]))
+    assert len(await work) == 1
+
+
+async def test_what_its_partition_does_not_even_queue_is_asked_again(asker: Asker, kafka: Kafka) -> None:
+    """As when it has had no leader for longer than what is queued may wait: that ended the process."""
+    send = kafka.send
+
+    async def full(value: bytes, **more: Any) -> "asyncio.Future[Any]":
+        kafka.send = send  # type: ignore[method-assign]
+        raise KafkaTimeoutError
+
+    kafka.send = full  # type: ignore[method-assign]
+    work = asyncio.create_task(asker.ask([asked(1)]))
+    await times(kafka, 1)
     asker._settle(reply(kafka.sent[-1]))
     assert len(await work) == 1
