@@ -68,9 +68,13 @@ class Taking:
         """When something was checked off last."""
         return self._settling.last_progress
 
-    def late_shards(self) -> list[int]:
-        """Those that give no outcome."""
-        return self._settling.late_shards()
+    def late(self) -> dict[int, int]:
+        """How many facts have no outcome, of the shards that give none."""
+        return self._settling.late()
+
+    def stands(self) -> bool:
+        """Whether nothing can be taken until there are outcomes."""
+        return self._settling.stands()
 
     async def load(self, ends: Ends) -> dict[int, int]:
         """Where to read from, as the table says now; a partition that is shorter than that was made anew, and is read from

@@ -23,6 +23,8 @@ class Watch(FaustWatch):
         self._asker = asker
         self._before: Mapping[int, int] = {}
         """How far it was when we looked last: what is done while the ends are asked for may lie behind them."""
+        self._read: Mapping[int, int] = {}
+        """And how far was fetched."""
 
     def _judge(self, now: float, partitions: Collection[int], ends: Mapping[int, int]) -> dict[str, str]:
         """What lies between two records is nobody's: markers of transactions, and what expired before it was fetched."""
@@ -38,11 +40,22 @@ class Watch(FaustWatch):
         asked = self._asker.waits_since()
         seconds = now - (self._since if asked is None else asked)
         metrics.OUTCOME_WAIT_SECONDS.set(0 if asked is None else seconds)
-        if asked is not None and self._asker.hears():
+        fetching = not unread or self._taking.stands() or positions != self._read
+        self._read = dict(positions)
+        if asked is not None and self._asker.hears() and fetching:
             self._since = now
-        if (waiting or asked is not None) and seconds > NOT_READY_SECONDS:
-            shards = self._taking.late_shards()
-            return {"ledger": f"no outcome for {seconds:.0f} s of shards {shards}: {waiting} records wait"}
-        if unread and seconds > NOT_READY_SECONDS:
-            return {"lag": f"{unread} records are not fetched, for {seconds:.0f} s"}
-        return {}
+        return self._told(waiting, unread, seconds, now - self._since)
+
+    def _told(self, waiting: int, unread: int, asked_for: float, still_for: float) -> dict[str, str]:
+        problems: dict[str, str] = {}
+        late = self._taking.late()
+        if (waiting or late) and asked_for > NOT_READY_SECONDS:
+            shards = (
+                f" of shards {[*late]}: {sum(late.values())} facts wait"
+                if late
+                else f": {waiting} records wait"
+            )
+            problems["ledger"] = f"no outcome for {asked_for:.0f} s{shards}"
+        if unread and still_for > NOT_READY_SECONDS:
+            problems["lag"] = f"{unread} records are not fetched, for {still_for:.0f} s"
+        return problems

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +26,7 @@ class Stage(WatchStage):
             received=lambda: {0}, positions=lambda: {0: 7}, fetched={0: 7}, read_topic=PAYMENTS.name, crashed=False
         )  # fmt: skip
         self.taking: Any = SimpleNamespace(
-            next_offsets={0: 7}, last_progress=time.monotonic(), late_shards=lambda: [3]
+            next_offsets={0: 7}, last_progress=time.monotonic(), late=dict, stands=lambda: False
         )
         self.end = 7
         self.asked: float | None = None
@@ -48,16 +49,32 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 async def test_a_ledger_that_is_away_is_waited_for(stage: Stage, next_offsets: dict[int, int]) -> None:
     """And told, though what was asked may be of partitions that are another process's now."""
     stage.taking.next_offsets, stage.asked, stage.end = next_offsets, time.monotonic(), 9
+    stage.taking.late, stage.taking.stands = lambda: {3: 4, 5: 1}, lambda: True
     await stage.run(0.9)
-    assert stage.watch.problems() == {
-        "ledger": f"no outcome for 1 s of shards [3]: {7 - next_offsets[0]} records wait"
-    }
+    assert stage.watch.problems()["ledger"] == "no outcome for 1 s of shards [3, 5]: 5 facts wait"
     assert (REGISTRY.get_sample_value("wallet_ledger_intake_outcome_wait_seconds") or 0) > 0.5
     stage.asked = None
-    stage.taking.next_offsets, stage.end = {0: 7}, 7
+    stage.taking.next_offsets, stage.end, stage.taking.late = {0: 7}, 7, dict
     await stage.run(0.1)
     assert stage.watch.problems() == {}
     assert REGISTRY.get_sample_value("wallet_ledger_intake_outcome_wait_seconds") == 0
+
+
+async def test_one_shard_without_an_outcome_hides_no_deaf_consumer(stage: Stage) -> None:
+    """All other news of upstream would stop until somebody looked."""
+    stage.taking.next_offsets, stage.asked, stage.end = {0: 6}, time.monotonic(), 9
+    stage.taking.late = lambda: {3: 1}
+    with pytest.raises(Hangs, match=r"'ledger': .*'lag': '2 records are not fetched"):
+        await stage.run(2)
+
+
+async def test_what_is_fetched_on_and_on_beside_a_late_shard_is_no_fault(stage: Stage) -> None:
+    stage.taking.next_offsets, stage.asked = {0: 6}, time.monotonic()
+    stage.taking.late = lambda: {3: 1}
+    reads = count(8)
+    stage.app.positions, stage.end = lambda: {0: next(reads)}, 1_000
+    await stage.run(0.9)
+    assert "ledger" in stage.watch.problems()
 
 
 async def test_a_process_that_would_hear_no_reply_ends(stage: Stage) -> None:
