@@ -9,11 +9,14 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+TRACE_MAX = 16_000
+"""Characters. The parent reads a pipe of 64 KiB, now and then."""
 _spawn = multiprocessing.get_context("spawn")
 
 
@@ -48,10 +51,12 @@ def begin(name: str, run: Callable[..., int], *arguments: object) -> tuple[BaseP
 def failure_of(child: Connection) -> Exception | None:
     """In the parent. None where it told nothing: it was killed, or has not failed."""
     try:
-        error: Exception | None = child.recv() if child.poll() else None
+        chain: list[BaseException] = child.recv() if child.poll() else []
     except EOFError:  # its end of the pipe is closed
         return None
-    return error
+    for error, cause in pairwise(chain):
+        error.__cause__ = cause
+    return chain[0] if chain and isinstance(chain[0], Exception) else None
 
 
 def _live(parent: Connection, work: _Packed) -> None:
@@ -75,6 +80,15 @@ def told_to_parent(parent: Connection) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever it is: the parent raises it again
-        error.add_note(f"In process {multiprocessing.current_process().name}:\n{traceback.format_exc()}")
-        parent.send(error)
+        trace = traceback.format_exc()[-TRACE_MAX:]
+        error.add_note(f"In process {multiprocessing.current_process().name}:\n{trace}")
+        parent.send([*_with_causes(error)])  # one by one: pickled, an exception has lost them
         raise SystemExit(1) from error
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+            yield from _with_causes(inner.__cause__)
+        error = error.__cause__

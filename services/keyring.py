@@ -217,3 +217,11 @@ def check_keys(settings: Settings) -> None:
     ring = key_ring(settings)
     ring.check()
     ring.forget()
+
+
+def lost(ring: KeyRing, keyless: set[UUID]) -> dict[UUID, str]:
+    """Whose key should be there, and why it is not: the others were erased. No statement where each has one."""
+    damaged = keyless & ring.damaged
+    rest = keyless - damaged
+    unknown = ring.unknown(rest) if rest else set()
+    return dict.fromkeys(damaged, "does not unwrap") | dict.fromkeys(unknown, "is missing")

@@ -136,7 +136,7 @@ BREAKS = [
     Break(
         "a write looks up what is older than the position it was given",
         "services/api/parts.py",
-        "return await _new_enough(await _visit(scope, Scope.WRITE))",
+        "return await new_enough(await _visit(scope, Scope.WRITE))",
         "return await _visit(scope, Scope.WRITE)",
         ("tests/unit/api/test_found_first.py",),
     ),
@@ -359,7 +359,7 @@ BREAKS = [
     ),
     Break(
         "a key that is missing is taken for an erasure",
-        "services/projections/unsealing.py",
+        "services/keyring.py",
         "ring.unknown(rest) if rest else set()",
         "set[UUID]()",
         ("tests/integration/test_projections_projector.py",),

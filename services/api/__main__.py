@@ -163,11 +163,14 @@ def _several(settings: Settings, listener: socket.socket) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, tell)
         wait(pipes)  # it failed, or its end of the pipe is closed
+        failed = next(
+            filter(None, map(failure_of, pipes)), None
+        )  # before it is waited for: it may have much to say
         if not told:  # one of them died
             _tell(children)
         for child in children:
             child.join()
-    failed = next(filter(None, map(failure_of, pipes)), None)
+    failed = failed or next(filter(None, map(failure_of, pipes)), None)
     if failed is not None:
         raise failed
     return 0 if told and not any(child.exitcode for child in children) else 1

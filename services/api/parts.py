@@ -112,7 +112,7 @@ async def reading(scope: AsgiScope) -> Visit:
     Raises:
         ApiError: 401, 429, or 503 NOT_YET_VISIBLE.
     """
-    return await _new_enough(await _visit(scope, Scope.READ))
+    return await new_enough(await _visit(scope, Scope.READ))
 
 
 async def writing(scope: AsgiScope) -> Visit:
@@ -122,12 +122,12 @@ async def writing(scope: AsgiScope) -> Visit:
 
 async def writing_to_found(scope: AsgiScope) -> Visit:
     """A request that writes to what it looks up in the read models first. Raises as `reading`; then nothing is applied."""
-    return await _new_enough(await _visit(scope, Scope.WRITE))
+    return await new_enough(await _visit(scope, Scope.WRITE))
 
 
 async def refunding(scope: AsgiScope) -> Visit:
     """A request that gives money back, of a payment that it looks up first. Raises as `writing_to_found`."""
-    return await _new_enough(await _visit(scope, Scope.REFUND))
+    return await new_enough(await _visit(scope, Scope.REFUND))
 
 
 async def erasing(scope: AsgiScope) -> Visit:
@@ -142,7 +142,8 @@ async def _visit(scope: AsgiScope, needed: Scope) -> Visit:
     return Visit(call, caller, parts, path_of(scope), {})
 
 
-async def _new_enough(visit: Visit) -> Visit:
+async def new_enough(visit: Visit) -> Visit:
+    """Waits until the read models have what the request names. Raises as `reading`."""
     settings = visit.parts.settings
     if not (at_least := positions_of(visit.call, settings.shards)):
         return visit

@@ -5,8 +5,7 @@ requests Kafka does not take waits before them; the others go on.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -18,9 +17,9 @@ from events.topics import EVENTS, REQUESTS
 from services.ends import Ends
 from services.intake import metrics
 from services.intake.publications import Publications
-from services.intake.requests import asks_upstream, encode_request, owner, request_of
+from services.intake.requests import asks_upstream, encode_request, is_sealed, owner, request_of
 from services.kafka import client_options, ended
-from services.keyring import KeyRing
+from services.keyring import KeyRing, lost
 from services.producing import LastingProducer
 from services.settings import Settings
 
@@ -72,12 +71,13 @@ class Publisher:
         self._next: dict[int, int] = {}
         """By shard: all before it is published."""
         self._open: dict[int, Open] = {}
+        self._ring_free = asyncio.Lock()
 
     def problems(self) -> dict[str, str]:
-        """The shards whose requests Kafka does not take."""
+        """The shards whose requests wait: Kafka does not take them, or a data key is missing."""
         late = asyncio.get_running_loop().time() - NOT_READY_SECONDS
         shards = sorted(shard for shard, one in self._open.items() if one.since < late)
-        return {"requests": f"payments.requests does not take requests of shards {shards}"} if shards else {}
+        return {"requests": f"those of shards {shards} are not published"} if shards else {}
 
     async def publish_forever(self) -> None:
         """Raises what Kafka and the databases raise: the process starts again, from where it is noted."""
@@ -135,7 +135,8 @@ class Publisher:
         """Look at what has arrived, publish what asks for something; whether Kafka has something of that now."""
         assert self._consumer is not None, "it was started"
         fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
-        asked = await self._requests(record for records in fetched.values() for record in records)
+        asked = {partition.partition: [*filter(_asks, records)] for partition, records in fetched.items()}
+        asked = {shard: asking for shard, asking in asked.items() if asking}
         now = asyncio.get_running_loop().time()
         for partition, records in fetched.items():
             shard, next_offset = partition.partition, records[-1].offset + 1
@@ -157,23 +158,32 @@ class Publisher:
         self._consumer.resume(*(paused - waiting))
         return bool(done)
 
-    async def _requests(self, records: Iterable["ConsumerRecord[bytes, bytes]"]) -> dict[int, list[Request]]:
-        """By shard."""
-        found = [record for record in records if _asks(record)]
-        owners = [owner(record.value or b"") for record in found]
-        keys = await asyncio.to_thread(self._ring.get, set(owners)) if found else {}
-        asked: defaultdict[int, list[Request]] = defaultdict(list)
-        for record, whose in zip(found, owners, strict=True):
-            request = request_of(record.value or b"", keys.get(whose))
-            asked[record.partition].append(Request(request.type, record.key or b"", encode_request(request)))
-        return asked
-
-    async def _publish(self, shard: int, requests: Sequence[Request]) -> None:
-        """Returns when Kafka has all of them, however long that takes."""
+    async def _publish(self, shard: int, records: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
+        """Returns when Kafka has all of what they ask for, however long that takes."""
+        while (requests := await self._requests(records)) is None:
+            log.warning(
+                "requests_not_published", shard=shard, error="a data key is missing, or does not unwrap"
+            )
+            await asyncio.sleep(RETRY_SECONDS)
         requests = await self._not_taken(shard, requests)
         while requests:
             await asyncio.sleep(RETRY_SECONDS)
             requests = await self._not_taken(shard, requests)
+
+    async def _requests(self, records: "Sequence[ConsumerRecord[bytes, bytes]]") -> Sequence[Request] | None:
+        """None where something is sealed under a key that should be there and is not: nobody was erased."""
+        values = [record.value or b"" for record in records]
+        owners = [owner(value) for value in values]
+        async with self._ring_free:
+            keys = await asyncio.to_thread(self._ring.get, set(owners))
+            missing = await asyncio.to_thread(lost, self._ring, set(owners) - keys.keys())
+        if any(whose in missing and is_sealed(value) for whose, value in zip(owners, values, strict=True)):
+            return None
+        found = [request_of(value, keys.get(whose)) for whose, value in zip(owners, values, strict=True)]
+        return [
+            Request(request.type, record.key or b"", encode_request(request))
+            for request, record in zip(found, records, strict=True)
+        ]
 
     async def _not_taken(self, shard: int, requests: Sequence[Request]) -> Sequence[Request]:
         """What Kafka does not have: from the first that it did not take, so that they stay in order."""

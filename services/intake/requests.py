@@ -38,6 +38,11 @@ def owner(value: bytes) -> UUID:
     return decode_envelope(value).owner
 
 
+def is_sealed(value: bytes) -> bool:
+    """Whether it holds something that a key opens."""
+    return decode_fact(decode_envelope(value)).sealed is not msgspec.UNSET
+
+
 def request_of(value: bytes, key: bytes | None) -> RequestEvent:
     """Without a key, or with one that does not open it, without what names people: the money is the same.
 

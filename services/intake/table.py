@@ -42,10 +42,11 @@ _BEGIN_AGAIN = """
         WHERE c.partition = k.partition AND c.next_offset = k.next_offset
         RETURNING c.partition
     )
-    UPDATE intake_waiting SET kafka_offset = kafka_offset + (1::bigint << 50)
-    FROM anew WHERE intake_waiting.partition = anew.partition AND kafka_offset < (1::bigint << 50)
+    UPDATE intake_waiting SET kafka_offset = kafka_offset
+        + ((SELECT 1 + coalesce(max(kafka_offset >> 44), 0) FROM intake_waiting) << 44)
+    FROM anew WHERE intake_waiting.partition = anew.partition AND kafka_offset < (1::bigint << 44)
 """
-"""What waits goes to offsets that no record has: others will have those where it was found."""
+"""What waits goes to offsets that no record has, and none that waits already: others will have those where it was found."""
 _CHECK_OFF = """
     WITH done AS (
         DELETE FROM intake_waiting USING unnest(%b::int[], %b::bigint[]) AS d (partition, kafka_offset)

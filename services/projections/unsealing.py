@@ -1,12 +1,10 @@
 """Sealed parts of a batch in clear, so far as there are keys. A key that is missing is no erasure: that leaves a mark."""
 
-from uuid import UUID
-
 from msgspec import UNSET
 
 from events.ids import owner_of
 from events.sealing import Unsealable
-from services.keyring import KeyRing
+from services.keyring import KeyRing, lost
 from services.projections.chain import Break, Reading
 from services.projections.read_models.event import Event
 from services.projections.read_models.opening import opened
@@ -16,29 +14,21 @@ def unsealed(ring: KeyRing, reading: Reading) -> Reading:
     """Personal data stays sealed where its key was destroyed; any other seal that does not open is a break."""
     owners = reading.owners()
     keys = ring.get(owners)
-    lost = _lost(ring, owners - keys.keys())
+    missing = lost(ring, owners - keys.keys())
     events: list[Event] = []
     for event in reading.events:
         envelope = event.envelope
         owner = owner_of(envelope.tenant, envelope.subject)
         key = keys.get(owner)
-        if event.fact.sealed is UNSET or (key is None and owner not in lost):
+        if event.fact.sealed is UNSET or (key is None and owner not in missing):
             events.append(event)
             continue
         try:
             if key is None:
-                raise Unsealable(f"its data key {lost[owner]}")
+                raise Unsealable(f"its data key {missing[owner]}")
             fact = opened(event.fact, key, envelope.stream, envelope.id)
         except Unsealable as error:
             found = Break(event.shard, event.sequence, f"sealed part: {error}")
             return unsealed(ring, reading.until(found))
         events.append(event._replace(fact=fact))
     return reading._replace(events=events)
-
-
-def _lost(ring: KeyRing, keyless: set[UUID]) -> dict[UUID, str]:
-    """Whose key should be there, and why it is not: the others were erased. No statement where each has one."""
-    damaged = keyless & ring.damaged
-    rest = keyless - damaged
-    unknown = ring.unknown(rest) if rest else set()
-    return dict.fromkeys(damaged, "does not unwrap") | dict.fromkeys(unknown, "is missing")

@@ -22,8 +22,9 @@ def promise(settings: Settings) -> None:
         Mistake: two are the same, or one cannot be had.
     """
     wanted: dict[int, str] = {}
-    not_ours = ("kafka_port",) if settings.kafka_bootstrap else ()
-    for name in (*OF_SERVICES, *(name for name in OF_SERVERS if name not in not_ours)):
+    dsns = (settings.store_dsn, settings.views_dsn, settings.keys_dsn)
+    theirs = {"kafka_port": bool(settings.kafka_bootstrap), "postgres_port": all(dsns)}
+    for name in (*OF_SERVICES, *(name for name in OF_SERVERS if not theirs[name])):
         port: int = getattr(settings, name)
         if not port:
             continue

@@ -32,7 +32,7 @@ from aiokafka import AIOKafkaProducer
 
 EVENT = {{
     "business_id": "bus_dev", "type": "payment.succeeded", "timestamp": "2026-11-23T10:00:00Z",
-    "data": {{"payment_id": "pay_my_first", "currency": "USD", "total_amount": 1100, "tax": 100,
+    "data": {{"payment_id": "pay_my_first_{payment}", "currency": "USD", "total_amount": 1100, "tax": 100,
              "customer": {{"customer_id": "{customer}"}}, "metadata": {{"wallet_action": "top_up"}}}},
 }}
 
@@ -51,6 +51,8 @@ def welcome(
         "base_url": base_url,
         "api_key": api_key,
         "customer": look.customer or "CUSTOMER_ID",
+        "payment": look.customer[-6:]
+        or "one",  # a payment has one customer, and the next start may show another
         "options": _producer_options(settings),
         "modules": _modules(settings),
     }

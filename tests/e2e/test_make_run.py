@@ -207,11 +207,12 @@ def test_make_run(copy: Path, programs: Path) -> None:
         balance = credit(copy, code)
         publish(copy, first.output.read_text())
         eventually(
-            lambda: "pay_my_first" in topped_up(client, code), what="what was published is in the wallet"
+            lambda: "pay_my_first_" in str(topped_up(client, code)),
+            what="what was published is in the wallet",
         )
         assert types["payment.recorded"] > 1_000
         run_readme(copy)
-        eventually(lambda: not watcher.still(), seconds=5, what=f"{watcher.still()} move")
+        eventually(lambda: not watcher.still(), seconds=5, what="all figures move, see below")
         family = first.family()
         assert len(family) > 6
         first.make.send_signal(signal.SIGTERM)

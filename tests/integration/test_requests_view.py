@@ -54,6 +54,8 @@ STORIES = [
     pytest.param([ASK_CHANGE, plan(False), plan(True)], ("subscription_change", "settled", "sub_1", None, None), id="later"),
     pytest.param([ASK_CHANGE, plan(False), plan(True), plan(False)],
                  ("subscription_change", "settled", "sub_1", None, None), id="changed, and then again"),
+    pytest.param([ASK_CHANGE, upstream.payment(1, "pay_renewal", request_id=SCR).fact, plan(False)],
+                 ("subscription_change", "declined", "sub_1", None, None), id="a payment that names it, too"),
     pytest.param([ASK_TOP_UP], ("top_up", "pending", None, "INR", 700), id="a top-up"),
     pytest.param(
         [ASK_TOP_UP, upstream.payment(1, "pay_t", request_id=TOP).fact],

@@ -11,6 +11,7 @@ import psutil
 import psycopg
 import pytest
 
+from services.api.ports import ViewsUnavailable
 from services.children import failure_of, told_to_parent
 from services.console.mistakes import explain
 from services.keyring import WrongKek
@@ -49,6 +50,22 @@ def test_a_failure_is_told_as_that_of_one_process(error: Exception, code: ExitCo
     assert "test_children.py" in found.__notes__[0], "where it was raised"
     mistake = explain(found)
     assert (mistake and mistake.exit_code) == code
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_what_a_failure_came_from_is_told_with_it(grouped: bool) -> None:
+    """The api's own say what they mean by their cause."""
+    ours, theirs = Pipe(duplex=False)
+    error: Exception = ViewsUnavailable()
+    error.__cause__ = psycopg.OperationalError("the server closed the connection")
+    error = ExceptionGroup("some", [error]) if grouped else error
+    with pytest.raises(SystemExit), told_to_parent(theirs):
+        raise error
+    found = failure_of(ours)
+    assert found is not None
+    mistake = explain(found)
+    assert mistake is not None
+    assert mistake.exit_code == ExitCode.UNREACHABLE
 
 
 def test_who_was_killed_or_has_not_failed_told_nothing() -> None:

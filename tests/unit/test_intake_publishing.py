@@ -15,6 +15,7 @@ from events.topics import EVENTS
 from services.ends import Seen
 from services.intake import publishing
 from services.intake.publishing import Publisher
+from services.intake.requests import is_sealed
 from services.settings import Settings
 from tests.unit.events.test_golden import GOLDEN
 
@@ -41,6 +42,9 @@ class Kafka:
         self.kept: dict[int, int] = {}
         self.ends: dict[int, int] = {}
         self.silent = False
+        self.keyless = False
+        """Whether the key database is older than the customers."""
+        self.damaged: set[UUID] = set()
 
     async def getmany(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Record]]:
         await asyncio.sleep(0.001)
@@ -89,6 +93,9 @@ class Kafka:
     def get(self, owners: Iterable[UUID]) -> dict[UUID, bytes]:
         return {}
 
+    def unknown(self, owners: Iterable[UUID]) -> set[UUID]:
+        return set(owners) if self.keyless else set()
+
 
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
@@ -105,6 +112,20 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
 
 def made(kafka: Any) -> Publisher:
     return Publisher(Settings(shards=4), kafka, kafka)
+
+
+async def test_a_data_key_that_is_missing_is_no_erasure_and_its_shard_waits(kafka: Kafka) -> None:
+    """Upstream would be asked for a change without what is sealed, and the customer told that it was done."""
+    assert is_sealed(ASKS)
+    kafka.keyless = True
+    async with publishes(kafka):
+        kafka.arrived = [Record(1, 0, b"one")]
+        await asyncio.sleep(0.1)
+        assert kafka.sent == []
+        kafka.keyless = False
+        async with asyncio.timeout(5):
+            while kafka.sent != [b"one"]:  # noqa: ASYNC110 - on state
+                await asyncio.sleep(0.001)
 
 
 @contextlib.asynccontextmanager
@@ -140,7 +161,7 @@ async def test_a_shard_that_kafka_does_not_take_waits_alone_and_in_order(
         kafka.arrived += [Record(1, 2, b"e"), Record(2, 1, b"f")]
         await until({0: 0, 1: 0, 2: 2, 3: 6}, kafka)
         assert kafka.sent == [b"c", b"f"], "each once"
-        assert publisher.problems() == {"requests": "payments.requests does not take requests of shards [1]"}
+        assert publisher.problems() == {"requests": "those of shards [1] are not published"}
         kafka.leaderless = set()
         await until({0: 0, 1: 3, 2: 2, 3: 6}, kafka)
         assert (kafka.sent[2:], publisher.problems()) == ([b"a", b"b", b"e"], {})

@@ -14,7 +14,7 @@ from services.api.asking import Written, unless_away
 from services.api.errors import invalid_parameters, not_found
 from services.api.foreign_ports import SUBSCRIPTIONS
 from services.api.parsing.values import block_id, blocklist_filter_of, body_of, key_of, page_of, query_of
-from services.api.parts import Visit, as_of, check_as_of, reading, writing_to_found
+from services.api.parts import Visit, as_of, check_as_of, new_enough, reading, writing, writing_to_found
 from services.api.ports import BlocklistRow, Page
 from services.api.shapes import customers as shapes
 from services.api.shapes.customers import BlockedCustomer, BlocklistPage, or_unset
@@ -29,7 +29,7 @@ _LIST = frozenset(
 @post("/blocklist/customers", status_code=200)
 async def create(scope: Scope) -> Answer:
     """Who is blocked already keeps his entry; a reason given now replaces the one it had."""
-    visit = await writing_to_found(scope)
+    visit = await writing(scope)
     body = await body_of(visit.call, _body)
     key = key_of(visit.call)
     customer = await _meant(visit, body, key)
@@ -99,6 +99,7 @@ async def _meant(visit: Visit, body: shapes.BlockCustomer, key: str | None) -> s
         raise invalid_parameters(
             "With an Idempotency-Key name the customer by customer_id: an address may change hands"
         )
+    visit = await new_enough(visit)
     found = await visit.parts.blocklist.addressed(visit.caller.tenant, body.email)
     if not found:
         raise not_found()

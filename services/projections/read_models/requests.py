@@ -67,10 +67,10 @@ UPDATE = """
     UPDATE requests AS old SET
         status = new.status, object_id = new.object_id, updated_at = new.updated_at
     FROM json_to_recordset(%s::json) AS new (
-        business_id text, mode text, customer_id text, request_id text, status text, object_id text,
+        business_id text, mode text, customer_id text, request_id text, kind text, status text, object_id text,
         updated_at timestamptz)
     WHERE old.business_id = new.business_id AND old.mode = new.mode AND old.customer_id = new.customer_id
-        AND old.request_id = new.request_id
+        AND old.request_id = new.request_id AND old.kind = new.kind
         AND (old.status <> 'settled' OR (old.object_id = new.object_id AND old.kind <> 'subscription_change'))
 """
 """What is settled stays so, whatever becomes of another payment that was tried for the same top-up, or of a subscription

@@ -107,8 +107,9 @@ def load_by_processes(
 
 def _check(started: Sequence[tuple[BaseProcess, Connection]]) -> None:
     for process, pipe in started:
-        if process.exitcode:
-            raise failure_of(pipe) or LoadFailed(f"a loading process ended with {process.exitcode}")
+        failed = failure_of(pipe)  # before its end: it may have more to say than the pipe holds
+        if failed is not None or process.exitcode:
+            raise failed or LoadFailed(f"a loading process ended with {process.exitcode}")
 
 
 def _child(settings: Settings, share: dict[int, int]) -> int:

@@ -90,6 +90,17 @@ async def test_who_had_an_address_before_is_not_blocked_for_who_has_it_now(
     assert (answer.status_code, answer.json()["code"]) == (503, "NOT_YET_VISIBLE")
 
 
+async def test_a_block_by_id_looks_nothing_up_and_waits_for_nothing(
+    api: Api, client: httpx.AsyncClient, customer: str
+) -> None:
+    """Blocking matters most while things are bad."""
+    api.visibility.visible = False
+    headers = {"ledger-position": "1:7", "prefer": "respond-async"}
+    answer = await client.post("/blocklist/customers", json={"customer_id": customer}, headers=headers)
+    assert answer.status_code == 200
+    assert api.ledger.commands[-1].subject == customer
+
+
 @pytest.mark.parametrize(("method", "path", "body"), WRITES[2:])
 async def test_what_was_found_is_as_new_as_was_asked_for(
     api: Api, anyone: httpx.AsyncClient, customer: str, method: str, path: str, body: Any

@@ -308,6 +308,17 @@ async def test_read_models_that_lag_do_not_say_that_no_subscription_goes_on(
     assert told.headers["ledger-applied"] == "false"
 
 
+async def test_who_is_blocked_again_while_reads_lag_is_told_as_little_of_subscriptions(
+    api: Api, client: httpx.AsyncClient, customer: str
+) -> None:
+    """The entry of before is there; a subscription of since then may not be."""
+    assert (await blocked(client, customer)).json()["subscriptions_swept"] is True
+    api.views.stop()
+    api.visibility.visible = False
+    told = await blocked(client, customer)
+    assert (told.json()["subscriptions_swept"], told.headers["ledger-applied"]) == (None, "false")
+
+
 async def test_what_was_written_is_said_though_the_read_models_are_away(
     api: Api, client: httpx.AsyncClient, customer: str
 ) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -12,6 +12,7 @@ from dodopayments import DodoPayments
 from standardwebhooks import Webhook
 
 from events.codec import micros
+from services.api import remembered
 from services.api.ports import ViewsUnavailable
 from services.api.webhooks import door as webhooks
 from services.api.webhooks.door import SecretUnreadable
@@ -131,6 +132,23 @@ async def test_two_secrets_are_live_until_the_old_one_ends(api: Api, client: htt
             "WEBHOOK_SIGNATURE_INVALID",
         )
         assert (await deliver(fresh, secret=SECRET, identifier="msg_4")).status_code == 200
+
+
+async def test_an_endpoint_that_is_revoked_while_the_body_comes_is_closed(
+    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr(remembered, "monotonic", lambda: now[0])
+    body = envelope()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield body[:5]
+        api.endpoints.opening = None
+        now[0] += remembered.EXPIRED_SECONDS
+        yield body[5:]
+
+    answer = await client.post(PATH, content=slowly(), headers=signed(body))
+    await refused(api, answer, 404, "NOT_FOUND")
 
 
 def _afresh(api: Api) -> httpx.AsyncClient:
