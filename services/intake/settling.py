@@ -153,7 +153,7 @@ class Settling:
             await asyncio.wait(asked, timeout=PATIENCE_SECONDS)
         answered = [part for part in parts if part.answered]
         late = [part for part in parts if not part.answered]
-        if new := sorted({part.shard for part in late}.difference(known)):
+        if new := sorted({part.shard for part in late if part.replies is not None}.difference(known)):
             log.warning("no_outcome", shards=new)
         self._late += late
         self._ask_late()

@@ -13,7 +13,15 @@ from services.api.answers import Answer, json, nothing
 from services.api.asking import Written, unless_away
 from services.api.errors import invalid_parameters, not_found
 from services.api.foreign_ports import SUBSCRIPTIONS
-from services.api.parsing.values import block_id, blocklist_filter_of, body_of, key_of, page_of, query_of
+from services.api.parsing.values import (
+    block_id,
+    blocklist_filter_of,
+    body_of,
+    key_of,
+    page_of,
+    positions_of,
+    query_of,
+)
 from services.api.parts import Visit, as_of, check_as_of, new_enough, reading, writing, writing_to_found
 from services.api.ports import BlocklistRow, Page
 from services.api.shapes import customers as shapes
@@ -92,6 +100,7 @@ ROUTES = (create, list_entries, retrieve, remove)
 async def _meant(visit: Visit, body: shapes.BlockCustomer, key: str | None) -> str:
     """The customer of a body that names him by id or by address."""
     if body.customer_id is not None and body.email is None:
+        positions_of(visit.call, visit.parts.settings.shards)  # nothing is looked up, yet it must be one
         return body.customer_id
     if body.email is None or body.customer_id is not None:
         raise invalid_parameters("Name the customer by customer_id or by email: exactly one of them")

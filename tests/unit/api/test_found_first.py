@@ -99,6 +99,10 @@ async def test_a_block_by_id_looks_nothing_up_and_waits_for_nothing(
     answer = await client.post("/blocklist/customers", json={"customer_id": customer}, headers=headers)
     assert answer.status_code == 200
     assert api.ledger.commands[-1].subject == customer
+    asked = len(api.ledger.commands)
+    headers["ledger-position"] = "??dNj"
+    answer = await client.post("/blocklist/customers", json={"customer_id": customer}, headers=headers)
+    assert (answer.status_code, len(api.ledger.commands)) == (422, asked)
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES[2:])
