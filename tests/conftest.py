@@ -1,5 +1,6 @@
 """Fixtures for every tier; only tests that ask for a server start one."""
 
+import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -8,7 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from services.standalone import ports
+from tests.__main__ import PROCESSES_MAX
 from tests.servers import Servers, fresh_database, running
+
+WIDTH = len(ports.PORTS) // PROCESSES_MAX
+PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PROCESSES_MAX
+ports.PORTS = ports.PORTS[PROCESS * WIDTH :][:WIDTH]
+"""A server listens seconds after its port was found free: another process of tests must not find it, too."""
 
 settings.register_profile("house", deadline=None)  # a busy machine is no finding
 settings.load_profile("house")
