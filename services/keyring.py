@@ -219,9 +219,11 @@ def check_keys(settings: Settings) -> None:
     ring.forget()
 
 
-def lost(ring: KeyRing, keyless: set[UUID]) -> dict[UUID, str]:
-    """Whose key should be there, and why it is not: the others were erased. No statement where each has one."""
+def found_and_lost(ring: KeyRing, owners: set[UUID]) -> tuple[dict[UUID, bytes], dict[UUID, str]]:
+    """Keys, and whose should be there and why it is not: all others were erased. One statement where each has one."""
+    keys = ring.get(owners)
+    keyless = owners - keys.keys()
     damaged = keyless & ring.damaged
     rest = keyless - damaged
     unknown = ring.unknown(rest) if rest else set()
-    return dict.fromkeys(damaged, "does not unwrap") | dict.fromkeys(unknown, "is missing")
+    return keys, dict.fromkeys(damaged, "does not unwrap") | dict.fromkeys(unknown, "is missing")

@@ -15,6 +15,8 @@ from services.mistakes import Mistake
 PORT_MAX = 65535
 ABOVE = {"ledger": 1, "projections": 2, "intake": 3}
 """Where each serves its metrics unless told: so much above the HTTP port."""
+SERVED_PORTS = ("http_port", *(f"{service}_metrics_port" for service in ABOVE))
+"""Of HTTP, all on `http_host`."""
 BROKER = re.compile(r"(?:\[[^\]\s]+\]|[^\[\]:/\s]+):([0-9]{1,5})")
 
 

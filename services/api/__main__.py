@@ -163,16 +163,15 @@ def _several(settings: Settings, listener: socket.socket) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, tell)
         wait(pipes)  # it failed, or its end of the pipe is closed
-        failed = next(
-            filter(None, map(failure_of, pipes)), None
-        )  # before it is waited for: it may have much to say
+        # before their ends are waited for, too: a pipe holds little
+        failures = [failure_of(pipe) for pipe in pipes]
         if not told:  # one of them died
             _tell(children)
         for child in children:
             child.join()
-    failed = failed or next(filter(None, map(failure_of, pipes)), None)
-    if failed is not None:
-        raise failed
+    failures += [failure_of(pipe) for pipe in pipes]
+    for failure in filter(None, failures):
+        raise failure
     return 0 if told and not any(child.exitcode for child in children) else 1
 
 

@@ -13,12 +13,11 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
 from services.mistakes import ExitCode, Mistake
-from services.settings import Settings
+from services.settings import SERVED_PORTS, Settings
 
 PREFIX = "WALLET_LEDGER_"
 WRAPPING_KEYS = ("key_encryption_key", "webhook_secret_key")
 DSNS = ("store_dsn", "views_dsn", "keys_dsn")
-PORTS = ("http_port", "ledger_metrics_port", "projections_metrics_port", "intake_metrics_port")
 PROXIES = '["127.0.0.1", "fd00::/8"]'
 _PROBE_SECONDS_MAX = 3
 
@@ -153,7 +152,7 @@ def _explain_listening(error: BaseException) -> Mistake | None:
     nowhere = why.startswith("could not bind on any address")  # EADDRNOTAVAIL in asyncio since Python 3.13
     if isinstance(error, gaierror) or nowhere or error.errno in (EADDRINUSE, EADDRNOTAVAIL, EACCES):
         return Mistake(
-            f"cannot serve: {why}; correct {variable('http_host')}, or choose another port by {_listed(PORTS)}"
+            f"cannot serve: {why}; correct {variable('http_host')}, or choose another port by {_listed(SERVED_PORTS)}"
         )
     return None
 

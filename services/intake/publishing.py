@@ -19,7 +19,7 @@ from services.intake import metrics
 from services.intake.publications import Publications
 from services.intake.requests import asks_upstream, encode_request, is_sealed, owner, request_of
 from services.kafka import client_options, ended
-from services.keyring import KeyRing, lost
+from services.keyring import KeyRing, found_and_lost
 from services.producing import LastingProducer
 from services.settings import Settings
 
@@ -175,9 +175,8 @@ class Publisher:
         values = [record.value or b"" for record in records]
         owners = [owner(value) for value in values]
         async with self._ring_free:
-            keys = await asyncio.to_thread(self._ring.get, set(owners))
-            missing = await asyncio.to_thread(lost, self._ring, set(owners) - keys.keys())
-        if any(whose in missing and is_sealed(value) for whose, value in zip(owners, values, strict=True)):
+            keys, lost = await asyncio.to_thread(found_and_lost, self._ring, set(owners))
+        if any(whose in lost and is_sealed(value) for whose, value in zip(owners, values, strict=True)):
             return None
         found = [request_of(value, keys.get(whose)) for whose, value in zip(owners, values, strict=True)]
         return [

@@ -176,7 +176,8 @@ class Settling:
     async def _settle(self, parts: Sequence[Part], done: Sequence[Waiting]) -> None:
         """Their outcomes are known; what the ledger refused lies aside before it is checked off."""
         for part in parts:
-            replies = part.replies.result() if part.replies is not None else []
+            assert part.replies is not None, "it was answered"
+            replies = part.replies.result()
             metrics.count(metrics.RECORDS, (reply.outcome.value for reply in replies))
             for one, reply in zip(part.joined, replies, strict=True):
                 if reply.outcome not in FINAL:

@@ -4,11 +4,10 @@ import random
 import socket
 
 from services.mistakes import ExitCode, Mistake
-from services.settings import ABOVE, Settings
+from services.settings import PORT_MAX, SERVED_PORTS, Settings
 
 PORTS = range(20_000, 32_000)
 """Below what systems hand out to clients, so that a server can have its port again."""
-OF_SERVICES = ("http_port", *(f"{service}_metrics_port" for service in ABOVE))
 OF_SERVERS = ("kafka_port", "postgres_port")
 LOOPBACK = "127.0.0.1"
 _promised: set[int] = set()
@@ -24,7 +23,7 @@ def promise(settings: Settings) -> None:
     wanted: dict[int, str] = {}
     dsns = (settings.store_dsn, settings.views_dsn, settings.keys_dsn)
     theirs = {"kafka_port": bool(settings.kafka_bootstrap), "postgres_port": all(dsns)}
-    for name in (*OF_SERVICES, *(name for name in OF_SERVERS if not theirs[name])):
+    for name in (*SERVED_PORTS, *(name for name in OF_SERVERS if not theirs[name])):
         port: int = getattr(settings, name)
         if not port:
             continue
@@ -35,9 +34,9 @@ def promise(settings: Settings) -> None:
                 f"set {variable} to another one"
             )
         wanted[port] = name
-        host = settings.http_host if name in OF_SERVICES else LOOPBACK
+        host = settings.http_host if name in SERVED_PORTS else LOOPBACK
         if not port_is_free(port, host):
-            cure = ", or correct WALLET_LEDGER_HTTP_HOST" if name in OF_SERVICES else ""
+            cure = ", or correct WALLET_LEDGER_HTTP_HOST" if name in SERVED_PORTS else ""
             raise Mistake(
                 f"port {port} of {host} is taken or cannot be used: set {variable} to another one{cure}"
             )
@@ -51,7 +50,7 @@ def _described(name: str) -> str:
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a server could listen there now (a socket in TIME_WAIT does not count)."""
-    if not 0 < port < 65_536:
+    if not 0 < port <= PORT_MAX:
         return False
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -37,18 +37,20 @@ STARTS_MAX = 3  # of which one is that fast: the machine may be busy with someth
 
 
 MOVING = {
-    "api": (0, ("request_seconds_count", "commands_total", "command_reply_seconds_count", "visibility_wait_seconds_count")),
-    "ledger": (1, (
+    "wallet_ledger_api": (0, (
+        "request_seconds_count", "commands_total", "command_reply_seconds_count", "visibility_wait_seconds_count",
+    )),
+    "wallet_ledger": (1, (
         "commands_total", "batch_commands_count", "load_seconds_count", "commit_seconds_count", "shards_owned",
         "relay_lag_events", "relay_lag_seconds", "events_published_total", "upstream_effects_total",
     )),
-    "projection": (2, (
+    "wallet_ledger_projection": (2, (
         "events_total", "batch_events_count", "transaction_seconds_count", "visible_seconds_count", "lag_events",
         "shards_owned",
     )),
-    "intake": (3, ("records_total", "types_total", "batch_seconds_count", "outcome_wait_seconds")),
+    "wallet_ledger_intake": (3, ("records_total", "types_total", "batch_seconds_count", "outcome_wait_seconds")),
 }  # fmt: skip
-"""By process: its port above the api's, and what an operator sees moving while the sample is played and read.
+"""By how a process calls its figures: its port above the api's, and what moves while the sample is played and read.
 
 Not the projections' lag in seconds: it counts from one look to the next, and they are behind for less than that."""
 
@@ -78,12 +80,7 @@ class Watcher(threading.Thread):
 
     def still(self) -> list[str]:
         """What never moved."""
-        prefixes = {"ledger": "wallet_ledger"}
-        names = {
-            (above, f"{prefixes.get(process, f'wallet_ledger_{process}')}_{name}")
-            for process, (above, some) in MOVING.items()
-            for name in some
-        }
+        names = {(above, f"{prefix}_{name}") for prefix, (above, some) in MOVING.items() for name in some}
         return sorted(name for above, name in names if not self.most.get((above, name)))
 
 

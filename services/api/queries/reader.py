@@ -82,10 +82,8 @@ class Reader:
         try:
             try:
                 return await self._once(statement, values)
-            except psycopg.errors.QueryCanceled:
-                raise
-            except psycopg.OperationalError:
-                if monotonic() - started > _WAIT_SECONDS:
+            except psycopg.OperationalError as error:
+                if isinstance(error, psycopg.errors.QueryCanceled) or monotonic() - started > _WAIT_SECONDS:
                     raise
                 await self._heal()
                 return await self._once(statement, values)

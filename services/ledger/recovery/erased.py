@@ -15,8 +15,8 @@ def check_erased(settings: Settings) -> int:
     """At every start, and after a recovery: no key lives of whom the events call erased, and none of old dead letters.
 
     A restored backup of the key database brings keys back; how many there were. Of who is younger than it the mark is
-    missing: projections would wait for the key. The time is the database's: a wrong
-    clock here would take a key that is in use.
+    missing: projections would wait for the key. The time is the database's: a wrong clock here would take a key that is
+    in use.
     """
     ring = key_ring(settings)
     dsn = settings.store_dsn.get_secret_value()
